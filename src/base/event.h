@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The event stream: everything that a report, a summary or a checker wants to know about, as it happens.
+ * While nobody listens to a type, emitting it costs one load and one branch.
+ */
+#ifndef PINFOLD_BASE_EVENT_H
+#define PINFOLD_BASE_EVENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/list.h"
+
+enum event_type {
+	EVENT_MAP,     /* ioas, addr = IOVA, len, value = client VA */
+	EVENT_UNMAP,   /* ioas, addr = IOVA, len */
+	EVENT_PIN,     /* value = pages pinned by this step; who = client pid */
+	EVENT_UNPIN,   /* value = pages released */
+	EVENT_DMA,     /* who = BDF, addr = IOVA, len, flags = EVENT_WRITE */
+	EVENT_FAULT,   /* who = BDF, addr = IOVA, len, flags, error = errno, tag */
+	EVENT_MMIO,    /* who = BDF, addr = region index << 40 | offset, len = size, value, flags */
+	EVENT_IRQ,     /* who = BDF, value = vector */
+	EVENT_OPEN,    /* who = client pid, name = what was opened */
+	EVENT_RELEASE, /* name */
+	EVENT_CLIENT,  /* who = pid, flags = EVENT_START or EVENT_END */
+	EVENT_TYPES
+};
+
+enum { EVENT_WRITE = 1, EVENT_START = 2, EVENT_END = 4 };
+
+/* What a device was doing when it issued a DMA: "SQ1 CID 7 PRP1". Lives on the issuer's stack. */
+struct dma_tag {
+	const char *queue_kind; /* "SQ", "CQ", "RXQ", NULL if none */
+	uint32_t queue;
+	const char *id_kind; /* "CID", NULL if none */
+	uint32_t id;
+	const char *part; /* "PRP1", "PRP list", "SQE", NULL if none */
+};
+
+struct event {
+	enum event_type type;
+	uint32_t flags;
+	uint32_t who; /* BDF (bus << 8 | dev << 3 | fn) of a device, or pid of a client */
+	int error;
+	uint64_t ioas;
+	uint64_t addr;
+	uint64_t len;
+	uint64_t value;
+	const char *name; /* valid during the callback alone */
+	const struct dma_tag *tag;
+};
+
+struct event_listener {
+	struct list node;
+	uint32_t mask; /* BIT(enum event_type) */
+	void (*notify)(struct event_listener *l, const struct event *ev);
+};
+
+struct events {
+	uint32_t mask; /* the union of the listeners' masks */
+	struct list listeners;
+};
+
+void events_init(struct events *evs);
+void events_listen(struct events *evs, struct event_listener *l);
+void events_unlisten(struct events *evs, struct event_listener *l);
+void events_deliver(struct events *evs, const struct event *ev);
+
+static inline bool event_wanted(const struct events *evs, enum event_type t)
+{
+	return unlikely(evs->mask & BIT(t));
+}
+
+/* event_emit(evs, EVENT_MAP, .addr = iova, .len = len); evs may not be NULL. */
+#define event_emit(evs, t, ...)                                                                                        \
+	do {                                                                                                           \
+		if (event_wanted(evs, t))                                                                              \
+			events_deliver(evs, &(struct event){.type = (t), ##__VA_ARGS__});                              \
+	} while (0)
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The channel between one client process and the broker: a memfd of the broker's, sealed against shrinking, that both
+ * map.
+ *
+ *   header   who sleeps, whether the channel is dead
+ *   ring     posted writes: register writes on their way to a device, in program order. One producer at a time
+ * (ring_lock), one consumer. slots    calls: a thread claims one, fills in a request, waits for the reply.
+ *
+ * Order (PCI Express): the broker drains the ring before it serves a slot, so a read pushes every write that its thread
+ * posted. Trust: the broker reads each shared word once and believes none; the client trusts the broker.
+ *
+ * Bells. The broker sets header.broker_sleeps before it blocks, looks at everything once more, and is woken by any byte
+ * on the session socket. A client that has spun long enough sets SLOT_WAITING in the slot's state and sleeps on that
+ * word (a shared futex).
+ */
+#ifndef PINFOLD_PROTO_CHANNEL_H
+#define PINFOLD_PROTO_CHANNEL_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define CHANNEL_MAGIC	0x50464348u /* "PFCH" */
+#define CHANNEL_VERSION 1u
+
+#define CHANNEL_SLOTS 32u
+#define SLOT_PAYLOAD  (64u * 1024u)
+#define RING_ENTRIES  4096u
+
+/* File offsets of device regions that we hand out carry this in their upper bits (the seccomp filter looks for it). The
+ * kernel's own form, index << 40, is understood too. */
+#define REGION_OFFSET_MAGIC	 0x5046000000000000ull
+#define REGION_OFFSET_MAGIC_MASK 0x7fff000000000000ull
+#define REGION_INDEX_SHIFT	 40
+
+enum slot_state {
+	SLOT_FREE = 0,
+	SLOT_CLAIMED = 1,
+	SLOT_REQUEST = 2,
+	SLOT_REPLY = 3,
+	SLOT_STATE_MASK = 0xff,
+	SLOT_WAITING = 0x100, /* or-ed to SLOT_REQUEST: the client sleeps on the word */
+};
+
+/* Calls from the boundary to the broker. RPC(name, what a0..a3 and the payload carry). One table: the broker's dispatch
+ * is built from it. */
+#define RPC_TABLE(RPC)                                                                                                 \
+	RPC(NOP, "nothing; measures a round trip")                                                                     \
+	RPC(OPEN, "a0 = open flags; payload = logical path. Reply: has_fd, or ret = 0: use the shadow tree")           \
+	RPC(IOCTL, "object; a0 = cmd, a1 = arg; payload = struct ucall_part records")                                  \
+	RPC(PREAD, "object; a0 = offset, a1 = length. Reply payload = bytes")                                          \
+	RPC(PWRITE, "object; a0 = offset, a1 = length; payload = bytes")                                               \
+	RPC(MMAP,                                                                                                      \
+	    "object; a0 = offset, a1 = length, a2 = prot | shared << 32. Reply a0 = enum rpc_mmap, a1 = fd offset")    \
+	RPC(MUNMAP, "object; a0 = offset, a1 = length: a mapping that MMAP allowed is gone")                           \
+	RPC(MMIO_READ, "object; a0 = offset, a1 = size. Reply a0 = value")                                             \
+	RPC(DECODE, "payload = up to 15 bytes of code. Reply payload = struct insn")                                   \
+	RPC(STAT, "object: Reply payload = name")
+
+enum rpc {
+#define RPC(name, doc) RPC_##name,
+	RPC_TABLE(RPC)
+#undef RPC
+	    RPC_COUNT
+};
+
+enum rpc_mmap { RPC_MMAP_TRAP, RPC_MMAP_FILE };
+
+enum {
+	SLOT_HAS_FD = 1
+}; /* flags, in a reply: a descriptor waits on the session socket, tagged with the slot's number */
+
+struct slot {
+	_Atomic uint32_t state;
+	uint32_t op;	 /* enum rpc */
+	uint64_t object; /* which descriptor of ours, by its number */
+	uint64_t a[4];
+	int64_t ret; /* reply: >= 0, -errno, or RPC_NEED */
+	uint32_t flags;
+	uint32_t nfds;	      /* request: descriptors sent over the socket, tagged with the slot's number */
+	uint32_t payload_len; /* bytes in the slot's payload, either way */
+	uint32_t pad[13];
+};
+_Static_assert(sizeof(struct slot) == 128, "one slot fills two cache lines");
+
+struct ring_entry {
+	uint64_t object;
+	uint64_t offset;
+	uint64_t value;
+	uint32_t size; /* 1, 2, 4, 8 */
+	uint32_t pad;
+};
+_Static_assert(sizeof(struct ring_entry) == 32, "ring_entry is part of the protocol");
+
+struct channel {
+	uint32_t magic, version;
+	_Atomic uint32_t dead;		/* set by the broker: the session is over */
+	_Atomic uint32_t broker_sleeps; /* ring a bell after posting */
+	uint32_t spin_ns;		/* how long a client should spin for a reply before it sleeps */
+	uint8_t pad0[44];
+	_Atomic uint32_t ring_lock; /* clients: 0 free, 1 held */
+	uint8_t pad1[60];
+	_Atomic uint32_t ring_head; /* next entry to be produced; free-running */
+	uint8_t pad2[60];
+	_Atomic uint32_t ring_tail; /* next entry to be consumed; free-running */
+	uint8_t pad3[60];
+	struct slot slot[CHANNEL_SLOTS];
+	struct ring_entry ring[RING_ENTRIES];
+};
+
+#define CHANNEL_PAYLOAD_OFFSET ((sizeof(struct channel) + 4095) & ~4095ull)
+#define CHANNEL_SIZE	       (CHANNEL_PAYLOAD_OFFSET + (uint64_t)CHANNEL_SLOTS * SLOT_PAYLOAD)
+
+static inline uint8_t *channel_payload(struct channel *c, unsigned int slot)
+{
+	return (uint8_t *)c + CHANNEL_PAYLOAD_OFFSET + (uint64_t)slot * SLOT_PAYLOAD;
+}
+
+/*
+ * An IOCTL request's payload is a sequence of parts: what the broker has been given of the caller. It starts with what
+ * every ioctl is likely to need (the first bytes behind arg) and grows as the broker asks. Each part is followed by its
+ * data, padded to 8.
+ */
+enum part_kind {
+	PART_BYTES,   /* addr, len; data = bytes, of which got were readable */
+	PART_FD,      /* addr = the caller's descriptor number; error = 0 and a descriptor on the socket, or EBADF */
+	PART_PAGES,   /* addr, len; data = struct page_desc[]; error = EFAULT where memory cannot be had */
+	PART_BACKING, /* addr = dev, len = ino: descriptor on the socket */
+	/* replies: what to do before the ioctl returns */
+	PART_COPY_OUT, /* addr, len; data = bytes to write there */
+};
+
+struct ucall_part {
+	uint32_t kind;	/* enum part_kind */
+	uint32_t error; /* errno of the boundary's attempt */
+	uint64_t addr, len;
+	uint64_t got; /* bytes of data that follow (before padding) */
+};
+
+/* A stretch of the caller's memory, in PART_PAGES: bytes [offset, offset + len) of the file (dev, ino). */
+struct page_desc {
+	uint64_t dev, ino, offset, len;
+	uint32_t writable, pad;
+};
+
+/* ret of a reply whose payload is a list of ucall_parts without data: supply them and call again. */
+#define RPC_NEED (-4091)
+
+/* Messages on the session socket (SOCK_SEQPACKET). */
+struct hello { /* broker to client, with the channel's memfd */
+	uint32_t magic, version;
+	uint64_t channel_size;
+	uint64_t broker_id; /* in the abstract names of our descriptors */
+	char shadow[232];   /* root of the tree that stands for /sys and /dev */
+};
+struct fd_note { /* either way, with one or more descriptors */
+	uint32_t slot;
+	uint32_t nfds;
+};
+
+/* A descriptor of ours is a socket whose own name is "\0pinfold/BROKER/OBJECT", both 16 hex digits. */
+#define OBJECT_NAME_PREFIX "pinfold/"
+#define OBJECT_NAME_LEN	   (1 + 8 + 16 + 1 + 16)
+
+/* Environment of every process of a run. */
+#define ENV_SOCKET "PINFOLD_SOCKET" /* "@name" = abstract, else a path */
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The ground that the two uAPIs (vfio/, iommufd/) stand on, and all they see of a client.
+ *
+ *   ufile   what stands behind a descriptor that a client holds: the counterpart of the kernel's struct file.
+ *   ucall   one ioctl in progress: how its handler reads and writes the caller's memory, resolves the caller's
+ * descriptors, asks for the caller's pages, and hands out new descriptors.
+ *
+ * Client memory is never read behind the client's back. What a handler needs and does not have yet makes the ucall_*
+ * function return UCALL_AGAIN; the handler returns that value at once, the boundary supplies what was asked for, and
+ * the handler runs again from the start. So: a handler gathers everything it needs first, and changes state only after
+ * its last ucall_* input. What it gathers is a private copy that does not change between runs (copy once, rule B5).
+ */
+#ifndef PINFOLD_UAPI_UCALL_H
+#define PINFOLD_UAPI_UCALL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct mm_owner;
+struct pages;
+struct ucall;
+struct ufile;
+
+#define UCALL_AGAIN (-4090) /* outside the range of errnos that a kernel returns */
+
+/* How a client's mmap of a ufile is served. */
+enum umap_kind {
+	UMAP_TRAP, /* inaccessible memory; each access becomes a read or write of the ufile at the mapping's offset */
+	UMAP_FILE, /* plain shared memory: map fd at fd_off */
+};
+struct umap {
+	enum umap_kind kind;
+	int fd; /* UMAP_FILE: owned by the ufile, not by the caller */
+	uint64_t fd_off;
+};
+
+struct ufile_ops {
+	const char *name; /* as /proc/PID/fd would show it: "/dev/vfio/vfio", "[vfio-device]" */
+	/* The ioctl's return value (>= 0), -errno, or UCALL_AGAIN. arg is the third argument as passed. */
+	long (*ioctl)(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg);
+	/* off is the file offset. NULL: EINVAL. Bytes done, or -errno. */
+	ssize_t (*pread)(struct ufile *f, void *buf, size_t len, uint64_t off);
+	ssize_t (*pwrite)(struct ufile *f, const void *buf, size_t len, uint64_t off);
+	/* prot: PROT_READ | PROT_WRITE; len page aligned. 0 or -errno. NULL: ENODEV. */
+	int (*mmap)(struct ufile *f, uint64_t off, uint64_t len, int prot, bool shared, struct umap *m);
+	/* The last descriptor, mapping and reference are gone. Never fails (C5). */
+	void (*release)(struct ufile *f);
+};
+
+struct ufile {
+	const struct ufile_ops *ops;
+	unsigned int refs; /* one for "has descriptors", one per mapping, one per holder inside */
+	void *host;	   /* the broker's */
+};
+
+static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
+{
+	f->ops = ops;
+	f->refs = 1;
+	f->host = NULL;
+}
+static inline struct ufile *ufile_get(struct ufile *f)
+{
+	f->refs++;
+	return f;
+}
+static inline void ufile_put(struct ufile *f)
+{
+	if (--f->refs == 0)
+		f->ops->release(f);
+}
+
+struct ucall_ops {
+	int (*copy_in)(struct ucall *c, uint64_t addr, void *dst, size_t len);
+	int (*copy_out)(struct ucall *c, uint64_t addr, const void *src, size_t len);
+	int (*get_fd)(struct ucall *c, int client_fd, int *fd);
+	int (*get_file)(struct ucall *c, int client_fd, struct ufile **f);
+	int (*get_pages)(struct ucall *c, uint64_t va, uint64_t len, struct pages **p);
+	int (*install)(struct ucall *c, struct ufile *f);
+};
+
+struct ucall {
+	const struct ucall_ops *ops;
+	struct mm_owner *owner; /* who pays for what this call pins */
+};
+
+/* 0, -EFAULT, -ENOMEM, or UCALL_AGAIN. */
+static inline int ucall_copy_in(struct ucall *c, uint64_t addr, void *dst, size_t len)
+{
+	return c->ops->copy_in(c, addr, dst, len);
+}
+/* Queues bytes for the caller's memory; they are written when the handler has returned a value other than UCALL_AGAIN
+ * (an unwritable address then turns the result into -EFAULT, as a failed copy_to_user would). 0 or -ENOMEM. */
+static inline int ucall_copy_out(struct ucall *c, uint64_t addr, const void *src, size_t len)
+{
+	return c->ops->copy_out(c, addr, src, len);
+}
+/* The file behind the caller's descriptor number, as a descriptor of ours that the caller of this function closes (an
+ * eventfd). 0, -EBADF, UCALL_AGAIN. */
+static inline int ucall_get_fd(struct ucall *c, int client_fd, int *fd)
+{
+	return c->ops->get_fd(c, client_fd, fd);
+}
+/* The ufile behind the caller's descriptor number, borrowed until the handler returns. 0, -EBADF (closed), -EINVAL
+ * (open, but not one of ours), UCALL_AGAIN. */
+static inline int ucall_get_file(struct ucall *c, int client_fd, struct ufile **f)
+{
+	return c->ops->get_file(c, client_fd, f);
+}
+/* The caller's memory [va, va + len), page aligned, as pages (a new reference; not pinned). 0, -EFAULT (a hole, or
+ * memory that cannot be pinned), -ENOMEM, UCALL_AGAIN. */
+static inline int ucall_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
+{
+	return c->ops->get_pages(c, va, len, p);
+}
+/* Hands f (its initial reference) to the caller as a new descriptor, whose number becomes the ioctl's result if the
+ * handler returns 0. Last input-like step: cannot be followed by UCALL_AGAIN. 0, -EMFILE, -ENOMEM (f is then still the
+ * handler's). */
+static inline int ucall_install(struct ucall *c, struct ufile *f)
+{
+	return c->ops->install(c, f);
+}
+
+#endif

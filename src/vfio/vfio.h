@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * VFIO's legacy interface: /dev/vfio/vfio (a container), /dev/vfio/GROUP, and the device descriptors that a group gives
+ * out. Source for every answer: Linux 6.12 drivers/vfio, as listed per ioctl in vfio/*.c.
+ */
+#ifndef PINFOLD_VFIO_VFIO_H
+#define PINFOLD_VFIO_VFIO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct events;
+struct pci_func;
+struct ufile;
+struct vfio;
+
+/* All functions and groups of one broker. */
+struct vfio *vfio_new(struct events *evs);
+void vfio_free(struct vfio *v);			  /* every ufile must be gone; frees the functions */
+int vfio_add(struct vfio *v, struct pci_func *f); /* takes ownership on success; 0, -EEXIST (address taken), -ENOMEM */
+struct pci_func *vfio_func(struct vfio *v, size_t i); /* i-th, NULL past the end */
+
+/* open("/dev/vfio/vfio"): a container. 0 or -ENOMEM. */
+int vfio_open_container(struct vfio *v, struct ufile **f);
+/* open("/dev/vfio/N"): 0, -ENOENT, -EBUSY (rule B4), -ENOMEM. */
+int vfio_open_group(struct vfio *v, unsigned int group, struct ufile **f);
+
+#endif
