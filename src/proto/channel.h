@@ -79,7 +79,7 @@ struct slot {
 	uint32_t flags;
 	uint32_t nfds;	      /* request: descriptors sent over the socket, tagged with the slot's number */
 	uint32_t payload_len; /* bytes in the slot's payload, either way */
-	uint32_t pad[13];
+	uint32_t pad[15];
 };
 _Static_assert(sizeof(struct slot) == 128, "one slot fills two cache lines");
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * VFIO's legacy interface: /dev/vfio/vfio (a container), /dev/vfio/GROUP, and the device descriptors that a group gives
- * out. Source for every answer: Linux 6.12 drivers/vfio, as listed per ioctl in vfio/*.c.
+ * out. Source for every answer: Linux 6.12 drivers/vfio, as cited where each ioctl is answered.
  */
 #ifndef PINFOLD_VFIO_VFIO_H
 #define PINFOLD_VFIO_VFIO_H
