@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The broker: the process that stands where the kernel stands. One thread, one loop, every object.
+ */
+#ifndef PINFOLD_BROKER_BROKER_H
+#define PINFOLD_BROKER_BROKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct broker;
+
+struct broker_options {
+	const char *const *devices; /* -d specifications */
+	size_t ndevices;
+	const char *socket; /* path to listen on; NULL: a private abstract name */
+	uint64_t memlock;   /* bytes each client may pin; 0: the client's own RLIMIT_MEMLOCK, as Linux has it */
+	bool strict;	    /* refuse legacy paths that Linux merely warns about */
+	bool host_devices;  /* the machine's own PCI devices stay visible beside ours */
+	bool summary;	    /* print what happened when the broker ends */
+	bool verbose;
+};
+
+/*
+ * Creates devices, the shadow tree of /sys and /dev, and the listening socket. On failure NULL with one line in err,
+ * and errno: EINVAL for the user's mistake (a device specification, a path), anything else for ours.
+ */
+struct broker *broker_new(const struct broker_options *o, char *err, size_t errlen);
+/* What clients connect to, as ENV_SOCKET wants it ("@name" or a path). */
+const char *broker_address(const struct broker *b);
+/* Serves until stop_fd becomes readable or hangs up, or broker_stop. 0 or -errno. */
+int broker_serve(struct broker *b, int stop_fd);
+void broker_stop(struct broker *b);
+/* Ends every session, frees everything, removes the tree and the socket; prints the summary if asked for. */
+void broker_free(struct broker *b);
+
+#endif
