@@ -35,7 +35,7 @@ struct loop_timer {
  * A source that is asked rather than told. poll returns true when it found work and did it.
  * prepare_sleep is called before the loop blocks: it arms whatever wakes the loop (a flag that makes the other
  * side ring a bell) and returns false when work came in meanwhile, so that the loop must not sleep.
- * cancel_sleep undoes it. Both may be NULL.
+ * cancel_sleep undoes it, whether prepare_sleep said yes or no. Both may be NULL.
  */
 struct loop_poll {
 	struct list node;
