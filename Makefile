@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# A thin front for Meson: `make help` lists what there is. BUILD, ASAN, TSAN and FUZZ name the build directories.
+
+BUILD ?= build
+ASAN  ?= build-asan
+TSAN  ?= build-tsan
+FUZZ  ?= build-fuzz
+FUZZ_SECONDS ?= 60
+PREFIX  ?= /usr/local
+DESTDIR ?=
+# TESTS="name name" runs only those.
+TESTS ?=
+
+MESON ?= meson
+NINJA ?= ninja
+
+.NOTPARALLEL:
+.PHONY: all demo check bench asan tsan fuzz lint fmt install clean deps help
+
+all: $(BUILD)/build.ninja ## build into build/
+	@$(NINJA) -C $(BUILD)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## install the Debian packages that are missing
+	@scripts/install-deps
+
+demo: deps all ## the main job, shown: an unmodified qemu-img on an emulated NVMe disk
+	@BUILD=$(BUILD) scripts/demo
+
+check: deps all ## build and run every test
+	@scripts/check $(BUILD) $(TESTS)
+
+bench: deps all ## the numbers, each beside its peer's
+	@BUILD=$(BUILD) scripts/bench
+
+asan: deps ## every test under AddressSanitizer and UBSan
+	@test -f $(ASAN)/build.ninja || $(MESON) setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false
+	@$(NINJA) -C $(ASAN)
+	@scripts/check $(ASAN) $(TESTS)
+
+tsan: deps ## every test under ThreadSanitizer
+	@test -f $(TSAN)/build.ninja || $(MESON) setup $(TSAN) -Db_sanitize=thread -Db_lundef=false
+	@$(NINJA) -C $(TSAN)
+	@scripts/check $(TSAN) $(TESTS)
+
+fuzz: deps ## every fuzz target, FUZZ_SECONDS (60) each
+	@test -f $(FUZZ)/build.ninja || CC=clang $(MESON) setup $(FUZZ) -Dfuzz=true \
+		-Db_sanitize=address,undefined -Db_lundef=false
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz $(FUZZ)
+
+lint: ## layers, style, format, scripts, manual pages
+	@tests/lint/run
+
+fmt: ## clang-format over every C file
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+# A build directory that was set up with another prefix is set up again.
+install: $(BUILD)/build.ninja ## under DESTDIR and PREFIX (/usr/local)
+	@$(MESON) configure $(BUILD) -Dprefix=$(PREFIX)
+	@$(NINJA) -C $(BUILD)
+	@DESTDIR=$(DESTDIR) $(MESON) install -C $(BUILD) --no-rebuild
+
+clean: ## remove the build directories
+	rm -rf $(BUILD) $(ASAN) $(TSAN) $(FUZZ)
+
+$(BUILD)/build.ninja:
+	@command -v $(MESON) >/dev/null || { echo 'make: meson is missing; `make deps` installs what is needed' >&2; exit 1; }
+	@$(MESON) setup $(BUILD)
