@@ -29,7 +29,8 @@ struct pci_func_ops {
 	void (*bar_write)(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t val);
 	/* Function-level reset: back to power-on state, nothing in flight when it returns. */
 	void (*reset)(struct pci_func *f);
-	/* COMMAND.BUS_MASTER or MEM changed, or the power state did. Optional. */
+	/* COMMAND.BUS_MASTER or MEM changed, or the power state did. Optional. Not called for a reset, which clears
+	 * all. */
 	void (*command_changed)(struct pci_func *f);
 	/* The last reference is gone. Frees the device. Nothing of it runs afterwards. */
 	void (*destroy)(struct pci_func *f);
@@ -41,9 +42,11 @@ struct pci_bar {
 	bool prefetch;
 	/*
 	 * A BAR without side effects (a controller memory buffer, a doorbell page that the device polls) may be backed
-	 * by a memfd that clients map; -1: every access goes to ops.
+	 * by a memfd that clients map; -1: every access goes to ops. The descriptor stays the device's.
 	 */
 	int memfd;
+	/* Accesses that start in [msix_first, msix_first + msix_len) may touch the MSI-X table or PBA. Core only. */
+	uint64_t msix_first, msix_len;
 };
 
 /* Where interrupts go. The VFIO layer fills it in while the function is open. */
@@ -70,7 +73,14 @@ struct pci_func {
 	uint8_t cfg[PCI_CFG_SIZE];   /* what a read returns */
 	uint8_t wmask[PCI_CFG_SIZE]; /* bits that software may write */
 	uint8_t w1c[PCI_CFG_SIZE];   /* bits that software clears by writing 1 */
+	uint8_t rst[PCI_CFG_SIZE];   /* what the bits of wmask and w1c return to at a reset */
 	struct pci_bar bar[PCI_BARS];
+
+	/* Derived from cfg by the core whenever one of its sources changes. */
+	bool d0;	/* PMCSR.PowerState */
+	bool decode;	/* COMMAND.MEM and D0 */
+	bool master;	/* COMMAND.BUS_MASTER and D0 */
+	bool msix_live; /* MSI-X enabled, function not masked, master: an unmasked vector goes out at once */
 
 	unsigned int cap_tail; /* offset of the last capability's next pointer; 0 = none */
 	unsigned int cap_free; /* next free byte for a capability */
@@ -96,20 +106,39 @@ struct pci_ids {
 int pci_func_init(struct pci_func *f, const struct pci_func_ops *ops, const char *name, const struct pci_ids *ids,
 		  struct events *evs);
 void pci_func_fini(struct pci_func *f);
-/* Where the function sits; before anyone can open it. */
+/*
+ * Where the function sits; before anyone can open it. Gives the BARs added so far bus addresses of their own, as
+ * firmware would; they survive resets, because the host restores them after each.
+ */
 void pci_func_place(struct pci_func *f, uint16_t domain, uint16_t bdf, unsigned int group);
 /* A memory BAR; 64-bit ones take index and index + 1. size is a power of two, at least 4096. 0 or -EINVAL. */
 int pci_add_bar(struct pci_func *f, unsigned int index, uint64_t size, bool mem64, bool prefetch, int memfd);
 int pci_add_pm(struct pci_func *f);
 int pci_add_express(struct pci_func *f); /* endpoint, FLR capable */
+/* After the BAR it lies in. -EINVAL (misaligned, overlap, outside the BAR, BAR is a memfd), -ENOSPC, -ENOMEM. */
 int pci_add_msix(struct pci_func *f, unsigned int n, unsigned int bar, uint32_t table_off, uint32_t pba_off);
 /* len bytes of a capability, first two filled in by the core; returns its offset or -ENOSPC. */
 int pci_add_cap(struct pci_func *f, uint8_t id, unsigned int len);
+/*
+ * Declares a register of 1, 2 or 4 bytes: its value now and after a reset, the bits that software may write, and those
+ * that it clears by writing 1. Bits in neither mask are read-only.
+ */
+void pci_cfg_define(struct pci_func *f, unsigned int off, unsigned int size, uint32_t val, uint32_t wmask,
+		    uint32_t w1c);
 
 /* ---- for devices, running ---- */
-bool pci_mem_enabled(const struct pci_func *f); /* COMMAND.MEM and D0 */
-bool pci_bus_master(const struct pci_func *f);	/* COMMAND.BUS_MASTER and D0 */
-/* Raises vector v: delivered, pending in the PBA while masked, or dropped (with an event) while MSI-X is off. */
+static inline bool pci_mem_enabled(const struct pci_func *f) /* COMMAND.MEM and D0 */
+{
+	return f->decode;
+}
+static inline bool pci_bus_master(const struct pci_func *f) /* COMMAND.BUS_MASTER and D0 */
+{
+	return f->master;
+}
+/*
+ * Raises vector v: delivered (EVENT_IRQ), pending in the PBA while masked or not bus master, or dropped (EVENT_IRQ with
+ * error ENOTCONN) while MSI-X is off or nobody has the function open.
+ */
 void pci_msix_raise(struct pci_func *f, unsigned int v);
 static inline int pci_dma_read(struct pci_func *f, uint64_t iova, void *dst, size_t len, const struct dma_tag *tag)
 {
@@ -122,17 +151,29 @@ static inline int pci_dma_write(struct pci_func *f, uint64_t iova, const void *s
 }
 
 /* ---- for the side that drives (VFIO) ---- */
-/* Physical (bus-side) configuration access. [off, off + size) within 4096, size 1, 2, 4; naturally aligned. */
+/*
+ * Physical (bus-side) configuration access. [off, off + size) within 4096, size 1, 2, 4; naturally aligned. Anything
+ * else reads as all ones and writes nothing. A write may reset the function (FLR, D3hot to D0).
+ */
 uint32_t pci_cfg_read(struct pci_func *f, unsigned int off, unsigned int size);
 void pci_cfg_write(struct pci_func *f, unsigned int off, unsigned int size, uint32_t val);
 /*
  * BAR access as the bus sees it: [off, off + size) inside the BAR. -EIO while COMMAND.MEM is clear or the function is
- * not in D0. The MSI-X table and PBA are served here. Emits EVENT_MMIO.
+ * not in D0, -EINVAL for a range or size that is none. The MSI-X table and PBA are served here: aligned dwords and
+ * qwords, as PCI Local Bus 3.0 section 6.8.2 demands; whatever else touches them reads as all ones (aligned narrower
+ * reads work) and writes nothing. Emits EVENT_MMIO.
  */
 int pci_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t *val);
 int pci_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t val);
+/* As FLR does: COMMAND 0, D0, MSI-X off, every register at its reset value (BARs: as placed), the device at power-on.
+ */
 void pci_func_reset(struct pci_func *f);
-void pci_msix_enable(struct pci_func *f, bool on); /* the capability's enable bit, as the host kernel sets it */
+/*
+ * The capability's enable bit, as the host kernel sets it. On: the function mask is clear, all vectors start masked and
+ * nothing pends. Off: what was pending is forgotten.
+ */
+void pci_msix_enable(struct pci_func *f, bool on);
+uint64_t pci_bar_address(const struct pci_func *f, unsigned int bar); /* as the BAR says; 0 if there is none */
 void pci_msix_set_entry_masked(struct pci_func *f, unsigned int v, bool masked); /* unmask delivers what pends */
 void pci_bdf_format(const struct pci_func *f, char buf[16]);			 /* "0000:01:00.0" */
 
