@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "cli/args.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "devices/device.h"
+
+enum { OPTION_CONNECT = 256, OPTION_SOCKET, OPTION_SUMMARY, OPTION_MEMLOCK, OPTION_STRICT, OPTION_HOST_DEVICES };
+
+static const struct option run_options[] = {
+    {"device", required_argument, NULL, 'd'},
+    {"connect", required_argument, NULL, OPTION_CONNECT},
+    {"summary", no_argument, NULL, OPTION_SUMMARY},
+    {"memlock", required_argument, NULL, OPTION_MEMLOCK},
+    {"strict", no_argument, NULL, OPTION_STRICT},
+    {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
+    {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+static const struct option serve_options[] = {
+    {"device", required_argument, NULL, 'd'},
+    {"socket", required_argument, NULL, OPTION_SOCKET},
+    {"summary", no_argument, NULL, OPTION_SUMMARY},
+    {"memlock", required_argument, NULL, OPTION_MEMLOCK},
+    {"strict", no_argument, NULL, OPTION_STRICT},
+    {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
+    {"verbose", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},
+    {0},
+};
+
+int size_parse(const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGTPE";
+	unsigned long long n;
+	const char *unit;
+	unsigned int shift = 0;
+	char *end;
+
+	/* strtoull would take a sign and leading blanks. */
+	if (*text < '0' || *text > '9')
+		return -EINVAL;
+	errno = 0;
+	n = strtoull(text, &end, 0);
+	if (errno)
+		return -EINVAL;
+	if (*end) {
+		unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
+		if (!unit || (end[1] && strcmp(end + 1, "iB")))
+			return -EINVAL;
+		shift = 10 * (unsigned int)(unit - units + 1);
+	}
+	if (shift && n > UINT64_MAX >> shift)
+		return -EINVAL;
+	*bytes = (uint64_t)n << shift;
+	return 0;
+}
+
+/* Levenshtein's distance; words longer than the table are far from everything. */
+static unsigned int word_distance(const char *a, const char *b)
+{
+	unsigned int row[33], diagonal, above;
+	size_t la = strlen(a), lb = strlen(b);
+
+	if (la >= ARRAY_SIZE(row) || lb >= ARRAY_SIZE(row))
+		return UINT32_MAX;
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= la; i++) {
+		diagonal = row[0];
+		row[0] = i;
+		for (size_t j = 1; j <= lb; j++) {
+			above = row[j];
+			diagonal += a[i - 1] != b[j - 1];
+			row[j] = MIN(above, row[j - 1]) + 1;
+			row[j] = MIN(row[j], diagonal);
+			diagonal = above;
+		}
+	}
+	return row[lb];
+}
+
+const char *word_nearest(const char *word, const char *const *list)
+{
+	/* Half of a word mistyped is another word. */
+	unsigned int best = strlen(word) / 2 + 1;
+	const char *found = NULL;
+
+	for (; *list; list++) {
+		unsigned int d = word_distance(word, *list);
+
+		/* A word cut short, or run on, is nearer than any other. */
+		if (!strncmp(word, *list, strlen(word)) && *word)
+			d = 1;
+		if (d < best) {
+			best = d;
+			found = *list;
+		}
+	}
+	return found;
+}
+
+static int option_unknown(const struct verb *v, const struct option *known, const char *given)
+{
+	const char *names[ARRAY_SIZE(run_options) + 1] = {NULL};
+	char word[64];
+	const char *near;
+
+	snprintf(word, sizeof(word), "%.*s", (int)strcspn(given + 2, "="), given + 2);
+	for (size_t i = 0; known[i].name; i++)
+		names[i] = known[i].name;
+	near = word_nearest(word, names);
+	if (near)
+		return usage_error(v, "there is no option --%s; did you mean --%s?", word, near);
+	return usage_error(v, "there is no option --%s", word);
+}
+
+/* getopt_long returned '?' or ':'. */
+static int option_error(const struct verb *v, const struct option *known, int c, char **argv)
+{
+	const char *given = argv[optind - 1];
+
+	if (c == ':' && optopt < 256 && strncmp(given, "--", 2))
+		return usage_error(v, "option -%c needs a value", optopt);
+	if (c == ':')
+		return usage_error(v, "option %s needs a value", given);
+	if (!optopt)
+		return option_unknown(v, known, given);
+	for (size_t i = 0; known[i].name; i++)
+		if (known[i].val == optopt && !strncmp(given, "--", 2))
+			return usage_error(v, "option --%s takes no value", known[i].name);
+	return usage_error(v, "there is no option -%c", optopt);
+}
+
+static bool device_wants_help(const char *spec)
+{
+	const char *comma = strrchr(spec, ',');
+
+	return !strcmp(spec, "help") || !strcmp(spec, "?") || (comma && !strcmp(comma, ",help"));
+}
+
+static int option_device(const struct verb *v, const char *spec, struct args *a)
+{
+	char err[512] = "";
+
+	if (!device_wants_help(spec)) {
+		a->devices[a->broker.ndevices++] = spec;
+		return 0;
+	}
+	if (device_help(!strcmp(spec, "?") ? "help" : spec, err, sizeof(err)))
+		return usage_error(v, "-d %s: %s", spec, err);
+	a->done = true;
+	return 0;
+}
+
+static int option_memlock(const struct verb *v, const char *text, uint64_t *bytes)
+{
+	if (!strcmp(text, "unlimited")) {
+		*bytes = UINT64_MAX;
+		return 0;
+	}
+	/* 0 means "as the client's own limit says" in broker_options, and nothing could be mapped under it. */
+	if (size_parse(text, bytes) || *bytes < PF_PAGE_SIZE)
+		return usage_error(v, "--memlock %s: not a size (4096 or more, as in 64M) and not \"unlimited\"", text);
+	return 0;
+}
+
+static int option_apply(const struct verb *v, int c, struct args *a)
+{
+	switch (c) {
+	case 'd':
+		return option_device(v, optarg, a);
+	case 'h':
+		a->done = true;
+		return cli_help(v, 2, (char *[]){(char *)"help", (char *)v->name, NULL});
+	case 'v':
+		a->broker.verbose = true;
+		return 0;
+	case OPTION_CONNECT:
+		a->connect = optarg;
+		return 0;
+	case OPTION_SOCKET:
+		a->broker.socket = optarg;
+		return 0;
+	case OPTION_SUMMARY:
+		a->broker.summary = true;
+		return 0;
+	case OPTION_MEMLOCK:
+		return option_memlock(v, optarg, &a->broker.memlock);
+	case OPTION_STRICT:
+		a->broker.strict = true;
+		return 0;
+	case OPTION_HOST_DEVICES:
+		a->broker.host_devices = true;
+		return 0;
+	}
+	return usage_error(v, "option %d is not handled", c);
+}
+
+int args_parse(const struct verb *v, int argc, char **argv, struct args *a)
+{
+	const struct option *known = strcmp(v->name, "serve") ? run_options : serve_options;
+	int c, err;
+
+	*a = (struct args){.devices = calloc(argc + 1, sizeof(*a->devices))};
+	if (!a->devices) {
+		fprintf(stderr, "pinfold: out of memory\n");
+		return EXIT_PINFOLD;
+	}
+	a->broker.devices = a->devices;
+	opterr = 0;
+	optind = 0;
+	for (;;) {
+		c = getopt_long(argc, argv, "+:d:vh", known, NULL);
+		if (c < 0)
+			break;
+		err = c == '?' || c == ':' ? option_error(v, known, c, argv) : option_apply(v, c, a);
+		if (err || a->done)
+			return err;
+	}
+	a->program = argv + optind;
+	return 0;
+}
+
+void args_free(struct args *a)
+{
+	free(a->devices);
+	a->devices = NULL;
+}

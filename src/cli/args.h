@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Command lines of the verbs. */
+#ifndef PINFOLD_CLI_ARGS_H
+#define PINFOLD_CLI_ARGS_H
+
+#include "cli/cli.h"
+
+struct args {
+	struct broker_options broker; /* devices points into argv */
+	const char **devices;
+	const char *connect; /* --connect, or NULL */
+	char **program;	     /* what follows the options; ends with NULL */
+	bool done;	     /* help was asked for and has been printed: exit with status 0 */
+};
+
+/*
+ * Parses up to the first word that is no option. Returns 0, or the exit status after a message on standard error. In
+ * both cases args_free is due.
+ */
+int args_parse(const struct verb *v, int argc, char **argv, struct args *a);
+void args_free(struct args *a);
+
+/* "64M", "1G", "4096": bytes. 0 or -EINVAL. */
+int size_parse(const char *text, uint64_t *bytes);
+
+/* The word of list (ends with NULL) that word was most likely meant to be; NULL if none is near. */
+const char *word_nearest(const char *word, const char *const *list);
+
+#endif

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of verbs, and the two that only talk: help and version. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "cli/args.h"
+#include "cli/cli.h"
+
+#define BROKER_OPTIONS                                                                                                 \
+	"  -d, --device TYPE[,KEY=VALUE]...\n"                                                                         \
+	"                      add an emulated device; may be given several times\n"                                   \
+	"                      -d help lists the types, -d TYPE,help the keys of one\n"                                \
+	"      --summary       say what happened when it ends: maps, pins, DMA, faults\n"                              \
+	"      --memlock SIZE  bytes that each client may pin (as in 64M), or unlimited;\n"                            \
+	"                      without it the client's RLIMIT_MEMLOCK counts, as in Linux\n"                           \
+	"      --strict        refuse the unsafe legacy paths that Linux only warns about\n"                           \
+	"      --host-devices  show the machine's own PCI devices beside the emulated ones\n"                          \
+	"  -v, --verbose       say more\n"                                                                             \
+	"  -h, --help          this text\n"
+
+const struct verb verbs[] = {
+    {"run", "[-d TYPE[,KEY=VALUE]...]... [OPTION]... [--] PROGRAM [ARG]...",
+     "run a program that sees emulated PCI devices",
+     BROKER_OPTIONS "      --connect PATH  use the broker of `pinfold serve --socket PATH`; no -d then\n"
+		    "\n"
+		    "The exit status is the program's own. 125: Pinfold failed; 126: PROGRAM cannot be\n"
+		    "executed; 127: PROGRAM was not found; 2: wrong usage.\n",
+     cli_run},
+    {"serve", "--socket PATH [-d TYPE[,KEY=VALUE]...]... [OPTION]...",
+     "keep devices for many programs, until SIGINT or SIGTERM",
+     "      --socket PATH   where programs find it: pinfold run --connect PATH\n" BROKER_OPTIONS, cli_serve},
+    {"help", "[VERB]", "explain a verb", "", cli_help},
+    {"version", "", "print the version", "", cli_version},
+    {0},
+};
+
+const struct verb *verb_find(const char *name)
+{
+	for (const struct verb *v = verbs; v->name; v++)
+		if (!strcmp(v->name, name))
+			return v;
+	return NULL;
+}
+
+static void help_overview(FILE *to)
+{
+	fputs("Usage:\n", to);
+	for (const struct verb *v = verbs; v->name; v++)
+		fprintf(to, "  pinfold %s%s%s\n      %s\n", v->name, *v->usage ? " " : "", v->usage, v->summary);
+	fputs("\nExample:\n"
+	      "  truncate -s 1G disk.img\n"
+	      "  pinfold run -d nvme,path=disk.img -- qemu-img info nvme://0000:01:00.0/1\n",
+	      to);
+}
+
+int verb_unknown(const char *name)
+{
+	const char *names[ARRAY_SIZE(verbs)] = {NULL};
+	const char *near;
+
+	if (!*name) {
+		help_overview(stderr);
+		return EXIT_USAGE;
+	}
+	for (size_t i = 0; verbs[i].name; i++)
+		names[i] = verbs[i].name;
+	near = word_nearest(name, names);
+	if (near)
+		fprintf(stderr, "pinfold: there is no verb \"%s\"; did you mean \"%s\"?\n", name, near);
+	else
+		fprintf(stderr, "pinfold: there is no verb \"%s\"; to run a program: pinfold run [OPTION]... %s\n",
+			name, name);
+	fputs("Try `pinfold help`.\n", stderr);
+	return EXIT_USAGE;
+}
+
+int cli_help(const struct verb *self, int argc, char **argv)
+{
+	const struct verb *v;
+
+	if (argc < 2) {
+		help_overview(stdout);
+		return 0;
+	}
+	v = verb_find(argv[1]);
+	if (!v)
+		return verb_unknown(argv[1]);
+	printf("Usage: pinfold %s%s%s\n%c%s.\n", v->name, *v->usage ? " " : "", v->usage, v->summary[0] - 'a' + 'A',
+	       v->summary + 1);
+	if (*v->details)
+		printf("\n%s", v->details);
+	return 0;
+}
+
+int cli_version(const struct verb *v, int argc, char **argv)
+{
+	puts("pinfold " PINFOLD_VERSION);
+	return 0;
+}
+
+int usage_error(const struct verb *v, const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "pinfold %s: %s\nTry `pinfold help %s`.\n", v->name, text, v->name);
+	return EXIT_USAGE;
+}
