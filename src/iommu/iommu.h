@@ -12,6 +12,7 @@
 #ifndef PINFOLD_IOMMU_IOMMU_H
 #define PINFOLD_IOMMU_IOMMU_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -80,10 +81,21 @@ void dma_dev_detach(struct dma_dev *d);
 void dma_dev_set_master(struct dma_dev *d, bool on); /* PCI_COMMAND.BUS_MASTER; off: every DMA faults */
 const struct dma_stats *dma_dev_stats(const struct dma_dev *d);
 
+/* Why a DMA failed: the error of EVENT_FAULT. The caller of dma_* sees -EFAULT for all of them, as a device does. */
+enum dma_fault {
+	DMA_FAULT_UNMAPPED = ENOENT,   /* no area there */
+	DMA_FAULT_PERMISSION = EACCES, /* an area without the permission asked for */
+	DMA_FAULT_MASTER = EPERM,      /* PCI_COMMAND.BUS_MASTER is off */
+	DMA_FAULT_DETACHED = ENODEV,   /* attached to no ioas */
+	DMA_FAULT_GONE = EIO,	       /* the page is no longer there: its file was truncated, or memory ran out */
+	DMA_FAULT_WRAP = EOVERFLOW,    /* the request runs past the last address; reported at its first */
+};
+
 /*
  * DMA. Both return 0, or -EFAULT if any byte cannot be reached (no translation, permission, bus master off, page gone):
- * then one EVENT_FAULT has been emitted with tag and the first failing IOVA. A write that faults half way has written
- * what came before, as on a bus. tag may be NULL.
+ * then one EVENT_FAULT has been emitted with tag, the first failing IOVA and the bytes not moved from there on. A
+ * transfer that faults half way has moved what came before, as on a bus. The counters of reads and writes are of those
+ * that succeeded. tag may be NULL.
  */
 int dma_read(struct dma_dev *d, iova_t src, void *dst, size_t len, const struct dma_tag *tag);
 int dma_write(struct dma_dev *d, iova_t dst, const void *src, size_t len, const struct dma_tag *tag);
@@ -95,6 +107,12 @@ int dma_write(struct dma_dev *d, iova_t dst, const void *src, size_t len, const 
  */
 int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec *iov, unsigned int *n,
 	    const struct dma_tag *tag);
+
+/*
+ * For who used dma_iov and learned from the system call (EFAULT) that a page is gone: counts and emits the fault as
+ * dma_read would have. Returns -EFAULT.
+ */
+int dma_fault_emit(struct dma_dev *d, iova_t iova, uint64_t len, bool write, int reason, const struct dma_tag *tag);
 
 /* Formats a fault as one line, without the newline: "[DMA Read] 0000:01:00.0 fault addr 0x1000 (4096 bytes), SQ1 CID 7
  * PRP1: not mapped" */

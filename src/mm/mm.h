@@ -30,6 +30,8 @@ struct events;
 /* ---- backing ---- */
 struct backing_cache *backing_cache_new(size_t idle_bytes_max, unsigned int idle_max);
 void backing_cache_free(struct backing_cache *c); /* all pages must be gone */
+/* Lets go of every idle backing: for when a client has ended, so that its memory goes back to the system. */
+void backing_cache_trim(struct backing_cache *c);
 
 /*
  * The backing for an open file, a new reference. The cache keeps its own duplicate of fd. Accepted are regular files on
@@ -37,7 +39,11 @@ void backing_cache_free(struct backing_cache *c); /* all pages must be gone */
  * Returns 0, -EFAULT (not such a file), -ENOMEM, -EMFILE.
  */
 int backing_get_fd(struct backing_cache *c, int fd, struct backing **b);
-/* The backing already known under (dev, ino), a new reference; NULL if there is none. */
+/*
+ * The backing already known under (dev, ino), a new reference; NULL if there is none. If the file was shown both
+ * read-only and writable, the writable one. That some client has shown the file gives another one no right to it: the
+ * caller checks that this client did, and with what access.
+ */
 struct backing *backing_find(struct backing_cache *c, dev_t dev, ino_t ino);
 void backing_put(struct backing *b);
 
@@ -51,7 +57,8 @@ struct page_slice {
 
 /*
  * Pages for client addresses [va, va + sum of len). va is page aligned.
- * Returns 0, -EINVAL (empty, misaligned, overflow), -EFAULT (a slice beyond the end of its file), -ENOMEM.
+ * Returns 0, -EINVAL (empty, misaligned, overflow), -EFAULT (a slice beyond the end of its file, or said to be writable
+ * in a file that was shown read-only), -ENOMEM.
  */
 int pages_new(uint64_t va, const struct page_slice *s, size_t n, struct pages **out);
 struct pages *pages_get(struct pages *p);
@@ -62,7 +69,8 @@ bool pages_writable(const struct pages *p, uint64_t off, uint64_t len); /* every
 
 /*
  * Pins: charges the owner for every page in [off, off + len), breaks nothing, touches nothing. write: the pin is for a
- * device that writes; -EFAULT if a slice is not writable. Returns 0, -ENOMEM (limit: the charge is unchanged).
+ * device that writes; -EFAULT if a slice is not writable. Returns 0, -EINVAL (not within the pages), -ENOMEM (limit:
+ * the charge is unchanged).
  */
 int pages_pin(struct pages *p, uint64_t off, uint64_t len, bool write, struct mm_owner *who);
 void pages_unpin(struct pages *p, uint64_t off, uint64_t len, struct mm_owner *who);
@@ -72,6 +80,11 @@ void pages_unpin(struct pages *p, uint64_t off, uint64_t len, struct mm_owner *w
  * NULL). Valid while a pin is held, for the length of one call (never stored beyond an IOTLB that unmap flushes).
  */
 void *pages_ptr(struct pages *p, uint64_t off, uint64_t *contig);
+/*
+ * The whole seamless stretch that holds byte off: its address, its offset in *start, its bytes in *len. NULL (nothing
+ * written) past the end. Validity as above.
+ */
+void *pages_chunk(const struct pages *p, uint64_t off, uint64_t *start, uint64_t *len);
 
 /* ---- owner: accounting (rule B1) ---- */
 /*

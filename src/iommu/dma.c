@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "base/event.h"
+#include "base/guard.h"
+#include "iommu/private.h"
+#include "mm/mm.h"
+
+/* ---- IOTLB ---- */
+
+static void iotlb_flush(struct dma_dev *d)
+{
+	memset(d->tlb, 0, sizeof(d->tlb));
+}
+
+void iotlb_flush_area(struct dma_dev *d, uint64_t first, uint64_t last)
+{
+	uint64_t page = first >> PF_PAGE_SHIFT, n = MIN((last >> PF_PAGE_SHIFT) - page + 1, IOTLB_SLOTS);
+
+	for (; n; n--, page++) {
+		struct iotlb_entry *e = &d->tlb[page % IOTLB_SLOTS];
+
+		if (e->first >= first && e->first <= last)
+			e->size = 0;
+	}
+}
+
+static inline struct iotlb_entry *iotlb_slot(struct dma_dev *d, uint64_t iova)
+{
+	return &d->tlb[(iova >> PF_PAGE_SHIFT) % IOTLB_SLOTS];
+}
+
+static inline bool iotlb_holds(const struct iotlb_entry *e, uint64_t iova, unsigned int need)
+{
+	return iova - e->first < e->size && (e->prot & need);
+}
+
+/* Walks the tree and fills the slot. The answer is why there is no translation, as in enum dma_fault. */
+static int iotlb_fill(struct dma_dev *d, uint64_t iova, unsigned int need, struct iotlb_entry **out)
+{
+	struct iotlb_entry *e = iotlb_slot(d, iova);
+	uint64_t start, len, first, end;
+	struct area *a;
+	char *host;
+
+	if (!d->master)
+		return DMA_FAULT_MASTER;
+	if (!d->ioas)
+		return DMA_FAULT_DETACHED;
+	a = ioas_area(d->ioas, iova);
+	if (!a)
+		return DMA_FAULT_UNMAPPED;
+	if (!(a->prot & need))
+		return DMA_FAULT_PERMISSION;
+	host = pages_chunk(a->pages, a->off + (iova - a->node.start), &start, &len);
+	if (!host)
+		return DMA_FAULT_GONE;
+	/* The stretch in terms of the area, cut to it. */
+	first = MAX(start, a->off);
+	end = MIN(start + len, a->off + (a->node.last - a->node.start) + 1);
+	e->first = a->node.start + (first - a->off);
+	e->size = end - first;
+	e->host = host + (first - start);
+	e->prot = a->prot;
+	*out = e;
+	return 0;
+}
+
+/* The entry for iova, counted as a hit or a miss; or the reason for a fault. */
+static inline int iotlb_get(struct dma_dev *d, uint64_t iova, unsigned int need, struct iotlb_entry **out)
+{
+	struct iotlb_entry *e = iotlb_slot(d, iova);
+
+	if (likely(iotlb_holds(e, iova, need))) {
+		d->stats.iotlb_hits++;
+		*out = e;
+		return 0;
+	}
+	d->stats.iotlb_misses++;
+	return iotlb_fill(d, iova, need, out);
+}
+
+/* ---- a requester ---- */
+
+struct dma_dev *dma_dev_new(uint32_t bdf, struct events *evs)
+{
+	struct dma_dev *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->bdf = bdf;
+	d->evs = evs;
+	list_init(&d->node);
+	return d;
+}
+
+void dma_dev_free(struct dma_dev *d)
+{
+	if (!d)
+		return;
+	dma_dev_detach(d);
+	free(d);
+}
+
+void dma_dev_attach(struct dma_dev *d, struct ioas *io)
+{
+	dma_dev_detach(d);
+	d->ioas = io;
+	list_add_tail(&io->devs, &d->node);
+}
+
+void dma_dev_detach(struct dma_dev *d)
+{
+	list_del(&d->node);
+	d->ioas = NULL;
+	iotlb_flush(d);
+}
+
+/* An empty IOTLB is how a requester that may not master the bus is kept out: the fast path need not ask. */
+void dma_dev_set_master(struct dma_dev *d, bool on)
+{
+	d->master = on;
+	if (!on)
+		iotlb_flush(d);
+}
+
+const struct dma_stats *dma_dev_stats(const struct dma_dev *d)
+{
+	return &d->stats;
+}
+
+int dma_fault_emit(struct dma_dev *d, iova_t iova, uint64_t len, bool write, int reason, const struct dma_tag *tag)
+{
+	d->stats.faults++;
+	event_emit(d->evs, EVENT_FAULT, .who = d->bdf, .ioas = d->ioas ? d->ioas->id : 0, .addr = iova.a, .len = len,
+		   .flags = write ? EVENT_WRITE : 0, .error = reason, .tag = tag);
+	return -EFAULT;
+}
+
+/* ---- DMA ---- */
+
+static void dma_account(struct dma_dev *d, uint64_t iova, size_t len, bool write, const struct dma_tag *tag)
+{
+	if (write) {
+		d->stats.writes++;
+		d->stats.write_bytes += len;
+	} else {
+		d->stats.reads++;
+		d->stats.read_bytes += len;
+	}
+	event_emit(d->evs, EVENT_DMA, .who = d->bdf, .ioas = d->ioas ? d->ioas->id : 0, .addr = iova, .len = len,
+		   .flags = write ? EVENT_WRITE : 0, .tag = tag);
+}
+
+static inline __attribute__((always_inline)) int dma_copy(struct dma_dev *d, uint64_t iova, char *buf, size_t len,
+							  bool write, const struct dma_tag *tag)
+{
+	size_t done = 0;
+
+	/* Addresses do not wrap: what runs past the top is not mapped there. */
+	if (unlikely(len && len - 1 > UINT64_MAX - iova))
+		return dma_fault_emit(d, IOVA(iova), len, write, DMA_FAULT_WRAP, tag);
+	while (done < len) {
+		uint64_t at = iova + done, n, in;
+		struct iotlb_entry *e;
+		size_t left;
+		int reason;
+
+		reason = iotlb_get(d, at, write ? IOMMU_WRITE : IOMMU_READ, &e);
+		if (unlikely(reason))
+			return dma_fault_emit(d, IOVA(at), len - done, write, reason, tag);
+		in = at - e->first;
+		n = MIN(len - done, e->size - in);
+		if (write)
+			left = guard_copy(e->host + in, buf + done, n);
+		else
+			left = guard_copy(buf + done, e->host + in, n);
+		done += n - left;
+		if (unlikely(left))
+			return dma_fault_emit(d, IOVA(iova + done), len - done, write, DMA_FAULT_GONE, tag);
+	}
+	dma_account(d, iova, len, write, tag);
+	return 0;
+}
+
+int dma_read(struct dma_dev *d, iova_t src, void *dst, size_t len, const struct dma_tag *tag)
+{
+	return dma_copy(d, src.a, dst, len, false, tag);
+}
+
+int dma_write(struct dma_dev *d, iova_t dst, const void *src, size_t len, const struct dma_tag *tag)
+{
+	return dma_copy(d, dst.a, (char *)src, len, true, tag);
+}
+
+int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec *iov, unsigned int *n,
+	    const struct dma_tag *tag)
+{
+	unsigned int used = 0;
+	size_t done = 0;
+
+	if (len && len - 1 > UINT64_MAX - iova.a)
+		return dma_fault_emit(d, iova, len, write, DMA_FAULT_WRAP, tag);
+	while (done < len) {
+		struct iovec *prev = used ? &iov[used - 1] : NULL;
+		uint64_t at = iova.a + done, piece, in;
+		struct iotlb_entry *e;
+		char *host;
+		int reason;
+
+		reason = iotlb_get(d, at, write ? IOMMU_WRITE : IOMMU_READ, &e);
+		if (reason)
+			return dma_fault_emit(d, IOVA(at), len - done, write, reason, tag);
+		in = at - e->first;
+		piece = MIN(len - done, e->size - in);
+		host = e->host + in;
+		if (prev && (char *)prev->iov_base + prev->iov_len == host) {
+			prev->iov_len += piece;
+		} else {
+			if (used == *n)
+				return -E2BIG;
+			iov[used++] = (struct iovec){.iov_base = host, .iov_len = piece};
+		}
+		done += piece;
+	}
+	*n = used;
+	dma_account(d, iova.a, len, write, tag);
+	return 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <stdio.h>
+#include "base/event.h"
+#include "iommu/iommu.h"
+
+static const char *fault_reason(int reason)
+{
+	switch (reason) {
+	case DMA_FAULT_UNMAPPED:
+		return "not mapped";
+	case DMA_FAULT_PERMISSION:
+		return "mapped without this permission";
+	case DMA_FAULT_MASTER:
+		return "bus mastering is off";
+	case DMA_FAULT_DETACHED:
+		return "device has no IOVA space";
+	case DMA_FAULT_GONE:
+		return "mapped page is gone (its file was truncated)";
+	case DMA_FAULT_WRAP:
+		return "range runs past the end of the address space";
+	}
+	return "failed";
+}
+
+/* " SQ1 CID 7 PRP1", or nothing. */
+static int fault_tag(const struct dma_tag *t, char *buf, size_t size)
+{
+	char queue[48] = "", id[48] = "";
+
+	if (t->queue_kind)
+		snprintf(queue, sizeof(queue), " %s%u", t->queue_kind, t->queue);
+	if (t->id_kind)
+		snprintf(id, sizeof(id), " %s %u", t->id_kind, t->id);
+	return snprintf(buf, size, "%s%s%s%s", queue, id, t->part ? " " : "", t->part ? t->part : "");
+}
+
+int dma_fault_format(const struct event *ev, char *buf, size_t size)
+{
+	char tag[192] = "";
+
+	if (ev->tag)
+		fault_tag(ev->tag, tag, sizeof(tag));
+	return snprintf(buf, size, "[DMA %s] %04x:%02x:%02x.%x fault addr 0x%llx (%llu bytes)%s%s: %s",
+			ev->flags & EVENT_WRITE ? "Write" : "Read", ev->who >> 16, ev->who >> 8 & 0xff,
+			ev->who >> 3 & 0x1f, ev->who & 7, (unsigned long long)ev->addr, (unsigned long long)ev->len,
+			tag[0] ? "," : "", tag, fault_reason(ev->error));
+}
