@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Device types, as `-d TYPE,KEY=VALUE` names them. A new device is one struct device_type and one line in the table of
- * device.c. */
+ * types.c. */
 #ifndef PINFOLD_DEVICES_DEVICE_H
 #define PINFOLD_DEVICES_DEVICE_H
 
@@ -25,7 +25,7 @@ struct device_option {
 
 /* One parsed KEY=VALUE; every option of the type is present, defaults filled in, in the order of the table. */
 struct device_value {
-	const char *str; /* NULL if neither given nor defaulted */
+	const char *str; /* NULL if neither given nor defaulted; valid during create */
 	uint64_t num;	 /* OPT_SIZE in bytes, OPT_UINT, OPT_BOOL 0/1 */
 };
 
@@ -57,8 +57,9 @@ const struct device_type *device_type_find(const char *name);
  * in err) or what create returned.
  */
 struct device_place {
-	int bdf;   /* -1: the next free one, 01:00.0, 02:00.0, ... */
-	int group; /* -1: one of its own */
+	int domain; /* 0 unless addr= gives one */
+	int bdf;    /* -1: the next free one, 01:00.0, 02:00.0, ... */
+	int group;  /* -1: one of its own */
 };
 int device_create(const struct device_env *env, const char *spec, struct pci_func **f, struct device_place *place,
 		  char *err, size_t errlen);

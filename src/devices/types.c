@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "devices/device.h"
+
+const struct device_type *const device_types[] = {
+    &device_nvme,
+    NULL,
+};
