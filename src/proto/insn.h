@@ -15,13 +15,26 @@ enum insn_class {
 	INSN_UNKNOWN = 0, /* not a memory access that can be emulated: deliver SIGSEGV */
 	INSN_LOAD,	  /* reg <- mem; also movzx, movsx, movsxd, movbe */
 	INSN_STORE,	  /* mem <- reg or immediate; also movbe */
-	INSN_STRING,	  /* movs, stos, lods (rep or not) with a BAR at either end */
+	INSN_STRING,	  /* movs, stos, lods (rep or not), movdir64b with a BAR at either end */
 	INSN_OUT_OF_LINE, /* anything else with one memory operand: run a copy on a scratch slot */
 };
 
 enum insn_ext { INSN_EXT_NONE, INSN_EXT_ZERO, INSN_EXT_SIGN };
 
-enum insn_string { INSN_MOVS, INSN_STOS, INSN_LODS };
+/* MOVDIR64B: the source is the memory operand, reg holds the destination's address. */
+enum insn_string { INSN_MOVS, INSN_STOS, INSN_LODS, INSN_MOVDIR64B };
+
+/*
+ * OUT_OF_LINE: which of the operand's elements (mask_elem bytes each) the instruction touches. What it does not touch
+ * must not be read nor written: a register may mind.
+ */
+enum insn_mask {
+	INSN_MASK_NONE,	  /* all */
+	INSN_MASK_EACH,	  /* element i, if bit i of opmask register mask_reg is set */
+	INSN_MASK_PACKED, /* as many as bits are set, from the first on (compress, expand) */
+	INSN_MASK_ANY,	  /* all or, if no bit of the low mask_elem bits is set, none (broadcast) */
+	INSN_MASK_VECTOR, /* element i, if the sign bit of element i of vector register mask_reg is set */
+};
 
 #define INSN_REG_NONE 0xff
 #define INSN_REG_RIP  0xfe
@@ -46,11 +59,17 @@ struct insn {
 	uint8_t scale;	     /* 1, 2, 4, 8 */
 	uint8_t addr_size;   /* 4 or 8 */
 	uint8_t seg;	     /* 0 = none, 1 = fs, 2 = gs */
-	uint8_t writes_base; /* OUT_OF_LINE: the instruction itself writes the base register */
-	uint8_t spare[7];
+	uint8_t scratch;     /* OUT_OF_LINE: register that the instruction does not use; the base in the copy */
+	uint8_t bit_reg;     /* OUT_OF_LINE: register with a bit offset that moves the address (bt and kin), or NONE */
+	uint8_t mask;	     /* OUT_OF_LINE: enum insn_mask */
+	uint8_t mask_reg;    /* opmask (0..7) or vector register (0..15) */
+	uint8_t mask_elem;   /* 1, 2, 4, 8; ANY: how many bits of the mask count, 1..64 */
+	uint8_t copy_len;
+	uint8_t spare[2];
 	int64_t disp;
-	uint64_t imm; /* STORE with an immediate, sign extended */
+	uint64_t imm;	  /* STORE with an immediate, sign extended */
+	uint8_t copy[16]; /* OUT_OF_LINE: the instruction, its memory operand being [scratch]; zero padded */
 };
-_Static_assert(sizeof(struct insn) == 56, "struct insn is part of the protocol");
+_Static_assert(sizeof(struct insn) == 72, "struct insn is part of the protocol");
 
 #endif
