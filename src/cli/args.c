@@ -90,7 +90,7 @@ static unsigned int word_distance(const char *a, const char *b)
 const char *word_nearest(const char *word, const char *const *list)
 {
 	/* Half of a word mistyped is another word. */
-	unsigned int best = strlen(word) / 2 + 1;
+	unsigned int best = (strlen(word) + 1) / 2 + 1;
 	const char *found = NULL;
 
 	for (; *list; list++) {

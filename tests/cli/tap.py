@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A test script's functions named test_*, run one by one, reported in the Test Anything Protocol."""
+import sys
+import traceback
+
+
+class Skip(Exception):
+    """Raised by a test that cannot run here; the message says why."""
+
+
+def main(functions):
+    tests = [f for name, f in functions.items() if name.startswith("test_")]
+    wanted = sys.argv[1:]
+    tests = [f for f in tests if not wanted or f.__name__[5:] in wanted]
+    print(f"1..{len(tests)}", flush=True)
+    failed = 0
+    for n, test in enumerate(tests, 1):
+        name = test.__name__[5:]
+        try:
+            test()
+            print(f"ok {n} - {name}", flush=True)
+        except Skip as why:
+            print(f"ok {n} - {name} # SKIP {why}", flush=True)
+        except Exception:  # pylint: disable=broad-except
+            failed += 1
+            print(f"not ok {n} - {name}", flush=True)
+            print("".join("# " + line + "\n" for line in traceback.format_exc().splitlines()), end="", flush=True)
+    sys.exit(1 if failed else 0)
