@@ -10,12 +10,16 @@
 #include <stddef.h>
 
 struct events;
+struct loop;
 struct pci_func;
 struct ufile;
 struct vfio;
 
 /* All functions and groups of one broker. */
 struct vfio *vfio_new(struct events *evs);
+/* The loop that watches clients' eventfds (IOEVENTFD, unmasking of INTx). Without one those are refused with -ENODEV.
+ */
+void vfio_set_loop(struct vfio *v, struct loop *loop);
 void vfio_free(struct vfio *v);			  /* every ufile must be gone; frees the functions */
 int vfio_add(struct vfio *v, struct pci_func *f); /* takes ownership on success; 0, -EEXIST (address taken), -ENOMEM */
 struct pci_func *vfio_func(struct vfio *v, size_t i); /* i-th, NULL past the end */

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The configuration space as a client sees it: partly the function's own, partly a shadow. Which bits are which follows
+ * Linux 6.12 drivers/vfio/pci/vfio_pci_config.c: identity, BARs and the links between capabilities are shadowed; what
+ * would let a client steer its own interrupts or reach other functions cannot be written.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "vfio/internal.h"
+
+#define ALL		0xffffffffu
+#define EXT_CFG_BASE	256
+#define EXT_CAP_ID(h)	((h)&0xffff)
+#define EXT_CAP_NEXT(h) ((h) >> 20 & 0xffc)
+#define HIDDEN_ID	0 /* the null capability */
+
+static uint32_t get_bits(const uint8_t *p, unsigned int off, unsigned int size)
+{
+	uint32_t v = 0;
+
+	memcpy(&v, p + off, size);
+	return v;
+}
+
+static void put_bits(uint8_t *p, unsigned int off, unsigned int size, uint32_t v)
+{
+	memcpy(p + off, &v, size);
+}
+
+static void set_rule(struct vconfig *vc, unsigned int off, unsigned int size, uint32_t virt, uint32_t write)
+{
+	put_bits(vc->virt, off, size, virt);
+	put_bits(vc->write, off, size, write);
+}
+
+static void set_range(struct vconfig *vc, unsigned int off, unsigned int len, uint8_t write)
+{
+	memset(vc->virt + off, 0, len);
+	memset(vc->write + off, write, len);
+}
+
+/* ---- rules, made when the function is opened ---- */
+
+static void header_rules(struct vconfig *vc)
+{
+	unsigned int off;
+
+	set_range(vc, 0, PCI_STD_HEADER_SIZEOF, 0);
+	set_rule(vc, PCI_VENDOR_ID, 4, ALL, 0);
+	set_rule(vc, PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE, ALL);
+	set_rule(vc, PCI_STATUS, 2, PCI_STATUS_CAP_LIST, 0);
+	set_rule(vc, PCI_CACHE_LINE_SIZE, 1, 0, ALL);
+	set_rule(vc, PCI_LATENCY_TIMER, 1, 0, ALL);
+	set_rule(vc, PCI_BIST, 1, 0, ALL);
+	for (off = PCI_BASE_ADDRESS_0; off <= PCI_BASE_ADDRESS_5; off += 4)
+		set_rule(vc, off, 4, ALL, ALL);
+	set_rule(vc, PCI_ROM_ADDRESS, 4, ALL, ALL);
+	set_rule(vc, PCI_CAPABILITY_LIST, 1, ALL, 0);
+	set_rule(vc, PCI_INTERRUPT_LINE, 1, ALL, ALL);
+	set_rule(vc, PCI_INTERRUPT_PIN, 1, ALL, 0);
+}
+
+static void pm_rules(struct vconfig *vc, unsigned int pos)
+{
+	const uint16_t pme = PCI_PM_CTRL_PME_ENABLE | PCI_PM_CTRL_PME_STATUS;
+
+	set_rule(vc, pos + PCI_PM_PMC, 2, PCI_PM_CAP_PME_MASK, 0);
+	set_rule(vc, pos + PCI_PM_CTRL, 2, pme, (uint16_t)~pme);
+	set_rule(vc, pos + PCI_PM_CTRL + 2, 2, 0, ALL);
+	/* Power management events end at the host. */
+	put_bits(vc->shadow, pos + PCI_PM_PMC, 2, get_bits(vc->shadow, pos + PCI_PM_PMC, 2) & ~PCI_PM_CAP_PME_MASK);
+	put_bits(vc->shadow, pos + PCI_PM_CTRL, 2, get_bits(vc->shadow, pos + PCI_PM_CTRL, 2) & ~pme);
+}
+
+static void express_rules(struct vconfig *vc, unsigned int pos)
+{
+	/* The payload size is a property of the whole fabric. */
+	set_rule(vc, pos + PCI_EXP_DEVCTL, 2, PCI_EXP_DEVCTL_BCR_FLR | PCI_EXP_DEVCTL_PAYLOAD | PCI_EXP_DEVCTL_READRQ,
+		 (uint16_t)~PCI_EXP_DEVCTL_PHANTOM);
+	set_rule(vc, pos + PCI_EXP_DEVCTL2, 2, 0, (uint16_t)~PCI_EXP_DEVCTL2_ARI);
+}
+
+/* Bytes of the capability at pos, 0 if clients shall not see it. */
+static unsigned int cap_len(const struct vconfig *vc, unsigned int id, unsigned int pos)
+{
+	switch (id) {
+	case PCI_CAP_ID_PM:
+		return PCI_PM_SIZEOF;
+	case PCI_CAP_ID_VNDR:
+		return vc->shadow[pos + PCI_CAP_FLAGS];
+	case PCI_CAP_ID_EXP:
+		return (vc->shadow[pos + PCI_EXP_FLAGS] & PCI_EXP_FLAGS_VERS) == 1 ? 20 : 60;
+	case PCI_CAP_ID_MSIX:
+		return PCI_CAP_MSIX_SIZEOF;
+	case PCI_CAP_ID_AF:
+		return PCI_CAP_AF_SIZEOF;
+	default: /* MSI among them: the sink delivers MSI-X and INTx */
+		return 0;
+	}
+}
+
+static void cap_rules(struct vconfig *vc, unsigned int id, unsigned int pos, unsigned int len)
+{
+	set_range(vc, pos, len, id == PCI_CAP_ID_VNDR ? 0xff : 0);
+	set_rule(vc, pos + PCI_CAP_LIST_ID, 1, ALL, 0);
+	set_rule(vc, pos + PCI_CAP_LIST_NEXT, 1, ALL, 0);
+	if (id == PCI_CAP_ID_PM)
+		pm_rules(vc, pos);
+	else if (id == PCI_CAP_ID_EXP && len >= PCI_EXP_DEVCTL2 + 2)
+		express_rules(vc, pos);
+}
+
+/* Walks the list; capabilities that stay hidden are taken out of the shadow's links. */
+static void walk_caps(struct vconfig *vc)
+{
+	unsigned int prev = PCI_CAPABILITY_LIST, pos, left = (EXT_CFG_BASE - PCI_STD_HEADER_SIZEOF) / 4;
+	bool any = false;
+
+	pos = vc->shadow[PCI_CAPABILITY_LIST] & ~3u;
+	while (pos >= PCI_STD_HEADER_SIZEOF && left--) {
+		unsigned int id = vc->shadow[pos], len = cap_len(vc, id, pos);
+		unsigned int next = vc->shadow[pos + PCI_CAP_LIST_NEXT] & ~3u;
+
+		if (len && pos + len <= EXT_CFG_BASE) {
+			cap_rules(vc, id, pos, len);
+			vc->shadow[prev] = pos;
+			prev = pos + PCI_CAP_LIST_NEXT;
+			any = true;
+		}
+		pos = next;
+	}
+	vc->shadow[prev] = 0;
+	if (!any)
+		vc->shadow[PCI_STATUS] &= ~PCI_STATUS_CAP_LIST;
+}
+
+static unsigned int ext_cap_len(const struct vconfig *vc, unsigned int id, unsigned int pos)
+{
+	switch (id) {
+	case PCI_EXT_CAP_ID_ERR:
+		return PCI_ERR_ROOT_COMMAND;
+	case PCI_EXT_CAP_ID_DSN:
+		return PCI_EXT_CAP_DSN_SIZEOF;
+	case PCI_EXT_CAP_ID_ARI:
+		return PCI_EXT_CAP_ARI_SIZEOF;
+	case PCI_EXT_CAP_ID_ATS:
+		return PCI_EXT_CAP_ATS_SIZEOF;
+	case PCI_EXT_CAP_ID_PRI:
+		return PCI_EXT_CAP_PRI_SIZEOF;
+	case PCI_EXT_CAP_ID_LTR:
+		return PCI_EXT_CAP_LTR_SIZEOF;
+	case PCI_EXT_CAP_ID_SRIOV:
+		return PCI_EXT_CAP_SRIOV_SIZEOF;
+	case PCI_EXT_CAP_ID_VNDR:
+	case PCI_EXT_CAP_ID_DVSEC: /* length in bits 31:20 of the dword behind the header */
+		return get_bits(vc->shadow, pos + 4, 4) >> 20;
+	default:
+		return 0;
+	}
+}
+
+static void ext_cap_rules(struct vconfig *vc, unsigned int id, unsigned int pos, unsigned int len)
+{
+	/* Uncorrectable: undefined, DLP to TLP prefix blocked; the bits in between that the specification reserves not.
+	 */
+	const uint32_t unc = 0x03fff031, cor = 0x0000f1c1, ctl = PCI_ERR_CAP_ECRC_GENE | PCI_ERR_CAP_ECRC_CHKE;
+	bool raw = id == PCI_EXT_CAP_ID_VNDR || id == PCI_EXT_CAP_ID_DVSEC;
+
+	set_range(vc, pos, len, raw ? 0xff : 0);
+	set_rule(vc, pos, 4, ALL, 0);
+	if (id != PCI_EXT_CAP_ID_ERR)
+		return;
+	set_rule(vc, pos + PCI_ERR_UNCOR_STATUS, 4, 0, unc);
+	set_rule(vc, pos + PCI_ERR_UNCOR_MASK, 4, 0, unc);
+	set_rule(vc, pos + PCI_ERR_UNCOR_SEVER, 4, 0, unc);
+	set_rule(vc, pos + PCI_ERR_COR_STATUS, 4, 0, cor);
+	set_rule(vc, pos + PCI_ERR_COR_MASK, 4, 0, cor);
+	set_rule(vc, pos + PCI_ERR_CAP, 4, 0, ctl);
+}
+
+static void set_ext_next(struct vconfig *vc, unsigned int pos, unsigned int next)
+{
+	uint32_t h = get_bits(vc->shadow, pos, 4);
+
+	put_bits(vc->shadow, pos, 4, (h & 0x000fffff) | next << 20);
+}
+
+static void walk_ext_caps(struct vconfig *vc)
+{
+	unsigned int prev = 0, pos = EXT_CFG_BASE, left = (PCI_CFG_SIZE - EXT_CFG_BASE) / 4;
+
+	while (pos >= EXT_CFG_BASE && left--) {
+		uint32_t h = get_bits(vc->shadow, pos, 4);
+		unsigned int id = EXT_CAP_ID(h), len = ext_cap_len(vc, id, pos);
+
+		if (len >= 4 && pos + len <= PCI_CFG_SIZE) {
+			ext_cap_rules(vc, id, pos, len);
+			if (prev)
+				set_ext_next(vc, prev, pos);
+			prev = pos;
+		} else if (pos == EXT_CFG_BASE) {
+			/* The list begins here whatever is in it: an anonymous head stands for what is hidden. */
+			set_rule(vc, pos, 4, ALL, 0);
+			put_bits(vc->shadow, pos, 4, HIDDEN_ID);
+			prev = pos;
+		}
+		pos = EXT_CAP_NEXT(h);
+	}
+	set_ext_next(vc, prev, 0);
+}
+
+/* BAR sizing: address bits below the size, and the type bits, do not follow what was written. */
+static void fix_bars(struct vfio_dev *d)
+{
+	const struct pci_func *f = d->f;
+	uint8_t *shadow = d->cfg.shadow;
+	unsigned int i;
+
+	for (i = 0; i < PCI_BARS; i++) {
+		const struct pci_bar *bar = &f->bar[i];
+		unsigned int off = PCI_BASE_ADDRESS_0 + 4 * i;
+		uint64_t mask = ~(bar->size - 1);
+		uint32_t type = 0;
+
+		if (!bar->size) {
+			put_bits(shadow, off, 4, 0);
+			continue;
+		}
+		if (bar->mem64)
+			type |= PCI_BASE_ADDRESS_MEM_TYPE_64;
+		if (bar->prefetch)
+			type |= PCI_BASE_ADDRESS_MEM_PREFETCH;
+		put_bits(shadow, off, 4, (get_bits(shadow, off, 4) & (uint32_t)mask & ~15u) | type);
+		if (bar->mem64 && ++i < PCI_BARS)
+			put_bits(shadow, off + 4, 4, get_bits(shadow, off + 4, 4) & (uint32_t)(mask >> 32));
+	}
+	put_bits(shadow, PCI_ROM_ADDRESS, 4, 0);
+}
+
+void config_open(struct vfio_dev *d)
+{
+	struct vconfig *vc = &d->cfg;
+
+	memcpy(vc->shadow, d->f->cfg, PCI_CFG_SIZE);
+	/* What belongs to no capability goes straight to the function: devices keep registers there. */
+	set_range(vc, 0, PCI_CFG_SIZE, 0xff);
+	header_rules(vc);
+	if (get_bits(vc->shadow, PCI_STATUS, 2) & PCI_STATUS_CAP_LIST)
+		walk_caps(vc);
+	if (d->f->exp_cap && get_bits(vc->shadow, EXT_CFG_BASE, 4))
+		walk_ext_caps(vc);
+	fix_bars(d);
+}
+
+/* ---- access ---- */
+
+static bool overlaps(unsigned int off, unsigned int size, unsigned int first, unsigned int len)
+{
+	return off < first + len && off + size > first;
+}
+
+static uint32_t read_piece(struct vfio_dev *d, unsigned int off, unsigned int size)
+{
+	uint32_t virt = get_bits(d->cfg.virt, off, size);
+	uint32_t shadow = get_bits(d->cfg.shadow, off, size);
+
+	return (pci_cfg_read(d->f, off, size) & ~virt) | (shadow & virt);
+}
+
+/* Through to the function, with bits that a client may not write as they are. */
+static void write_through(struct vfio_dev *d, unsigned int off, unsigned int size, uint32_t val)
+{
+	uint32_t mask = get_bits(d->cfg.write, off, size) & ~get_bits(d->cfg.virt, off, size);
+
+	if (!mask)
+		return;
+	/* Halves without writable bits stay untouched: they may hold bits that writing back as read would clear. */
+	if (size == 4 && (!(mask & 0xffff) || !(mask >> 16))) {
+		write_through(d, off, 2, val & 0xffff);
+		write_through(d, off + 2, 2, val >> 16);
+		return;
+	}
+	pci_cfg_write(d->f, off, size, (pci_cfg_read(d->f, off, size) & ~mask) | (val & mask));
+}
+
+static void command_written(struct vfio_dev *d)
+{
+	bool disabled = get_bits(d->cfg.shadow, PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE;
+
+	if (disabled != d->intx_disabled)
+		irq_intx_disable_changed(d, disabled);
+}
+
+/* Function level reset is the client's to ask for; the read request size it may lower, but not below one payload. */
+static void devctl_written(struct vfio_dev *d)
+{
+	unsigned int at = d->f->exp_cap + PCI_EXP_DEVCTL;
+	uint32_t ctl = get_bits(d->cfg.shadow, at, 2), real, rrs, mps;
+
+	if (ctl & PCI_EXP_DEVCTL_BCR_FLR) {
+		put_bits(d->cfg.shadow, at, 2, ctl & ~PCI_EXP_DEVCTL_BCR_FLR);
+		if (pci_cfg_read(d->f, d->f->exp_cap + PCI_EXP_DEVCAP, 4) & PCI_EXP_DEVCAP_FLR)
+			device_reset(d);
+	}
+	real = pci_cfg_read(d->f, at, 2);
+	rrs = (ctl & PCI_EXP_DEVCTL_READRQ) >> 12;
+	mps = (real & PCI_EXP_DEVCTL_PAYLOAD) >> 5;
+	rrs = MAX(rrs, mps);
+	if (rrs << 12 != (real & PCI_EXP_DEVCTL_READRQ))
+		pci_cfg_write(d->f, at, 2, (real & ~PCI_EXP_DEVCTL_READRQ) | rrs << 12);
+}
+
+static void write_piece(struct vfio_dev *d, unsigned int off, unsigned int size, uint32_t val)
+{
+	uint32_t mask = get_bits(d->cfg.write, off, size) & get_bits(d->cfg.virt, off, size);
+	uint32_t shadow = get_bits(d->cfg.shadow, off, size);
+
+	put_bits(d->cfg.shadow, off, size, (shadow & ~mask) | (val & mask));
+	write_through(d, off, size, val);
+	if (overlaps(off, size, PCI_COMMAND, 2))
+		command_written(d);
+	if (overlaps(off, size, PCI_BASE_ADDRESS_0, 24) || overlaps(off, size, PCI_ROM_ADDRESS, 4))
+		fix_bars(d);
+	if (d->f->exp_cap && overlaps(off, size, d->f->exp_cap + PCI_EXP_DEVCTL, 2))
+		devctl_written(d);
+}
+
+static unsigned int piece_size(uint64_t off, size_t left)
+{
+	if (left >= 4 && off % 4 == 0)
+		return 4;
+	return left >= 2 && off % 2 == 0 ? 2 : 1;
+}
+
+static bool in_config(uint64_t off, size_t len)
+{
+	return off < PCI_CFG_SIZE && len <= PCI_CFG_SIZE - off;
+}
+
+ssize_t config_read(struct vfio_dev *d, void *buf, size_t len, uint64_t off)
+{
+	size_t done, n;
+
+	if (!in_config(off, len))
+		return -EFAULT;
+	for (done = 0; done < len; done += n) {
+		uint32_t val;
+
+		n = piece_size(off + done, len - done);
+		val = read_piece(d, off + done, n);
+		memcpy((uint8_t *)buf + done, &val, n);
+	}
+	return len;
+}
+
+ssize_t config_write(struct vfio_dev *d, const void *buf, size_t len, uint64_t off)
+{
+	size_t done, n;
+
+	if (!in_config(off, len))
+		return -EFAULT;
+	for (done = 0; done < len; done += n) {
+		uint32_t val = 0;
+
+		n = piece_size(off + done, len - done);
+		memcpy(&val, (const uint8_t *)buf + done, n);
+		write_piece(d, off + done, n, val);
+	}
+	return len;
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A device's descriptor: its life, and the ioctls that are about the function as a whole. Answers follow Linux 6.12
+ * drivers/vfio/pci/vfio_pci_core.c and vfio_main.c. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vfio/internal.h"
+
+static inline struct device_file *to_file(struct ufile *f)
+{
+	return container_of(f, struct device_file, file);
+}
+
+static inline struct vfio_dev *to_dev(struct ufile *f)
+{
+	return to_file(f)->dev;
+}
+
+/* ---- life ---- */
+
+struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_func *f)
+{
+	struct vfio_dev *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	d->msix = calloc(f->msix_n ? f->msix_n : 1, sizeof(*d->msix));
+	if (!d->msix) {
+		free(d);
+		return NULL;
+	}
+	d->v = v;
+	d->group = g;
+	d->f = f;
+	pci_bdf_format(f, d->name);
+	list_init(&d->ioeventfds);
+	irq_init(d);
+	return d;
+}
+
+void device_free(struct vfio_dev *d)
+{
+	free(d->msix);
+	free(d);
+}
+
+/* Fresh from reset, memory decoding on as after pci_enable_device(), bus mastering off. */
+static void device_enable(struct vfio_dev *d)
+{
+	pci_func_reset(d->f);
+	pci_msix_enable(d->f, false);
+	pci_cfg_write(d->f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	config_open(d);
+	irq_init(d);
+	d->f->sink = &d->sink;
+}
+
+/* DMA first, then interrupts, so that nothing of the function's is under way when the sink goes. */
+static void device_disable(struct vfio_dev *d)
+{
+	pci_cfg_write(d->f, PCI_COMMAND, 2, 0);
+	irq_shutdown(d);
+	ioeventfd_clear(d);
+	pci_func_reset(d->f);
+	pci_msix_enable(d->f, false);
+	d->f->sink = NULL;
+}
+
+/* Restores what software can write, but for the registers whose writing is an action. */
+static void restore_config(struct pci_func *f, const uint8_t *saved)
+{
+	unsigned int off;
+
+	for (off = 0; off < PCI_CFG_SIZE; off += 2) {
+		uint16_t mask, w1c, old, now;
+
+		if (off == PCI_COMMAND || (f->pm_cap && off == f->pm_cap + PCI_PM_CTRL) ||
+		    (f->msix_cap && off == f->msix_cap + PCI_MSIX_FLAGS))
+			continue;
+		memcpy(&mask, f->wmask + off, 2);
+		memcpy(&w1c, f->w1c + off, 2);
+		memcpy(&old, saved + off, 2);
+		memcpy(&now, f->cfg + off, 2);
+		mask &= ~w1c;
+		if ((old ^ now) & mask)
+			pci_cfg_write(f, off, 2, (now & ~mask & ~w1c) | (old & mask));
+	}
+}
+
+void device_reset(struct vfio_dev *d)
+{
+	uint8_t saved[PCI_CFG_SIZE];
+	uint16_t command;
+
+	memcpy(saved, d->f->cfg, sizeof(saved));
+	memcpy(&command, saved + PCI_COMMAND, 2);
+	pci_func_reset(d->f);
+	restore_config(d->f, saved);
+	irq_restore(d);
+	pci_cfg_write(d->f, PCI_COMMAND, 2, command);
+}
+
+static void device_release(struct ufile *f)
+{
+	struct device_file *df = to_file(f);
+	struct vfio_group *g = df->dev->group;
+
+	if (--df->dev->open_count == 0)
+		device_disable(df->dev);
+	g->users--;
+	free(df);
+	ufile_put(&g->file);
+}
+
+/* ---- ioctls ---- */
+
+/* Today's struct vfio_device_info; older headers lack the trailing pad. */
+struct device_info {
+	uint32_t argsz, flags, num_regions, num_irqs, cap_offset, pad;
+};
+_Static_assert(sizeof(struct device_info) == 24, "struct vfio_device_info");
+
+static long device_get_info(struct ufile *f, struct ucall *c, uint64_t arg)
+{
+	const size_t minsz = OFFSETOFEND(struct device_info, num_irqs);
+	struct device_info info = {0};
+	int ret;
+
+	ret = ucall_copy_in(c, arg, &info, minsz);
+	if (ret)
+		return ret;
+	if (info.argsz < minsz)
+		return -EINVAL;
+	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
+	info.num_regions = VFIO_PCI_NUM_REGIONS;
+	info.num_irqs = VFIO_PCI_NUM_IRQS;
+	return ucall_copy_out(c, arg, &info, MIN((size_t)info.argsz, sizeof(info)));
+}
+
+static long device_do_reset(struct ufile *f, struct ucall *c, uint64_t arg)
+{
+	device_reset(to_dev(f));
+	return 0;
+}
+
+/* No feature is offered: migration, logging and low power are all optional. */
+static long device_feature(struct ufile *f, struct ucall *c, uint64_t arg)
+{
+	const uint32_t get = VFIO_DEVICE_FEATURE_GET, set = VFIO_DEVICE_FEATURE_SET, probe = VFIO_DEVICE_FEATURE_PROBE;
+	struct vfio_device_feature h;
+	int ret;
+
+	ret = ucall_copy_in(c, arg, &h, sizeof(h));
+	if (ret)
+		return ret;
+	if (h.argsz < sizeof(h) || h.flags & ~(VFIO_DEVICE_FEATURE_MASK | get | set | probe))
+		return -EINVAL;
+	if (!(h.flags & probe) && (h.flags & get) && (h.flags & set))
+		return -EINVAL;
+	return -ENOTTY;
+}
+
+/* VFIO_DEVICE_BIND_IOMMUFD: for descriptors of /dev/vfio/devices only. */
+struct bind_iommufd {
+	uint32_t argsz, flags;
+	int32_t iommufd;
+	uint32_t out_devid;
+};
+#define DEVICE_BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
+
+static long device_bind_iommufd(struct ufile *f, struct ucall *c, uint64_t arg)
+{
+	struct bind_iommufd b;
+	int ret = ucall_copy_in(c, arg, &b, sizeof(b));
+
+	return ret ? ret : -EINVAL;
+}
+
+static const struct vfio_ioctl device_ioctls[] = {
+    {VFIO_DEVICE_GET_INFO, device_get_info},  {VFIO_DEVICE_GET_REGION_INFO, region_get_info},
+    {VFIO_DEVICE_GET_IRQ_INFO, irq_get_info}, {VFIO_DEVICE_SET_IRQS, irq_set},
+    {VFIO_DEVICE_RESET, device_do_reset},     {VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, hotreset_get_info},
+    {VFIO_DEVICE_PCI_HOT_RESET, hotreset_do}, {VFIO_DEVICE_IOEVENTFD, ioeventfd_set},
+    {VFIO_DEVICE_FEATURE, device_feature},    {DEVICE_BIND_IOMMUFD, device_bind_iommufd},
+};
+
+static long device_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg)
+{
+	return vfio_dispatch(device_ioctls, ARRAY_SIZE(device_ioctls), f, c, cmd, arg, -ENOTTY);
+}
+
+static const struct ufile_ops device_ops = {
+    .name = "[vfio-device]",
+    .ioctl = device_ioctl,
+    .pread = region_pread,
+    .pwrite = region_pwrite,
+    .mmap = region_mmap,
+    .release = device_release,
+};
+
+int device_open(struct vfio_dev *d, struct ufile **f)
+{
+	struct device_file *df = calloc(1, sizeof(*df));
+
+	if (!df)
+		return -ENOMEM;
+	ufile_init(&df->file, &device_ops);
+	df->dev = d;
+	ufile_get(&d->group->file);
+	d->group->users++;
+	if (d->open_count++ == 0)
+		device_enable(d);
+	*f = &df->file;
+	return 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Clients' eventfds. A client may leave its eventfd blocking and fill or empty it at any moment, so neither write(2)
+ * nor read(2) on one is safe for a thread that must not wait (rule C1), not even after poll(2).
+ */
+#ifndef PINFOLD_VFIO_EVENTFD_H
+#define PINFOLD_VFIO_EVENTFD_H
+
+#include <linux/aio_abi.h>
+#include <stdbool.h>
+
+#include "base/loop.h"
+
+/* Adds 1 to eventfds without ever waiting. */
+struct eventfd_ringer {
+	aio_context_t aio; /* 0: not to be had here */
+	int empty;	   /* a file whose reads end at once */
+	unsigned int unreaped;
+};
+
+void eventfd_ringer_init(struct eventfd_ringer *r);
+void eventfd_ringer_fini(struct eventfd_ringer *r);
+void eventfd_ring(struct eventfd_ringer *r, int fd);
+
+int eventfd_check(int fd); /* 0, or -EINVAL: not an eventfd */
+
+/* Calls fire from the loop, once per read of a non-zero counter. */
+struct eventfd_listener {
+	struct loop_fd w;
+	struct loop *loop;
+	void (*fire)(struct eventfd_listener *l);
+};
+
+/* Takes over fd on success. 0, -EINVAL (not an eventfd), -ENOMEM, -ENOSPC (the host's limit of watches). */
+int eventfd_listen(struct eventfd_listener *l, struct loop *loop, int fd, void (*fire)(struct eventfd_listener *l));
+void eventfd_unlisten(struct eventfd_listener *l);
+
+#endif

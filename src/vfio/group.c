@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* /dev/vfio/N. Answers follow Linux 6.12 drivers/vfio/group.c. */
+#include <errno.h>
+#include <string.h>
+
+#include "vfio/internal.h"
+
+#define NAME_MAX_BYTES PF_PAGE_SIZE /* what the kernel copies of a device's name */
+
+static inline struct vfio_group *to_group(struct ufile *f)
+{
+	return container_of(f, struct vfio_group, file);
+}
+
+static long group_get_status(struct ufile *f, struct ucall *c, uint64_t arg)
+{
+	struct vfio_group_status st;
+	int ret;
+
+	ret = ucall_copy_in(c, arg, &st, sizeof(st));
+	if (ret)
+		return ret;
+	if (st.argsz < sizeof(st))
+		return -EINVAL;
+	st.flags = VFIO_GROUP_FLAGS_VIABLE;
+	if (to_group(f)->container)
+		st.flags |= VFIO_GROUP_FLAGS_CONTAINER_SET;
+	return ucall_copy_out(c, arg, &st, sizeof(st));
+}
+
+static long group_set_container(struct ufile *f, struct ucall *c, uint64_t arg)
+{
+	struct vfio_group *g = to_group(f);
+	struct ufile *cf;
+	int32_t fd;
+	int ret;
+
+	ret = ucall_copy_in(c, arg, &fd, sizeof(fd));
+	if (ret)
+		return ret;
+	ret = ucall_get_file(c, fd, &cf);
+	if (ret && ret != -EINVAL)
+		return ret;
+	if (g->container)
+		return -EINVAL;
+	if (ret || !container_is(cf))
+		return -EBADFD;
+	container_attach(container_of(cf, struct container, file), g);
+	return 0;
+}
+
+static long group_unset_container(struct ufile *f, struct ucall *c, uint64_t arg)
+{
+	struct vfio_group *g = to_group(f);
+
+	if (!g->container)
+		return -EINVAL;
+	if (g->users)
+		return -EBUSY;
+	container_detach(g);
+	return 0;
+}
+
+/* A string of at most cap - 1 bytes; read page by page, because what follows its end may not be readable. */
+static int copy_in_string(struct ucall *c, uint64_t addr, char *buf, size_t cap)
+{
+	size_t done = 0;
+
+	while (done < cap) {
+		uint64_t at = addr + done;
+		size_t n = MIN(MIN((uint64_t)64, PF_PAGE_SIZE - at % PF_PAGE_SIZE), (uint64_t)(cap - done));
+		int ret = ucall_copy_in(c, at, buf + done, n);
+
+		if (ret)
+			return ret;
+		if (memchr(buf + done, 0, n))
+			return 0;
+		done += n;
+	}
+	return -EINVAL;
+}
+
+/*
+ * "0000:01:00.0", blanks allowed behind it. The one option that exists, vf_token=UUID, belongs to functions with
+ * virtual functions; here there are none, and it is refused like an unknown one. 1, 0, or -EINVAL.
+ */
+static int device_matches(const struct vfio_dev *d, const char *name)
+{
+	size_t n = strlen(d->name);
+
+	if (strncmp(name, d->name, n))
+		return 0;
+	name += n;
+	if (*name && *name != ' ')
+		return 0;
+	return name[strspn(name, " ")] ? -EINVAL : 1;
+}
+
+static int find_device(struct vfio_group *g, const char *name, struct vfio_dev **dev)
+{
+	size_t i;
+
+	for (i = 0; i < g->v->ndev; i++) {
+		struct vfio_dev *d = g->v->dev[i];
+		int ret = d->group == g ? device_matches(d, name) : 0;
+
+		if (ret < 0)
+			return ret;
+		if (ret) {
+			*dev = d;
+			return 0;
+		}
+	}
+	return -ENODEV;
+}
+
+static long group_get_device_fd(struct ufile *f, struct ucall *c, uint64_t arg)
+{
+	struct vfio_group *g = to_group(f);
+	char name[NAME_MAX_BYTES];
+	struct vfio_dev *d;
+	struct ufile *df;
+	int ret;
+
+	ret = copy_in_string(c, arg, name, sizeof(name));
+	if (ret)
+		return ret;
+	ret = find_device(g, name, &d);
+	if (ret)
+		return ret;
+	if (!g->container || !g->container->iommu)
+		return -EINVAL;
+	ret = device_open(d, &df);
+	if (ret)
+		return ret;
+	ret = ucall_install(c, df);
+	if (ret)
+		ufile_put(df);
+	return ret;
+}
+
+static const struct vfio_ioctl group_ioctls[] = {
+    {VFIO_GROUP_GET_STATUS, group_get_status},
+    {VFIO_GROUP_SET_CONTAINER, group_set_container},
+    {VFIO_GROUP_UNSET_CONTAINER, group_unset_container},
+    {VFIO_GROUP_GET_DEVICE_FD, group_get_device_fd},
+};
+
+static long group_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg)
+{
+	return vfio_dispatch(group_ioctls, ARRAY_SIZE(group_ioctls), f, c, cmd, arg, -ENOTTY);
+}
+
+static void group_release(struct ufile *f)
+{
+	struct vfio_group *g = to_group(f);
+
+	if (g->container)
+		container_detach(g);
+	g->opened = false;
+}
+
+static const struct ufile_ops group_ops = {
+    .name = "/dev/vfio/group",
+    .ioctl = group_ioctl,
+    .release = group_release,
+};
+
+bool group_is(const struct ufile *f)
+{
+	return f->ops == &group_ops;
+}
+
+int vfio_open_group(struct vfio *v, unsigned int group, struct ufile **f)
+{
+	struct vfio_group *g;
+
+	list_for_each (g, &v->groups, node) {
+		if (g->number != group)
+			continue;
+		if (g->opened)
+			return -EBUSY;
+		ufile_init(&g->file, &group_ops);
+		g->opened = true;
+		*f = &g->file;
+		return 0;
+	}
+	return -ENOENT;
+}

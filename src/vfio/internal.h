@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of vfio/ share.
+ *
+ *   container   /dev/vfio/vfio; groups attach to it; with at least one group it may have a type1 (an IOVA space).
+ *   group       /dev/vfio/N; open at most once (rule B4). In a container from SET_CONTAINER to UNSET_CONTAINER or
+ *               release.
+ *   device      one PCI function, opened through its group, any number of times.
+ *
+ * References. A group in a container holds the container's ufile. A device's ufile holds its group's ufile. So the
+ * descriptors may be closed in any order, and what a device needs outlives it.
+ *
+ * Invariants. group->users counts open device files, and is 0 unless group->container && container->iommu. A function's
+ * dma_dev is attached to container->iommu->io exactly while its group is in a container that has one.
+ */
+#ifndef PINFOLD_VFIO_INTERNAL_H
+#define PINFOLD_VFIO_INTERNAL_H
+
+#include <linux/pci_regs.h>
+#include <linux/vfio.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/list.h"
+#include "base/util.h"
+#include "pci/pci.h"
+#include "uapi/ucall.h"
+#include "vfio/eventfd.h"
+#include "vfio/vfio.h"
+
+#define OFFSETOFEND(t, m) (offsetof(t, m) + sizeof(((t *)0)->m))
+
+#define IRQ_TYPE_NONE VFIO_PCI_NUM_IRQS
+
+struct type1;
+
+struct vfio {
+	struct events *evs;
+	struct loop *loop; /* NULL: client eventfds cannot be listened to */
+	struct eventfd_ringer ringer;
+	struct list groups;
+	struct vfio_dev **dev;
+	size_t ndev;
+};
+
+struct container {
+	struct ufile file;
+	struct vfio *v;
+	struct list groups;
+	struct type1 *iommu; /* NULL until SET_IOMMU and again when the last group leaves */
+};
+
+struct vfio_group {
+	struct list node; /* vfio.groups */
+	struct vfio *v;
+	unsigned int number;
+	bool opened;
+	struct ufile file; /* meaningful while opened */
+	struct container *container;
+	struct list container_node;
+	unsigned int users;
+};
+
+/*
+ * The configuration space that a client sees. A bit that is set in virt is read from and written to shadow, any other
+ * one is the function's own; bits that are clear in write ignore writes.
+ */
+struct vconfig {
+	uint8_t shadow[PCI_CFG_SIZE];
+	uint8_t virt[PCI_CFG_SIZE];
+	uint8_t write[PCI_CFG_SIZE];
+};
+
+struct intx {
+	int trigger; /* eventfd or -1 */
+	bool level;  /* the function asserts its pin */
+	bool masked;
+	struct eventfd_listener *unmask;
+};
+
+struct vfio_dev {
+	struct vfio *v;
+	struct vfio_group *group;
+	struct pci_func *f;
+	char name[16];
+	unsigned int open_count;
+	struct vconfig cfg;
+
+	struct pci_irq_sink sink;
+	unsigned int irq_type; /* VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX or IRQ_TYPE_NONE */
+	int *msix;	       /* an eventfd or -1 per vector */
+	struct intx intx;
+	bool intx_disabled; /* COMMAND.INTX_DISABLE as the client wrote it */
+	int err_trigger, req_trigger;
+
+	struct list ioeventfds;
+	unsigned int nioeventfds;
+};
+
+struct device_file {
+	struct ufile file;
+	struct vfio_dev *dev;
+};
+
+struct vfio_ioctl {
+	unsigned int cmd;
+	long (*handler)(struct ufile *f, struct ucall *c, uint64_t arg);
+};
+
+/* The handler's answer, or otherwise for a command that is not in the table. */
+static inline long vfio_dispatch(const struct vfio_ioctl *table, size_t n, struct ufile *f, struct ucall *c,
+				 unsigned int cmd, uint64_t arg, long otherwise)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (table[i].cmd == cmd)
+			return table[i].handler(f, c, arg);
+	return otherwise;
+}
+
+/* ---- container.c ---- */
+bool container_is(const struct ufile *f);
+void container_attach(struct container *ct, struct vfio_group *g);
+void container_detach(struct vfio_group *g);
+
+/* ---- type1.c, dirty.c ---- */
+struct type1 {
+	struct vfio *v;
+	struct ioas *io;
+	bool v2;
+	bool dirty_tracking;
+};
+
+int type1_check_extension(const struct type1 *t, uint64_t ext); /* t may be NULL */
+int type1_new(struct vfio *v, uint64_t kind, struct type1 **t); /* 0, -EINVAL, -ENOMEM */
+void type1_free(struct type1 *t);				/* no function may be attached */
+void type1_attach(struct type1 *t, struct pci_func *f);
+long type1_ioctl(struct type1 *t, struct ucall *c, unsigned int cmd, uint64_t arg);
+
+long dirty_pages(struct type1 *t, struct ucall *c, uint64_t arg);
+/* Is bm big enough for npages pages and in the client's reach? 0 or -EINVAL. */
+int dirty_check_bitmap(const struct vfio_bitmap *bm, uint64_t size);
+/* Queues the dirty bits of the areas in [first, last] for bm; bit 0 stands for first. */
+int dirty_report(struct type1 *t, struct ucall *c, const struct vfio_bitmap *bm, uint64_t first, uint64_t last);
+/* -EINVAL if an area straddles first or last. */
+int type1_check_borders(struct type1 *t, uint64_t first, uint64_t last);
+
+/* ---- group.c ---- */
+bool group_is(const struct ufile *f);
+
+/* ---- device.c ---- */
+struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_func *f);
+void device_free(struct vfio_dev *d); /* not the function */
+int device_open(struct vfio_dev *d, struct ufile **f);
+/* Resets the function and gives it back the configuration it had, as the host kernel does for its own reset. */
+void device_reset(struct vfio_dev *d);
+
+/* ---- hotreset.c ---- */
+long hotreset_get_info(struct ufile *f, struct ucall *c, uint64_t arg);
+long hotreset_do(struct ufile *f, struct ucall *c, uint64_t arg);
+
+/* ---- ioeventfd.c ---- */
+long ioeventfd_set(struct ufile *f, struct ucall *c, uint64_t arg);
+void ioeventfd_clear(struct vfio_dev *d);
+
+/* ---- irq.c ---- */
+void irq_init(struct vfio_dev *d);
+void irq_shutdown(struct vfio_dev *d); /* closes and disables everything */
+unsigned int irq_count(const struct vfio_dev *d, unsigned int index);
+long irq_get_info(struct ufile *f, struct ucall *c, uint64_t arg);
+long irq_set(struct ufile *f, struct ucall *c, uint64_t arg);
+void irq_restore(struct vfio_dev *d); /* after a reset: what is set up is set up again */
+void irq_intx_disable_changed(struct vfio_dev *d, bool disabled);
+
+/* ---- config.c ---- */
+void config_open(struct vfio_dev *d);
+ssize_t config_read(struct vfio_dev *d, void *buf, size_t len, uint64_t off);
+ssize_t config_write(struct vfio_dev *d, const void *buf, size_t len, uint64_t off);
+
+/* ---- region.c ---- */
+uint64_t region_offset(unsigned int index);
+/* Splits a file offset; false if it is not one of a region's. */
+bool region_locate(uint64_t file_off, unsigned int *index, uint64_t *off);
+/* True if [off, off + len) of BAR bar touches the MSI-X table. */
+bool region_hits_msix_table(const struct pci_func *f, unsigned int bar, uint64_t off, uint64_t len);
+long region_get_info(struct ufile *f, struct ucall *c, uint64_t arg);
+ssize_t region_pread(struct ufile *f, void *buf, size_t len, uint64_t off);
+ssize_t region_pwrite(struct ufile *f, const void *buf, size_t len, uint64_t off);
+int region_mmap(struct ufile *f, uint64_t off, uint64_t len, int prot, bool shared, struct umap *m);
+
+#endif

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A device's regions: what they are, reads and writes of them, mappings. Answers follow Linux 6.12
+ * drivers/vfio/pci/vfio_pci_core.c and vfio_pci_rdwr.c. */
+#include <errno.h>
+#include <string.h>
+
+#include "proto/channel.h"
+#include "vfio/internal.h"
+
+#define OFFSET_MASK ((1ull << REGION_INDEX_SHIFT) - 1)
+
+_Static_assert(VFIO_PCI_NUM_REGIONS == 9, "region indices are part of the kernel's interface");
+
+static inline struct vfio_dev *to_dev(struct ufile *f)
+{
+	return container_of(f, struct device_file, file)->dev;
+}
+
+uint64_t region_offset(unsigned int index)
+{
+	return REGION_OFFSET_MAGIC | (uint64_t)index << REGION_INDEX_SHIFT;
+}
+
+bool region_locate(uint64_t file_off, unsigned int *index, uint64_t *off)
+{
+	uint64_t magic = file_off & ~(BIT64(48) - 1), i;
+
+	if (magic && magic != REGION_OFFSET_MAGIC)
+		return false;
+	i = (file_off & ~magic) >> REGION_INDEX_SHIFT;
+	if (i >= VFIO_PCI_NUM_REGIONS)
+		return false;
+	*index = i;
+	*off = file_off & OFFSET_MASK;
+	return true;
+}
+
+/* ---- GET_REGION_INFO ---- */
+
+static bool is_bar(unsigned int index)
+{
+	return index <= VFIO_PCI_BAR5_REGION_INDEX;
+}
+
+static bool bar_mappable(const struct pci_func *f, unsigned int bar)
+{
+	return f->bar[bar].size >= PF_PAGE_SIZE;
+}
+
+static bool has_msix_table(const struct pci_func *f, unsigned int bar)
+{
+	return f->msix_cap && f->msix_table_bar == bar;
+}
+
+/* Fills in all but the capabilities; true if the MSI-X capability belongs there. */
+static bool describe(const struct pci_func *f, struct vfio_region_info *info)
+{
+	const uint32_t rw = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
+
+	info->offset = region_offset(info->index);
+	info->flags = 0;
+	info->size = 0;
+	if (info->index == VFIO_PCI_CONFIG_REGION_INDEX) {
+		info->size = PCI_CFG_SIZE;
+		info->flags = rw;
+	}
+	if (!is_bar(info->index) || !f->bar[info->index].size)
+		return false;
+	info->size = f->bar[info->index].size;
+	info->flags = rw;
+	if (!bar_mappable(f, info->index))
+		return false;
+	info->flags |= VFIO_REGION_INFO_FLAG_MMAP;
+	return has_msix_table(f, info->index);
+}
+
+long region_get_info(struct ufile *file, struct ucall *c, uint64_t arg)
+{
+	const struct vfio_info_cap_header cap = {.id = VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, .version = 1};
+	struct vfio_region_info info;
+	int ret;
+
+	ret = ucall_copy_in(c, arg, &info, sizeof(info));
+	if (ret)
+		return ret;
+	if (info.argsz < sizeof(info))
+		return -EINVAL;
+	if (info.index >= VFIO_PCI_NUM_REGIONS || info.index == VFIO_PCI_VGA_REGION_INDEX)
+		return -EINVAL;
+	if (describe(to_dev(file)->f, &info)) {
+		info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
+		if (info.argsz < sizeof(info) + sizeof(cap)) {
+			info.argsz = sizeof(info) + sizeof(cap);
+			info.cap_offset = 0;
+		} else {
+			info.cap_offset = sizeof(info);
+			ret = ucall_copy_out(c, arg + sizeof(info), &cap, sizeof(cap));
+			if (ret)
+				return ret;
+		}
+	}
+	return ucall_copy_out(c, arg, &info, sizeof(info));
+}
+
+/* ---- read and write ---- */
+
+bool region_hits_msix_table(const struct pci_func *f, unsigned int bar, uint64_t off, uint64_t len)
+{
+	uint64_t first = f->msix_table_off, end = first + 16ull * f->msix_n;
+
+	return has_msix_table(f, bar) && off < end && off + len > first;
+}
+
+/* How far the bytes at off are alike: all of the MSI-X table (*hidden), or none. */
+static uint64_t stretch(const struct pci_func *f, unsigned int bar, uint64_t off, uint64_t len, bool *hidden)
+{
+	uint64_t first = f->msix_table_off, end = first + 16ull * f->msix_n;
+
+	*hidden = has_msix_table(f, bar) && off >= first && off < end;
+	if (*hidden)
+		return MIN(len, end - off);
+	if (has_msix_table(f, bar) && off < first)
+		return MIN(len, first - off);
+	return len;
+}
+
+/* The widest naturally aligned access that fits. */
+static unsigned int access_size(uint64_t off, uint64_t len)
+{
+	unsigned int size = 8;
+
+	while (size > 1 && (off % size || len < size))
+		size /= 2;
+	return size;
+}
+
+static int bar_access(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint8_t *rd,
+		      const uint8_t *wr)
+{
+	uint64_t val = 0;
+	int ret;
+
+	if (wr) {
+		memcpy(&val, wr, size);
+		return pci_bar_write(f, bar, off, size, val);
+	}
+	ret = pci_bar_read(f, bar, off, size, &val);
+	if (!ret)
+		memcpy(rd, &val, size);
+	return ret;
+}
+
+/* Reads into rd, or writes from wr. The MSI-X table belongs to the host: it reads as ones and ignores writes. */
+static ssize_t bar_rw(struct pci_func *f, unsigned int bar, uint8_t *rd, const uint8_t *wr, size_t len, uint64_t off)
+{
+	size_t done = 0;
+
+	if (off >= f->bar[bar].size)
+		return -EINVAL;
+	len = MIN((uint64_t)len, f->bar[bar].size - off);
+	while (done < len) {
+		bool hidden;
+		uint64_t n = stretch(f, bar, off + done, len - done, &hidden);
+
+		if (hidden) {
+			if (rd)
+				memset(rd + done, 0xff, n);
+		} else {
+			int ret;
+
+			n = access_size(off + done, n);
+			ret = bar_access(f, bar, off + done, n, rd ? rd + done : NULL, wr ? wr + done : NULL);
+			if (ret)
+				return ret;
+		}
+		done += n;
+	}
+	return done;
+}
+
+ssize_t region_pread(struct ufile *file, void *buf, size_t len, uint64_t file_off)
+{
+	struct vfio_dev *d = to_dev(file);
+	unsigned int index;
+	uint64_t off;
+
+	if (!len)
+		return 0;
+	if (!region_locate(file_off, &index, &off))
+		return -EINVAL;
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		return config_read(d, buf, len, off);
+	return is_bar(index) ? bar_rw(d->f, index, buf, NULL, len, off) : -EINVAL;
+}
+
+ssize_t region_pwrite(struct ufile *file, const void *buf, size_t len, uint64_t file_off)
+{
+	struct vfio_dev *d = to_dev(file);
+	unsigned int index;
+	uint64_t off;
+
+	if (!len)
+		return 0;
+	if (!region_locate(file_off, &index, &off))
+		return -EINVAL;
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		return config_write(d, buf, len, off);
+	return is_bar(index) ? bar_rw(d->f, index, NULL, buf, len, off) : -EINVAL;
+}
+
+int region_mmap(struct ufile *file, uint64_t file_off, uint64_t len, int prot, bool shared, struct umap *m)
+{
+	struct pci_func *f = to_dev(file)->f;
+	unsigned int index;
+	uint64_t off, end;
+
+	if (!region_locate(file_off, &index, &off) || !shared || !is_bar(index) || !bar_mappable(f, index))
+		return -EINVAL;
+	if (!len || !IS_ALIGNED(off | len, PF_PAGE_SIZE) || add_overflows(off, len, &end) || end > f->bar[index].size)
+		return -EINVAL;
+	if (f->bar[index].memfd >= 0)
+		*m = (struct umap){.kind = UMAP_FILE, .fd = f->bar[index].memfd, .fd_off = off};
+	else
+		*m = (struct umap){.kind = UMAP_TRAP, .fd = -1};
+	return 0;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The registry: which functions there are, and the groups that they form. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vfio/internal.h"
+
+struct vfio *vfio_new(struct events *evs)
+{
+	struct vfio *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	v->evs = evs;
+	list_init(&v->groups);
+	eventfd_ringer_init(&v->ringer);
+	return v;
+}
+
+void vfio_set_loop(struct vfio *v, struct loop *loop)
+{
+	v->loop = loop;
+}
+
+void vfio_free(struct vfio *v)
+{
+	struct vfio_group *g, *tmp;
+	size_t i;
+
+	if (!v)
+		return;
+	for (i = 0; i < v->ndev; i++) {
+		struct pci_func *f = v->dev[i]->f;
+
+		device_free(v->dev[i]);
+		f->ops->destroy(f);
+	}
+	list_for_each_safe (g, tmp, &v->groups, node)
+		free(g);
+	eventfd_ringer_fini(&v->ringer);
+	free(v->dev);
+	free(v);
+}
+
+static struct vfio_group *group_find(struct vfio *v, unsigned int number)
+{
+	struct vfio_group *g;
+
+	list_for_each (g, &v->groups, node)
+		if (g->number == number)
+			return g;
+	return NULL;
+}
+
+static struct vfio_group *group_new(struct vfio *v, unsigned int number)
+{
+	struct vfio_group *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	g->v = v;
+	g->number = number;
+	list_init(&g->node);
+	list_init(&g->container_node);
+	return g;
+}
+
+static bool address_taken(struct vfio *v, const struct pci_func *f)
+{
+	size_t i;
+
+	for (i = 0; i < v->ndev; i++)
+		if (v->dev[i]->f->domain == f->domain && v->dev[i]->f->bdf == f->bdf)
+			return true;
+	return false;
+}
+
+int vfio_add(struct vfio *v, struct pci_func *f)
+{
+	struct vfio_group *g = group_find(v, f->group);
+	struct vfio_dev **dev, *d;
+	bool fresh = !g;
+
+	if (address_taken(v, f))
+		return -EEXIST;
+	dev = reallocarray(v->dev, v->ndev + 1, sizeof(*dev));
+	if (!dev)
+		return -ENOMEM;
+	v->dev = dev;
+	if (fresh)
+		g = group_new(v, f->group);
+	if (!g)
+		return -ENOMEM;
+	d = device_new(v, g, f);
+	if (!d) {
+		if (fresh)
+			free(g);
+		return -ENOMEM;
+	}
+	if (fresh)
+		list_add_tail(&v->groups, &g->node);
+	/* A function that joins a group in use shares its translations from the start. */
+	if (g->container && g->container->iommu)
+		type1_attach(g->container->iommu, f);
+	v->dev[v->ndev++] = d;
+	return 0;
+}
+
+struct pci_func *vfio_func(struct vfio *v, size_t i)
+{
+	return i < v->ndev ? v->dev[i]->f : NULL;
+}
