@@ -284,6 +284,26 @@ static void write_through(struct vfio_dev *d, unsigned int off, unsigned int siz
 	pci_cfg_write(d->f, off, size, (pci_cfg_read(d->f, off, size) & ~mask) | (val & mask));
 }
 
+static unsigned int pm_state(const struct pci_func *f)
+{
+	return f->cfg[f->pm_cap + PCI_PM_CTRL] & PCI_PM_CTRL_STATE_MASK;
+}
+
+/* A function that resets itself on its way from D3hot to D0 gets its configuration back, as from the host kernel. */
+static void write_pm_ctrl(struct vfio_dev *d, unsigned int off, unsigned int size, uint32_t val)
+{
+	struct pci_func *f = d->f;
+	uint8_t before[PCI_CFG_SIZE];
+	unsigned int old = pm_state(f);
+
+	memcpy(before, f->cfg, sizeof(before));
+	write_through(d, off, size, val);
+	if (old != 3 && pm_state(f) == 3)
+		memcpy(d->before_d3, before, sizeof(before));
+	if (old == 3 && pm_state(f) == 0 && !(f->cfg[f->pm_cap + PCI_PM_CTRL] & PCI_PM_CTRL_NO_SOFT_RESET))
+		device_restore(d, d->before_d3);
+}
+
 static void command_written(struct vfio_dev *d)
 {
 	bool disabled = get_bits(d->cfg.shadow, PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE;
@@ -317,7 +337,10 @@ static void write_piece(struct vfio_dev *d, unsigned int off, unsigned int size,
 	uint32_t shadow = get_bits(d->cfg.shadow, off, size);
 
 	put_bits(d->cfg.shadow, off, size, (shadow & ~mask) | (val & mask));
-	write_through(d, off, size, val);
+	if (d->f->pm_cap && overlaps(off, size, d->f->pm_cap + PCI_PM_CTRL, 1))
+		write_pm_ctrl(d, off, size, val);
+	else
+		write_through(d, off, size, val);
 	if (overlaps(off, size, PCI_COMMAND, 2))
 		command_written(d);
 	if (overlaps(off, size, PCI_BASE_ADDRESS_0, 24) || overlaps(off, size, PCI_ROM_ADDRESS, 4))

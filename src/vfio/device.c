@@ -88,17 +88,23 @@ static void restore_config(struct pci_func *f, const uint8_t *saved)
 	}
 }
 
-void device_reset(struct vfio_dev *d)
+void device_restore(struct vfio_dev *d, const uint8_t *saved)
 {
-	uint8_t saved[PCI_CFG_SIZE];
 	uint16_t command;
 
-	memcpy(saved, d->f->cfg, sizeof(saved));
 	memcpy(&command, saved + PCI_COMMAND, 2);
-	pci_func_reset(d->f);
 	restore_config(d->f, saved);
 	irq_restore(d);
 	pci_cfg_write(d->f, PCI_COMMAND, 2, command);
+}
+
+void device_reset(struct vfio_dev *d)
+{
+	uint8_t saved[PCI_CFG_SIZE];
+
+	memcpy(saved, d->f->cfg, sizeof(saved));
+	pci_func_reset(d->f);
+	device_restore(d, saved);
 }
 
 static void device_release(struct ufile *f)

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* /dev/vfio/N. Answers follow Linux 6.12 drivers/vfio/group.c. */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vfio/internal.h"
 
 #define NAME_MAX_BYTES PF_PAGE_SIZE /* what the kernel copies of a device's name */
+#define NAME_PIECE     64UL	    /* more than any name in use */
 
 static inline struct vfio_group *to_group(struct ufile *f)
 {
@@ -67,10 +70,12 @@ static int copy_in_string(struct ucall *c, uint64_t addr, char *buf, size_t cap)
 	size_t done = 0;
 
 	while (done < cap) {
-		uint64_t at = addr + done;
-		size_t n = MIN(MIN((uint64_t)64, PF_PAGE_SIZE - at % PF_PAGE_SIZE), (uint64_t)(cap - done));
-		int ret = ucall_copy_in(c, at, buf + done, n);
+		uint64_t at = addr + done, page_end = (at | (PF_PAGE_SIZE - 1)) + 1;
+		size_t n = MIN(page_end - at, NAME_PIECE);
+		int ret;
 
+		n = MIN(n, cap - done);
+		ret = ucall_copy_in(c, at, buf + done, n);
 		if (ret)
 			return ret;
 		if (memchr(buf + done, 0, n))
@@ -180,7 +185,7 @@ int vfio_open_group(struct vfio *v, unsigned int group, struct ufile **f)
 			continue;
 		if (g->opened)
 			return -EBUSY;
-		ufile_init(&g->file, &group_ops);
+		ufile_init(&g->file, &g->ops);
 		g->opened = true;
 		*f = &g->file;
 		return 0;

@@ -56,6 +56,8 @@ struct vfio_group {
 	struct list node; /* vfio.groups */
 	struct vfio *v;
 	unsigned int number;
+	char name[24];
+	struct ufile_ops ops; /* of its own for the name's sake */
 	bool opened;
 	struct ufile file; /* meaningful while opened */
 	struct container *container;
@@ -87,6 +89,7 @@ struct vfio_dev {
 	char name[16];
 	unsigned int open_count;
 	struct vconfig cfg;
+	uint8_t before_d3[PCI_CFG_SIZE]; /* the function's cfg when it last went to D3hot */
 
 	struct pci_irq_sink sink;
 	unsigned int irq_type; /* VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX or IRQ_TYPE_NONE */
@@ -149,6 +152,7 @@ int dirty_report(struct type1 *t, struct ucall *c, const struct vfio_bitmap *bm,
 int type1_check_borders(struct type1 *t, uint64_t first, uint64_t last);
 
 /* ---- group.c ---- */
+struct vfio_group *group_new(struct vfio *v, unsigned int number); /* NULL: out of memory */
 bool group_is(const struct ufile *f);
 
 /* ---- device.c ---- */
@@ -157,6 +161,8 @@ void device_free(struct vfio_dev *d); /* not the function */
 int device_open(struct vfio_dev *d, struct ufile **f);
 /* Resets the function and gives it back the configuration it had, as the host kernel does for its own reset. */
 void device_reset(struct vfio_dev *d);
+/* After a reset: saved is a copy of the function's cfg from before. */
+void device_restore(struct vfio_dev *d, const uint8_t *saved);
 
 /* ---- hotreset.c ---- */
 long hotreset_get_info(struct ufile *f, struct ucall *c, uint64_t arg);

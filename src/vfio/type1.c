@@ -257,8 +257,8 @@ static int check_unmap_bitmap(struct type1 *t, struct ucall *c, uint64_t arg,
 	return t->dirty_tracking ? 0 : -EINVAL;
 }
 
-static int unmap_range(struct type1 *t, struct ucall *c, struct vfio_iommu_type1_dma_unmap *un,
-		       const struct vfio_bitmap *bm)
+static int unmap_range(struct type1 *t, struct ucall *c, const struct vfio_iommu_type1_dma_unmap *un,
+		       const struct vfio_bitmap *bm, uint64_t *unmapped)
 {
 	uint64_t last;
 	int ret;
@@ -266,21 +266,20 @@ static int unmap_range(struct type1 *t, struct ucall *c, struct vfio_iommu_type1
 	if (!un->size || !IS_ALIGNED(un->iova | un->size, PF_PAGE_SIZE) || add_overflows(un->iova, un->size - 1, &last))
 		return -EINVAL;
 	if (!t->v2) {
-		un->size = unmap_v1(t, un->iova, last);
+		*unmapped = unmap_v1(t, un->iova, last);
 		return 0;
 	}
 	ret = type1_check_borders(t, un->iova, last);
 	if (!ret && bm)
 		ret = dirty_report(t, c, bm, un->iova, last);
-	if (ret)
-		return ret;
-	return ioas_unmap(t->io, un->iova, last, (uint64_t *)&un->size);
+	return ret ? ret : ioas_unmap(t->io, un->iova, last, unmapped);
 }
 
 static long type1_unmap_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 {
 	const uint32_t known = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_ALL;
 	struct vfio_iommu_type1_dma_unmap un;
+	uint64_t unmapped = 0;
 	struct vfio_bitmap bm;
 	bool dirty;
 	int ret;
@@ -299,12 +298,13 @@ static long type1_unmap_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 	if (un.flags & VFIO_DMA_UNMAP_FLAG_ALL) {
 		if (un.iova || un.size)
 			return -EINVAL;
-		ioas_unmap_all(t->io, (uint64_t *)&un.size);
+		ioas_unmap_all(t->io, &unmapped);
 	} else {
-		ret = unmap_range(t, c, &un, dirty ? &bm : NULL);
+		ret = unmap_range(t, c, &un, dirty ? &bm : NULL, &unmapped);
 		if (ret)
 			return ret;
 	}
+	un.size = unmapped;
 	return ucall_copy_out(c, arg, &un, sizeof(un));
 }
 

@@ -52,19 +52,6 @@ static struct vfio_group *group_find(struct vfio *v, unsigned int number)
 	return NULL;
 }
 
-static struct vfio_group *group_new(struct vfio *v, unsigned int number)
-{
-	struct vfio_group *g = calloc(1, sizeof(*g));
-
-	if (!g)
-		return NULL;
-	g->v = v;
-	g->number = number;
-	list_init(&g->node);
-	list_init(&g->container_node);
-	return g;
-}
-
 static bool address_taken(struct vfio *v, const struct pci_func *f)
 {
 	size_t i;
