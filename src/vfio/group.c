@@ -165,15 +165,24 @@ static void group_release(struct ufile *f)
 	g->opened = false;
 }
 
-static const struct ufile_ops group_ops = {
-    .name = "/dev/vfio/group",
-    .ioctl = group_ioctl,
-    .release = group_release,
-};
-
 bool group_is(const struct ufile *f)
 {
-	return f->ops == &group_ops;
+	return f->ops->release == group_release;
+}
+
+struct vfio_group *group_new(struct vfio *v, unsigned int number)
+{
+	struct vfio_group *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		return NULL;
+	g->v = v;
+	g->number = number;
+	snprintf(g->name, sizeof(g->name), "/dev/vfio/%u", number);
+	g->ops = (struct ufile_ops){.name = g->name, .ioctl = group_ioctl, .release = group_release};
+	list_init(&g->node);
+	list_init(&g->container_node);
+	return g;
 }
 
 int vfio_open_group(struct vfio *v, unsigned int group, struct ufile **f)
