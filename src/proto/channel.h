@@ -47,7 +47,7 @@ enum slot_state {
 #define RPC_TABLE(RPC)                                                                                                 \
 	RPC(NOP, "nothing; measures a round trip")                                                                     \
 	RPC(OPEN, "a0 = open flags; payload = logical path. Reply: has_fd, or ret = 0: use the shadow tree")           \
-	RPC(IOCTL, "object; a0 = cmd, a1 = arg; payload = struct ucall_part records")                                  \
+	RPC(IOCTL, "object; a0 = cmd, a1 = arg, a2 = 1: goes on after RPC_NEED; payload = struct ucall_part records")  \
 	RPC(PREAD, "object; a0 = offset, a1 = length. Reply payload = bytes")                                          \
 	RPC(PWRITE, "object; a0 = offset, a1 = length; payload = bytes")                                               \
 	RPC(MMAP,                                                                                                      \
@@ -55,9 +55,11 @@ enum slot_state {
 	RPC(MUNMAP, "object; a0 = offset, a1 = length: a mapping that MMAP allowed is gone")                           \
 	RPC(MMIO_READ, "object; a0 = offset, a1 = size. Reply a0 = value")                                             \
 	RPC(DECODE, "payload = up to 15 bytes of code. Reply payload = struct insn")                                   \
-	RPC(STAT, "object: Reply payload = name")
+	RPC(NAME, "object. Reply payload = what it is, as /proc/PID/fd would show it")                                 \
+	RPC(HOLD, "a0 = dev, a1 = ino; one descriptor: keep this file known while the session lasts, or until DROP")   \
+	RPC(DROP, "a0 = dev, a1 = ino")
 
-enum rpc {
+enum rpc_op {
 #define RPC(name, doc) RPC_##name,
 	RPC_TABLE(RPC)
 #undef RPC
@@ -72,7 +74,7 @@ enum {
 
 struct slot {
 	_Atomic uint32_t state;
-	uint32_t op;	 /* enum rpc */
+	uint32_t op;	 /* enum rpc_op */
 	uint64_t object; /* which descriptor of ours, by its number */
 	uint64_t a[4];
 	int64_t ret; /* reply: >= 0, -errno, or RPC_NEED */
@@ -97,7 +99,8 @@ struct channel {
 	_Atomic uint32_t dead;		/* set by the broker: the session is over */
 	_Atomic uint32_t broker_sleeps; /* ring a bell after posting */
 	uint32_t spin_ns;		/* how long a client should spin for a reply before it sleeps */
-	uint8_t pad0[44];
+	_Atomic uint32_t pending;	/* bit n: slot n holds a request */
+	uint8_t pad0[40];
 	_Atomic uint32_t ring_lock; /* clients: 0 free, 1 held */
 	uint8_t pad1[60];
 	_Atomic uint32_t ring_head; /* next entry to be produced; free-running */
@@ -150,19 +153,25 @@ struct page_desc {
 struct hello { /* broker to client, with the channel's memfd */
 	uint32_t magic, version;
 	uint64_t channel_size;
-	uint64_t broker_id; /* in the abstract names of our descriptors */
-	char shadow[232];   /* root of the tree that stands for /sys and /dev */
+	uint64_t broker_id;    /* in the abstract names of our descriptors */
+	uint64_t host_devices; /* 1: the machine's own PCI devices are shown too */
+	char shadow[224];      /* root of the tree that stands for /sys and /dev */
 };
 struct fd_note { /* either way, with one or more descriptors */
 	uint32_t slot;
 	uint32_t nfds;
 };
 
-/* A descriptor of ours is a socket whose own name is "\0pinfold/BROKER/OBJECT", both 16 hex digits. */
+/*
+ * A descriptor of ours is a socket whose own (abstract) name is "\0pinfold/BROKER/OBJECT", both 16 hex digits. OBJECT
+ * is random: it is what a call names, so that dup, fork, exec and SCM_RIGHTS need no bookkeeping, and it cannot be
+ * guessed.
+ */
 #define OBJECT_NAME_PREFIX "pinfold/"
 #define OBJECT_NAME_LEN	   (1 + 8 + 16 + 1 + 16)
 
 /* Environment of every process of a run. */
 #define ENV_SOCKET "PINFOLD_SOCKET" /* "@name" = abstract, else a path */
+#define ENV_SHADOW "PINFOLD_SHADOW" /* the shadow tree's root, once a process knows it */
 
 #endif

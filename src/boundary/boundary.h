@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The boundary: a small library preloaded into the program. It stands where the syscall instruction stands: it
+ * recognises the few system calls and memory accesses that concern VFIO, forwards them to the broker, and knows no
+ * device and no policy.
+ *
+ * Rules for code in here, because it runs inside someone else's process, in a signal handler, at any instruction:
+ *   - freestanding: no libc, no thread-local storage (errno, stack protector), no malloc, no lock that a thread of the
+ * program can hold while it is interrupted by us (handlers run with every asynchronous signal blocked);
+ *   - the program's stack may be small: big buffers come from scratch_get();
+ *   - a pointer of the program is touched with guard_copy alone;
+ *   - the program sees the return value and the memory that Linux would have left, and no other trace;
+ *   - a call that is let through may block and be interrupted: it runs after the handler has returned (trap_resume),
+ * never within.
+ */
+#ifndef PINFOLD_BOUNDARY_BOUNDARY_H
+#define PINFOLD_BOUNDARY_BOUNDARY_H
+
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <ucontext.h>
+
+#include "base/guard.h"
+#include "base/util.h"
+#include "boundary/path.h"
+#include "boundary/sys.h"
+#include "proto/channel.h"
+
+/* ---- string.c ---- */
+void *memcpy(void *restrict d, const void *restrict s, size_t n);
+void *memset(void *d, int c, size_t n);
+void *memmove(void *d, const void *s, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+size_t strlen(const char *s);
+int strcmp(const char *a, const char *b);
+int strncmp(const char *a, const char *b, size_t n);
+uint64_t parse_number(const char **p, unsigned int base);
+char *format_number(char *p, uint64_t v, unsigned int base, unsigned int digits); /* returns the end */
+
+/* ---- init.c: facts of this process image ---- */
+struct image {
+	const char *preload; /* absolute path of this library */
+	const char *socket;  /* value of ENV_SOCKET */
+	char shadow[224];    /* root of the tree, "" until known */
+	bool host_devices;
+	bool fsgsbase;	    /* user code may read its segment bases */
+	struct text_range { /* code whose system calls are ours to see */
+		uint64_t start, end;
+	} text[8];
+	unsigned int ntext;
+};
+extern struct image image;
+
+/* ---- filter.c ---- */
+int filter_install(void); /* 0 or -errno */
+
+/* ---- trap.c: SIGSYS ---- */
+void trap_handler(int sig, siginfo_t *si, void *uc);
+/* Leaves the handler so that the trapped call runs as it is (arguments in the frame may have been changed). */
+void trap_resume(ucontext_t *uc);
+/* The same, with n bytes reserved below the red zone of the program's stack; returns their address. The call must not
+ * return to a moved stack. */
+void *trap_resume_with(ucontext_t *uc, size_t n);
+#define UC_ARG1(uc) ((uc)->uc_mcontext.gregs[REG_RDI])
+#define UC_ARG2(uc) ((uc)->uc_mcontext.gregs[REG_RSI])
+#define UC_ARG3(uc) ((uc)->uc_mcontext.gregs[REG_RDX])
+#define UC_ARG4(uc) ((uc)->uc_mcontext.gregs[REG_R10])
+#define UC_ARG5(uc) ((uc)->uc_mcontext.gregs[REG_R8])
+#define UC_ARG6(uc) ((uc)->uc_mcontext.gregs[REG_R9])
+#define UC_RET(uc)  ((uc)->uc_mcontext.gregs[REG_RAX])
+#define UC_SP(uc)   ((uc)->uc_mcontext.gregs[REG_RSP])
+#define UC_IP(uc)   ((uc)->uc_mcontext.gregs[REG_RIP])
+
+/* ---- scratch.c: buffers too big for a program's stack ---- */
+struct scratch {
+	_Atomic uint32_t taken;
+	struct path_result path;
+	char buf[8192];
+	_Alignas(16) uint8_t stack[16384];
+};
+struct scratch *scratch_get(void); /* waits for one, never fails */
+void scratch_put(struct scratch *s);
+void scratch_after_fork(void);
+
+/* ---- process.c: state that a fork must not inherit ---- */
+struct process {
+	uint32_t pid; /* 0 in a child that fork has just made */
+	_Atomic uint32_t lock;
+	struct channel *channel;
+	int sock;
+	uint64_t sock_ino;
+	uint64_t broker_id;
+	_Atomic uint32_t fd_lock;
+	int stash[CHANNEL_SLOTS]; /* descriptors that arrived for another thread's slot, + 1 */
+};
+extern struct process *process; /* a page that fork wipes */
+int process_init(void);
+bool process_is_vfork_child(void);
+void spin_lock(_Atomic uint32_t *l);
+void spin_unlock(_Atomic uint32_t *l);
+void process_fork(ucontext_t *uc); /* fork and clone without CLONE_VM */
+
+/* ---- rpc.c: calls to the broker ---- */
+struct rpc {
+	struct channel *ch;
+	struct slot *slot;
+	unsigned int n;
+	uint8_t *payload;
+};
+int rpc_begin(struct rpc *r, enum rpc_op op, uint64_t object); /* 0 or -EIO: no broker */
+int rpc_send_fd(struct rpc *r, int fd);			       /* counts it in the request. 0 or -errno */
+long rpc_call(struct rpc *r);				       /* the reply's ret */
+int rpc_recv_fd(struct rpc *r); /* when the reply has SLOT_HAS_FD: descriptor (O_CLOEXEC) or -errno */
+void rpc_end(struct rpc *r);
+int rpc_connect(void); /* 0 or -EIO; learns image.shadow */
+void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value);
+uint64_t rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size);
+struct insn;
+int rpc_decode(const uint8_t *code, size_t n, struct insn *out);
+
+/* ---- object.c: descriptors of ours ---- */
+bool object_of_fd(int fd, uint64_t *object);
+void object_ioctl(ucontext_t *uc);
+void object_pread(ucontext_t *uc);
+void object_pwrite(ucontext_t *uc);
+void object_fstat(ucontext_t *uc);
+
+/* ---- files.c: system calls with paths ---- */
+void file_syscall(ucontext_t *uc, long nr);
+
+/* ---- window.c: mapped BARs ---- */
+void window_mmap(ucontext_t *uc);
+void window_forget(uint64_t start, uint64_t len); /* the program unmaps or replaces this range */
+bool window_fault(ucontext_t *uc, siginfo_t *si); /* true: handled */
+bool window_contains(uint64_t addr);
+void window_after_fork(void);
+
+/* ---- memory.c: the program's memory, as pages that the broker can reach ---- */
+/*
+ * Describes [va, va + len) as PART_PAGES (with the PART_BACKINGs it needs) appended to the request in r. Private
+ * anonymous memory is moved into a memfd in place. Returns 0 (the part itself carries an error if memory cannot be had)
+ * or -ENOSPC (no room).
+ */
+int memory_describe(struct rpc *r, uint64_t va, uint64_t len, bool fresh); /* fresh: what was adopted before, again */
+int memory_send_backing(struct rpc *r, uint64_t dev, uint64_t ino);
+bool memory_fault(uint64_t addr); /* a write met a range that is being moved: true after it is over */
+long stack_call(long (*fn)(void *), void *arg, void *stack_top); /* stub.S */
+void memory_mmap(ucontext_t *uc);
+void memory_munmap(ucontext_t *uc);
+void memory_mremap(ucontext_t *uc);
+void memory_madvise(ucontext_t *uc);
+bool memory_has_adopted(void);
+void memory_unshare_in_child(void); /* after fork, in the child: private copies of what was adopted */
+
+/* ---- signals.c ---- */
+int signals_init(void);
+void signals_sigaction(ucontext_t *uc);
+void signals_sigprocmask(ucontext_t *uc);
+void signals_mask_argument(ucontext_t *uc, long nr);
+
+/* ---- exec.c ---- */
+void exec_syscall(ucontext_t *uc, long nr);
+
+/* ---- part helpers (rpc payloads of ioctls) ---- */
+struct ucall_part *part_append(struct rpc *r, uint32_t kind, uint64_t addr, uint64_t len,
+			       size_t data); /* NULL: no room */
+
+#endif

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * System calls that name files. A path that cannot be ours is recognised early and its call let through; one that is
+ * ours is made here, on its place in the shadow tree, and its result is dressed as what the program asked about.
+ */
+#include "boundary/boundary.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <linux/stat.h>
+#include <sys/stat.h>
+
+/* Where a call keeps its path. Argument numbers count from 1; dirfd 0: relative to the working directory. */
+struct path_call {
+	uint16_t nr;
+	uint8_t dirfd, path;
+	enum { FOLLOW, NOFOLLOW, FLAGS_AT } last;
+	uint8_t flags; /* FLAGS_AT: the argument with AT_* flags */
+};
+
+static const struct path_call calls[] = {
+    {__NR_open, 0, 1, FOLLOW, 0},	  {__NR_openat, 1, 2, FOLLOW, 0},	{__NR_openat2, 1, 2, FOLLOW, 0},
+    {__NR_creat, 0, 1, FOLLOW, 0},	  {__NR_stat, 0, 1, FOLLOW, 0},		{__NR_lstat, 0, 1, NOFOLLOW, 0},
+    {__NR_newfstatat, 1, 2, FLAGS_AT, 4}, {__NR_statx, 1, 2, FLAGS_AT, 3},	{__NR_access, 0, 1, FOLLOW, 0},
+    {__NR_faccessat, 1, 2, FOLLOW, 0},	  {__NR_faccessat2, 1, 2, FLAGS_AT, 4}, {__NR_readlink, 0, 1, NOFOLLOW, 0},
+    {__NR_readlinkat, 1, 2, NOFOLLOW, 0}, {__NR_chdir, 0, 1, FOLLOW, 0},	{__NR_getxattr, 0, 1, FOLLOW, 0},
+    {__NR_lgetxattr, 0, 1, NOFOLLOW, 0},  {__NR_listxattr, 0, 1, FOLLOW, 0},	{__NR_llistxattr, 0, 1, NOFOLLOW, 0},
+    {__NR_statfs, 0, 1, FOLLOW, 0},
+};
+
+static greg_t *arg(ucontext_t *uc, unsigned int n)
+{
+	static const int reg[] = {0, REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9};
+
+	return &uc->uc_mcontext.gregs[reg[n]];
+}
+
+static long real_readlink(const char *path, char *buf, size_t size)
+{
+	return sys4(__NR_readlinkat, AT_FDCWD, path, buf, size);
+}
+
+static struct path_env env(void)
+{
+	return (struct path_env){image.shadow, image.host_devices, real_readlink};
+}
+
+static long copy_path(char *out, uint64_t addr)
+{
+	/* In two steps: the string may end just before memory that is not there. */
+	size_t first = PF_PAGE_SIZE - (addr & ~PF_PAGE_MASK), n;
+
+	if (guard_copy(out, (void *)addr, first))
+		return -EFAULT;
+	for (n = 0; n < first; n++)
+		if (!out[n])
+			return n;
+	if (first == PF_PAGE_SIZE)
+		return -ENAMETOOLONG;
+	if (guard_copy(out + first, (void *)(addr + first), PF_PAGE_SIZE - first))
+		return -EFAULT;
+	for (; n < PF_PAGE_SIZE; n++)
+		if (!out[n])
+			return n;
+	return -ENAMETOOLONG;
+}
+
+/* The real path of the directory that a relative path starts from. */
+static bool base_path(int dirfd, char *out, size_t size)
+{
+	char link[40] = "/proc/self/fd/";
+	long n;
+
+	if (dirfd == AT_FDCWD) {
+		n = sys2(__NR_getcwd, out, size);
+		return n > 0;
+	}
+	if (dirfd < 0)
+		return false;
+	format_number(link + 14, dirfd, 10, 1);
+	n = sys4(__NR_readlinkat, AT_FDCWD, link, out, size - 1);
+	if (n <= 0 || out[0] != '/')
+		return false;
+	out[n] = 0;
+	return true;
+}
+
+static bool follows(ucontext_t *uc, const struct path_call *c)
+{
+	uint64_t flags;
+
+	switch (c->nr) {
+	case __NR_open:
+		return !(UC_ARG2(uc) & (O_NOFOLLOW | (UC_ARG2(uc) & O_CREAT ? O_EXCL : 0)));
+	case __NR_openat:
+		return !(UC_ARG3(uc) & O_NOFOLLOW);
+	case __NR_openat2:
+		return guard_copy(&flags, (void *)UC_ARG3(uc), sizeof(flags)) || !(flags & O_NOFOLLOW);
+	}
+	return c->last == FOLLOW || (c->last == FLAGS_AT && !(*arg(uc, c->flags) & AT_SYMLINK_NOFOLLOW));
+}
+
+/* The call, with the path replaced. */
+static long make(ucontext_t *uc, const struct path_call *c, const char *path)
+{
+	long a[6];
+
+	for (unsigned int i = 0; i < 6; i++)
+		a[i] = *arg(uc, i + 1);
+	if (c->dirfd)
+		a[c->dirfd - 1] = AT_FDCWD;
+	a[c->path - 1] = (long)path;
+	return sys6(c->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+static uint64_t open_flags(ucontext_t *uc, long nr)
+{
+	uint64_t flags = 0;
+
+	if (nr == __NR_open)
+		return UC_ARG2(uc);
+	if (nr == __NR_openat)
+		return UC_ARG3(uc);
+	if (nr == __NR_creat)
+		return O_CREAT | O_WRONLY | O_TRUNC;
+	guard_copy(&flags, (void *)UC_ARG3(uc), sizeof(flags));
+	return flags;
+}
+
+/* The broker decides about every open below our places, and gives out descriptors for devices. */
+static long open_ours(ucontext_t *uc, const struct path_call *c, const struct path_result *p)
+{
+	uint64_t flags = open_flags(uc, c->nr);
+	size_t n = strlen(p->logical);
+	struct rpc r;
+	long ret;
+
+	if (flags & (O_DIRECTORY | O_PATH))
+		return make(uc, c, p->out);
+	if (rpc_begin(&r, RPC_OPEN, 0))
+		return -EIO;
+	r.slot->a[0] = flags;
+	memcpy(r.payload, p->logical, n + 1);
+	r.slot->payload_len = n;
+	ret = rpc_call(&r);
+	if (ret >= 0 && r.slot->flags & SLOT_HAS_FD) {
+		ret = rpc_recv_fd(&r);
+		if (ret >= 0 && !(flags & O_CLOEXEC))
+			sys3(__NR_fcntl, ret, F_SETFD, 0);
+		rpc_end(&r);
+		return ret;
+	}
+	rpc_end(&r);
+	return ret < 0 ? ret : make(uc, c, p->out);
+}
+
+/* Device nodes are plain files in the tree. */
+static void dress_stat(ucontext_t *uc, long nr, const struct path_result *p)
+{
+	struct stat st;
+	struct statx stx;
+
+	if (p->route != PATH_DEVICE)
+		return;
+	if (nr == __NR_statx) {
+		if (!guard_copy(&stx, (void *)UC_ARG5(uc), sizeof(stx)) && S_ISREG(stx.stx_mode)) {
+			stx.stx_mode = S_IFCHR | (stx.stx_mode & 07777);
+			stx.stx_size = 0;
+			stx.stx_rdev_major = 10;
+			stx.stx_rdev_minor = 196;
+			guard_copy((void *)UC_ARG5(uc), &stx, sizeof(stx));
+		}
+		return;
+	}
+	uint64_t out = nr == __NR_newfstatat ? UC_ARG3(uc) : UC_ARG2(uc);
+
+	if (!guard_copy(&st, (void *)out, sizeof(st)) && S_ISREG(st.st_mode)) {
+		st.st_mode = S_IFCHR | (st.st_mode & 07777);
+		st.st_size = 0;
+		st.st_rdev = 10 << 8 | 196;
+		guard_copy((void *)out, &st, sizeof(st));
+	}
+}
+
+static void serve(ucontext_t *uc, const struct path_call *c, const struct path_result *p)
+{
+	long ret;
+
+	switch (c->nr) {
+	case __NR_open:
+	case __NR_openat:
+	case __NR_openat2:
+	case __NR_creat:
+		ret = p->route == PATH_REAL ? make(uc, c, p->out) : open_ours(uc, c, p);
+		break;
+	default:
+		ret = make(uc, c, p->out);
+		if (ret == 0 &&
+		    (c->nr == __NR_stat || c->nr == __NR_lstat || c->nr == __NR_newfstatat || c->nr == __NR_statx))
+			dress_stat(uc, c->nr, p);
+	}
+	UC_RET(uc) = ret;
+}
+
+/* What a link says must not lead into the tree where the program can see it. */
+static void unshadow_result(ucontext_t *uc, uint64_t buf, uint64_t size, struct scratch *s)
+{
+	struct path_env e = env();
+	long n = UC_RET(uc), m;
+
+	if (n <= 0 || !image.shadow[0] || (size_t)n >= sizeof(s->buf) || guard_copy(s->buf, (void *)buf, n))
+		return;
+	s->buf[n] = 0;
+	m = path_unshadow(&e, s->buf, n);
+	if (m < 0)
+		return;
+	UC_RET(uc) = MIN((uint64_t)m, size);
+	guard_copy((void *)buf, s->buf, UC_RET(uc));
+}
+
+static void do_getcwd(ucontext_t *uc)
+{
+	struct scratch *s = scratch_get();
+	struct path_env e = env();
+	long n = sys2(__NR_getcwd, s->buf, sizeof(s->buf));
+
+	if (n > 0) {
+		long m = image.shadow[0] ? path_unshadow(&e, s->buf, n - 1) : -1;
+
+		if (m >= 0) {
+			s->buf[m] = 0;
+			n = m + 1;
+		}
+		if ((uint64_t)n > (uint64_t)UC_ARG2(uc))
+			n = -ERANGE;
+		else if (guard_copy((void *)UC_ARG1(uc), s->buf, n))
+			n = -EFAULT;
+	}
+	UC_RET(uc) = n;
+	scratch_put(s);
+}
+
+/* fstatat(fd, "", AT_EMPTY_PATH): libc's fstat. */
+static bool empty_path_stat(ucontext_t *uc, const struct path_call *c)
+{
+	uint64_t object;
+	struct stat st;
+	struct statx stx;
+
+	if (c->last != FLAGS_AT || !(*arg(uc, c->flags) & AT_EMPTY_PATH) || !object_of_fd(UC_ARG1(uc), &object))
+		return false;
+	if (c->nr == __NR_statx) {
+		UC_RET(uc) = sys5(__NR_statx, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc), &stx);
+		stx.stx_mode = S_IFCHR | 0600;
+		stx.stx_rdev_major = 10;
+		stx.stx_rdev_minor = 196;
+		if (!UC_RET(uc) && guard_copy((void *)UC_ARG5(uc), &stx, sizeof(stx)))
+			UC_RET(uc) = -EFAULT;
+		return true;
+	}
+	if (c->nr != __NR_newfstatat)
+		return false;
+	UC_RET(uc) = sys4(__NR_newfstatat, UC_ARG1(uc), UC_ARG2(uc), &st, UC_ARG4(uc));
+	st.st_mode = S_IFCHR | 0600;
+	st.st_rdev = 10 << 8 | 196;
+	if (!UC_RET(uc) && guard_copy((void *)UC_ARG3(uc), &st, sizeof(st)))
+		UC_RET(uc) = -EFAULT;
+	return true;
+}
+
+/*
+ * Two looks. The first needs the path's text and, for a relative one, where it starts; nearly every call ends there.
+ * The second walks the path as the kernel would.
+ */
+static void path_syscall(ucontext_t *uc, const struct path_call *c, struct scratch *s)
+{
+	char *path = s->buf, *base = s->buf + PF_PAGE_SIZE;
+	int dirfd = c->dirfd ? (int)*arg(uc, c->dirfd) : AT_FDCWD;
+	struct path_env e = env();
+	long n = copy_path(path, *arg(uc, c->path));
+
+	base[0] = 0;
+	if (n < 0 || (n == 0 && !empty_path_stat(uc, c))) {
+		trap_resume(uc); /* the kernel's error, or a call on the descriptor alone */
+		return;
+	}
+	if (n == 0)
+		return;
+	if (path[0] != '/' && !base_path(dirfd, base, PF_PAGE_SIZE)) {
+		trap_resume(uc);
+		return;
+	}
+	if (path_is_foreign(&e, base, path)) {
+		trap_resume(uc);
+		return;
+	}
+	if (!image.shadow[0]) {
+		/* It may be ours: from here on the tree must be known. */
+		if (rpc_connect()) {
+			trap_resume(uc);
+			return;
+		}
+		e = env();
+	}
+	n = path_resolve(&e, base, path, follows(uc, c), &s->path);
+	if (n < 0)
+		UC_RET(uc) = n;
+	else if (s->path.route == PATH_NATIVE)
+		trap_resume(uc);
+	else
+		serve(uc, c, &s->path);
+	if (n == 0 && UC_IP(uc) < (greg_t)(STUB_ADDR + STUB_SIZE) && UC_IP(uc) >= (greg_t)STUB_ADDR)
+		return;
+	if (c->nr == __NR_readlink)
+		unshadow_result(uc, UC_ARG2(uc), UC_ARG3(uc), s);
+	else if (c->nr == __NR_readlinkat)
+		unshadow_result(uc, UC_ARG3(uc), UC_ARG4(uc), s);
+}
+
+/* Links in /proc that say where a process is: native, but their text may name the tree. */
+static bool proc_link(ucontext_t *uc, const struct path_call *c, struct scratch *s)
+{
+	long n;
+
+	if ((c->nr != __NR_readlink && c->nr != __NR_readlinkat) || !image.shadow[0])
+		return false;
+	n = copy_path(s->buf, *arg(uc, c->path));
+	if (n <= 6 || strncmp(s->buf, "/proc/", 6))
+		return false;
+	UC_RET(uc) = sys4(c->nr, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc));
+	if (c->nr == __NR_readlink)
+		unshadow_result(uc, UC_ARG2(uc), UC_ARG3(uc), s);
+	else
+		unshadow_result(uc, UC_ARG3(uc), UC_ARG4(uc), s);
+	return true;
+}
+
+void file_syscall(ucontext_t *uc, long nr)
+{
+	struct scratch *s;
+
+	if (nr == __NR_getcwd) {
+		do_getcwd(uc);
+		return;
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++) {
+		if (calls[i].nr != nr)
+			continue;
+		s = scratch_get();
+		if (!proc_link(uc, &calls[i], s))
+			path_syscall(uc, &calls[i], s);
+		scratch_put(s);
+		return;
+	}
+	trap_resume(uc);
+}

@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The program's memory, as pages that the broker can hold.
+ *
+ * Shared mappings of tmpfs and hugetlbfs files are named to the broker as they are; shared anonymous memory is made a
+ * memfd when it is mapped. Private memory is *adopted*: moved in place into a memfd, so that program and broker see the
+ * same pages, which outlive whatever the program does to its mapping (rule A2). What changes for the program is undone
+ * here: fork gives the child private copies, discarded pages come back as zeros, mremap works over the seams.
+ */
+#include "boundary/boundary.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "boundary/maps.h"
+
+#define ADOPTED_NAME "pinfold-adopted"
+#define ADOPTED_VMA  "/memfd:" ADOPTED_NAME
+
+/* Every address ever adopted lies in [low, high): most calls can be told to be none of ours by that. */
+static _Atomic uint64_t hull_low = UINT64_MAX, hull_high;
+
+/* The range being moved right now; writers that fault on it wait. One at a time. */
+static _Atomic uint32_t adopt_lock;
+static _Atomic uint64_t moving_start, moving_end;
+
+/* Describing takes several scratch areas: one thread at a time, so that they cannot run out half way. */
+static _Atomic uint32_t describe_lock;
+
+/* Shared anonymous memory that the broker holds for us. */
+struct held {
+	uint64_t start, len, dev, ino;
+};
+static struct held held[256];
+static _Atomic uint32_t held_lock;
+
+static bool in_hull(uint64_t start, uint64_t len)
+{
+	return start < atomic_load(&hull_high) && start + len > atomic_load(&hull_low);
+}
+
+bool memory_has_adopted(void)
+{
+	return atomic_load(&hull_high) != 0;
+}
+
+static bool vma_is_adopted(const struct vma *v)
+{
+	return v->flags & VMA_SHARED && !strncmp(v->name, ADOPTED_VMA, sizeof(ADOPTED_VMA) - 1);
+}
+
+static int vma_prot(const struct vma *v)
+{
+	return (v->flags & VMA_READ ? PROT_READ : 0) | (v->flags & VMA_WRITE ? PROT_WRITE : 0) |
+	       (v->flags & VMA_EXEC ? PROT_EXEC : 0);
+}
+
+/* ---- adoption ---- */
+struct adoption {
+	uint64_t start, end;
+	const struct vma *vma;
+	int fd;
+	long ret;
+};
+
+/* Large anonymous ranges are mostly untouched: copy what is there and leave holes elsewhere. */
+static long copy_present(int fd, uint64_t start, uint64_t end)
+{
+	long pm = sys4(__NR_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0), ret = 0;
+	uint64_t entry[64];
+
+	if (pm < 0)
+		return pm;
+	for (uint64_t a = start; a < end && ret >= 0;) {
+		long n = sys4(__NR_pread64, pm, entry, MIN(sizeof(entry), (end - a) / PF_PAGE_SIZE * 8),
+			      a / PF_PAGE_SIZE * 8);
+
+		if (n <= 0) {
+			ret = -EIO;
+			break;
+		}
+		for (long i = 0; i < n / 8 && ret >= 0; i++, a += PF_PAGE_SIZE) {
+			/* bits 63 and 62: present, swapped */
+			if (entry[i] >> 62)
+				ret = sys4(__NR_pwrite64, fd, a, PF_PAGE_SIZE, a - start);
+		}
+	}
+	sys1(__NR_close, pm);
+	return ret < 0 ? ret : 0;
+}
+
+static long copy_all(int fd, uint64_t start, uint64_t end)
+{
+	for (uint64_t a = start; a < end;) {
+		long n = sys4(__NR_pwrite64, fd, a, end - a, a - start);
+
+		if (n <= 0)
+			return n ? n : -EIO;
+		a += n;
+	}
+	return 0;
+}
+
+/* Runs on a stack of the boundary's: the range may hold the program's stack, which must not change between copy and
+ * replacement. */
+static long adopt_on_stack(void *arg)
+{
+	struct adoption *a = arg;
+	uint64_t len = a->end - a->start;
+	int prot = vma_prot(a->vma);
+	bool writable = prot & PROT_WRITE, sparse = !a->vma->ino && len > 64 * 1024;
+
+	atomic_store(&moving_end, a->end);
+	atomic_store(&moving_start, a->start);
+	a->ret = writable ? sys3(__NR_mprotect, a->start, len, prot & ~PROT_WRITE) : 0;
+	if (!a->ret) {
+		a->ret = sparse ? copy_present(a->fd, a->start, a->end) : -EIO;
+		if (a->ret)
+			a->ret = copy_all(a->fd, a->start, a->end);
+		if (!a->ret) {
+			a->ret = sys6(__NR_mmap, a->start, len, prot, MAP_SHARED | MAP_FIXED, a->fd, 0);
+			a->ret = a->ret == (long)a->start ? 0 : -ENOMEM;
+		}
+		if (a->ret && writable)
+			sys3(__NR_mprotect, a->start, len, prot);
+	}
+	atomic_store(&moving_start, 0);
+	atomic_store(&moving_end, 0);
+	return 0;
+}
+
+/* Moves [start, end) of one mapping into a new memfd: its descriptor, or -errno and nothing has changed. */
+static int adopt(uint64_t start, uint64_t end, const struct vma *v)
+{
+	struct scratch *s = scratch_get();
+	struct adoption *a = (struct adoption *)s->buf;
+	int fd = sys2(__NR_memfd_create, ADOPTED_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	*a = (struct adoption){start, end, NULL, fd, -EFAULT};
+	if (fd >= 0 && !sys2(__NR_ftruncate, fd, end - start)) {
+		struct vma *copy = (struct vma *)(a + 1);
+		uint8_t probe;
+
+		/* The mapping below a piece of the main stack must stay one that grows. */
+		if (!strncmp(v->name, "[stack]", 7))
+			guard_copy(&probe, (void *)(start - 1), 1);
+		*copy = *v;
+		a->vma = copy;
+		sys3(__NR_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+		spin_lock(&adopt_lock);
+		stack_call(adopt_on_stack, a, s->stack + sizeof(s->stack));
+		if (!a->ret) {
+			if (start < atomic_load(&hull_low))
+				atomic_store(&hull_low, start);
+			if (end > atomic_load(&hull_high))
+				atomic_store(&hull_high, end);
+		}
+		spin_unlock(&adopt_lock);
+	}
+	if (a->ret && fd >= 0) {
+		sys1(__NR_close, fd);
+		fd = a->ret;
+	}
+	scratch_put(s);
+	return fd;
+}
+
+bool memory_fault(uint64_t addr)
+{
+	struct vma v;
+
+	if (!memory_has_adopted() && !atomic_load(&moving_end))
+		return false;
+	while (addr >= atomic_load(&moving_start) && addr < atomic_load(&moving_end))
+		sys0(__NR_sched_yield);
+	/* The move may have ended between the fault and here. */
+	return !maps_find(addr, &v) && v.start <= addr && v.flags & VMA_WRITE;
+}
+
+/* ---- describing ---- */
+static int send_backing_part(struct rpc *r, uint64_t dev, uint64_t ino, int fd)
+{
+	struct ucall_part *p = part_append(r, PART_BACKING, dev, ino, 0);
+
+	if (!p)
+		return -ENOSPC;
+	if (fd < 0 || rpc_send_fd(r, fd))
+		p->error = EBADF;
+	return 0;
+}
+
+/* One mapping's share of [va, end) as a page_desc; adopts it if need be. 0 or -errno for the part. */
+static int describe_vma(struct rpc *r, const struct vma *v, uint64_t va, uint64_t end, bool fresh, struct page_desc *d)
+{
+	bool readable = v->flags & VMA_READ;
+
+	*d = (struct page_desc){.len = end - va, .writable = !!(v->flags & VMA_WRITE)};
+	if (!readable || window_contains(va) || !strncmp(v->name, "[v", 2))
+		return -EFAULT;
+	if (v->flags & VMA_SHARED && !(fresh && vma_is_adopted(v))) {
+		d->dev = v->dev;
+		d->ino = v->ino;
+		d->offset = v->offset + (va - v->start);
+		return 0;
+	}
+	struct stat st;
+	int fd = adopt(va, end, v);
+
+	if (fd < 0)
+		return -EFAULT;
+	sys2(__NR_fstat, fd, &st);
+	d->dev = st.st_dev;
+	d->ino = st.st_ino;
+	send_backing_part(r, d->dev, d->ino, fd);
+	sys1(__NR_close, fd);
+	return 0;
+}
+
+/* Descriptors of one part; the broker asks again for what did not fit. */
+#define DESCS_PER_PART 128
+
+static int describe_locked(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
+{
+	struct scratch *s = scratch_get();
+	struct page_desc *d = (struct page_desc *)s->buf;
+	struct vma *v = (struct vma *)(s->buf + DESCS_PER_PART * sizeof(*d));
+	uint64_t a = va, end = va + len;
+	struct ucall_part *p;
+	unsigned int n = 0;
+	int err = 0;
+
+	_Static_assert(DESCS_PER_PART * sizeof(*d) + sizeof(*v) <= sizeof(s->buf), "descriptions fit in scratch space");
+	while (a < end && n < DESCS_PER_PART && !err) {
+		uint64_t stop;
+
+		err = maps_find(a, v);
+		if (err || v->start > a) {
+			err = EFAULT;
+			break;
+		}
+		stop = MIN(v->end, end);
+		if (SLOT_PAYLOAD - r->slot->payload_len < (n + 4) * sizeof(*d) + 4 * sizeof(*p))
+			break;
+		err = -describe_vma(r, v, a, stop, fresh, &d[n]);
+		n += !err;
+		a = stop;
+	}
+	p = part_append(r, PART_PAGES, va, a - va, n * sizeof(*d));
+	if (p) {
+		p->error = err;
+		memcpy(p + 1, d, n * sizeof(*d));
+	}
+	scratch_put(s);
+	return p ? 0 : -ENOSPC;
+}
+
+int memory_describe(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
+{
+	int ret;
+
+	spin_lock(&describe_lock);
+	ret = describe_locked(r, va, len, fresh);
+	spin_unlock(&describe_lock);
+	return ret;
+}
+
+/* A descriptor of this process for the file (dev, ino), preferably a writable one. -1: none. */
+static int find_fd(uint64_t dev, uint64_t ino)
+{
+	struct scratch *s = scratch_get();
+	long dir = sys4(__NR_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), n;
+	int found = -1;
+
+	while (dir >= 0 && (n = sys3(__NR_getdents64, dir, s->buf, sizeof(s->buf))) > 0) {
+		for (long at = 0; at < n;) {
+			struct dirent64 *e = (void *)(s->buf + at);
+			const char *p = e->d_name;
+			struct stat st;
+
+			at += e->d_reclen;
+			if (*p < '0' || *p > '9')
+				continue;
+			int fd = parse_number(&p, 10);
+
+			if (sys2(__NR_fstat, fd, &st) || st.st_dev != dev || st.st_ino != ino)
+				continue;
+			long fl = sys3(__NR_fcntl, fd, F_GETFL, 0);
+			if (found < 0 || (fl & O_ACCMODE) == O_RDWR)
+				found = fd;
+		}
+	}
+	if (dir >= 0)
+		sys1(__NR_close, dir);
+	scratch_put(s);
+	return found;
+}
+
+/* A mapped file whose descriptors are all closed may still have a name. */
+static int open_by_name(uint64_t dev, uint64_t ino)
+{
+	struct vma v;
+	struct stat st;
+
+	for (uint64_t a = 0; !maps_find(a, &v); a = v.end) {
+		long fd;
+
+		if (v.dev != dev || v.ino != ino || v.name[0] != '/')
+			continue;
+		fd = sys4(__NR_openat, AT_FDCWD, v.name, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
+		if (fd < 0)
+			fd = sys4(__NR_openat, AT_FDCWD, v.name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
+		if (fd >= 0 && !sys2(__NR_fstat, fd, &st) && st.st_dev == dev && st.st_ino == ino)
+			return fd;
+		if (fd >= 0)
+			sys1(__NR_close, fd);
+		return -1;
+	}
+	return -1;
+}
+
+int memory_send_backing(struct rpc *r, uint64_t dev, uint64_t ino)
+{
+	int fd = find_fd(dev, ino), opened = fd < 0 ? open_by_name(dev, ino) : -1;
+	int ret = send_backing_part(r, dev, ino, fd < 0 ? opened : fd);
+
+	if (opened >= 0)
+		sys1(__NR_close, opened);
+	return ret;
+}
+
+/* ---- mappings that come and go ---- */
+static void hold_message(enum rpc_op op, uint64_t dev, uint64_t ino, int fd)
+{
+	struct rpc r;
+
+	if (rpc_begin(&r, op, 0))
+		return;
+	r.slot->a[0] = dev;
+	r.slot->a[1] = ino;
+	if (fd < 0 || !rpc_send_fd(&r, fd))
+		rpc_call(&r);
+	rpc_end(&r);
+}
+
+static void held_forget(uint64_t start, uint64_t len)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++) {
+		struct held h = held[i];
+
+		if (!h.len || h.start < start || h.start + h.len > start + len)
+			continue;
+		spin_lock(&held_lock);
+		held[i].len = 0;
+		spin_unlock(&held_lock);
+		hold_message(RPC_DROP, h.dev, h.ino, -1);
+	}
+}
+
+static void forget_range(uint64_t start, uint64_t len)
+{
+	if (process_is_vfork_child())
+		return;
+	window_forget(start, len);
+	held_forget(start, len);
+}
+
+static long map_shared_anonymous(ucontext_t *uc)
+{
+	uint64_t len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc);
+	/* MAP_HUGETLB's size bits stand where MFD_HUGETLB's do. */
+	unsigned int mfd = MFD_CLOEXEC | (flags & MAP_HUGETLB ? MFD_HUGETLB | (flags & (0x3fU << 26)) : 0);
+	long fd = sys2(__NR_memfd_create, "pinfold-shared", mfd), p;
+	struct stat st;
+
+	if (fd < 0)
+		return fd == -EMFILE || fd == -ENFILE ? -ENOMEM : fd;
+	p = sys2(__NR_ftruncate, fd, len);
+	if (!p)
+		p = sys6(__NR_mmap, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), flags & ~(uint64_t)MAP_ANONYMOUS, fd, 0);
+	if (p > 0 && !sys2(__NR_fstat, fd, &st)) {
+		spin_lock(&held_lock);
+		for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
+			if (!held[i].len) {
+				held[i] = (struct held){p, len, st.st_dev, st.st_ino};
+				break;
+			}
+		spin_unlock(&held_lock);
+		hold_message(RPC_HOLD, st.st_dev, st.st_ino, fd);
+	}
+	sys1(__NR_close, fd);
+	return p;
+}
+
+void memory_mmap(ucontext_t *uc)
+{
+	uint64_t flags = UC_ARG4(uc), off = UC_ARG6(uc);
+
+	if (!(flags & MAP_ANONYMOUS) &&
+	    ((off & REGION_OFFSET_MAGIC_MASK) == REGION_OFFSET_MAGIC || off >> REGION_INDEX_SHIFT)) {
+		window_mmap(uc);
+		return;
+	}
+	if (flags & MAP_FIXED)
+		forget_range(UC_ARG1(uc), UC_ARG2(uc));
+	if ((flags & (MAP_TYPE | MAP_ANONYMOUS)) == (MAP_SHARED | MAP_ANONYMOUS) && UC_ARG2(uc) > 0)
+		UC_RET(uc) = map_shared_anonymous(uc);
+	else
+		trap_resume(uc);
+}
+
+void memory_munmap(ucontext_t *uc)
+{
+	forget_range(UC_ARG1(uc), UC_ARG2(uc));
+	trap_resume(uc);
+}
+
+/* Discarded private memory reads as zeros; the device keeps the old page. */
+static long discard_adopted(uint64_t start, uint64_t end, int advice)
+{
+	long ret = 0;
+	struct vma v;
+
+	for (uint64_t a = start; a < end && !ret; a = v.end) {
+		uint64_t from, to;
+
+		if (maps_find(a, &v) || v.start >= end)
+			return a < end ? -ENOMEM : 0;
+		from = MAX(a, v.start);
+		to = MIN(v.end, end);
+		if (vma_is_adopted(&v)) {
+			long p = sys6(__NR_mmap, from, to - from, vma_prot(&v), MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+				      -1, 0);
+
+			ret = p < 0 && p >= -4095 ? p : 0;
+		} else {
+			ret = sys3(__NR_madvise, from, to - from, advice);
+		}
+	}
+	return ret;
+}
+
+void memory_madvise(ucontext_t *uc)
+{
+	uint64_t start = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
+	int advice = UC_ARG3(uc);
+
+	if (start & ~PF_PAGE_MASK || !len || start + len < start || !in_hull(start, len)) {
+		trap_resume(uc);
+		return;
+	}
+	UC_RET(uc) = advice == MADV_REMOVE ? -EINVAL : discard_adopted(start, start + len, advice);
+}
+
+/* Moves each mapping of [from, from + len) to the same place in [to, to + len), which is ours to replace. */
+static long move_pieces(uint64_t from, uint64_t to, uint64_t len)
+{
+	uint64_t end = from + len;
+	struct vma v;
+
+	for (uint64_t a = from; a < end; a = v.end) {
+		uint64_t n;
+		long p;
+
+		if (maps_find(a, &v) || v.start > a)
+			return -EFAULT;
+		n = MIN(v.end, end) - a;
+		p = sys5(__NR_mremap, a, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, to + (a - from));
+		if (p < 0 && p >= -4095)
+			return p;
+	}
+	return 0;
+}
+
+static long remap_adopted(uint64_t old, uint64_t old_len, uint64_t new_len, int flags, uint64_t fixed)
+{
+	uint64_t keep = MIN(old_len, new_len);
+	struct vma v;
+	long p, ret;
+
+	if (new_len <= old_len && !(flags & MREMAP_FIXED)) {
+		ret = new_len < old_len ? sys2(__NR_munmap, old + new_len, old_len - new_len) : 0;
+		return ret ? ret : (long)old;
+	}
+	if (maps_find(old, &v) || v.start > old)
+		return -EFAULT;
+	if (!(flags & MREMAP_FIXED)) {
+		p = sys6(__NR_mmap, old + old_len, new_len - old_len, vma_prot(&v),
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+		if (p == (long)(old + old_len))
+			return old;
+		if (p > 0 || p < -4095)
+			sys2(__NR_munmap, p, new_len - old_len);
+		if (!(flags & MREMAP_MAYMOVE))
+			return -ENOMEM;
+	}
+	p = sys6(__NR_mmap, fixed, new_len, vma_prot(&v),
+		 MAP_PRIVATE | MAP_ANONYMOUS | (flags & MREMAP_FIXED ? MAP_FIXED : 0), -1, 0);
+	if (p < 0 && p >= -4095)
+		return p;
+	ret = move_pieces(old, p, keep);
+	if (ret)
+		return ret;
+	if (old_len > keep)
+		sys2(__NR_munmap, old + keep, old_len - keep);
+	/* Its pages are somewhere new. */
+	spin_lock(&adopt_lock);
+	if ((uint64_t)p < atomic_load(&hull_low))
+		atomic_store(&hull_low, p);
+	if (p + keep > atomic_load(&hull_high))
+		atomic_store(&hull_high, p + keep);
+	spin_unlock(&adopt_lock);
+	return p;
+}
+
+void memory_mremap(ucontext_t *uc)
+{
+	uint64_t old = UC_ARG1(uc), old_len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
+	uint64_t new_len = ALIGN_UP((uint64_t)UC_ARG3(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc);
+
+	if (flags & MREMAP_FIXED)
+		forget_range(UC_ARG5(uc), new_len);
+	if (old & ~PF_PAGE_MASK || !old_len || !new_len || flags & ~(uint64_t)(MREMAP_MAYMOVE | MREMAP_FIXED) ||
+	    !in_hull(old, old_len)) {
+		trap_resume(uc);
+		return;
+	}
+	UC_RET(uc) = remap_adopted(old, old_len, new_len, flags, UC_ARG5(uc));
+}
+
+/* ---- fork ---- */
+static long unshare_on_stack(void *arg)
+{
+	struct vma *v = arg;
+
+	for (uint64_t a = 0; !maps_find(a, v); a = v->end) {
+		uint64_t len = v->end - v->start;
+		long p;
+
+		if (!vma_is_adopted(v))
+			continue;
+		p = sys6(__NR_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (p < 0 && p >= -4095)
+			continue; /* no memory for a copy: the child keeps sharing, and is told by nobody; Linux would
+				     have failed the fork */
+		if (v->flags & VMA_READ)
+			guard_copy((void *)p, (void *)v->start, len);
+		sys3(__NR_mprotect, p, len, vma_prot(v));
+		sys5(__NR_mremap, p, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, v->start);
+	}
+	return 0;
+}
+
+void memory_unshare_in_child(void)
+{
+	struct scratch *s = scratch_get();
+
+	stack_call(unshare_on_stack, s->buf, s->stack + sizeof(s->stack));
+	scratch_put(s);
+	atomic_store(&hull_low, UINT64_MAX);
+	atomic_store(&hull_high, 0);
+	memset(held, 0, sizeof(held));
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Descriptors of ours: recognised by their socket's name, served by calls that carry its number. */
+#include "boundary/boundary.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+/* Every ioctl starts with the first bytes behind its argument, because most need no more. */
+#define IOCTL_HEAD 64
+
+bool object_of_fd(int fd, uint64_t *object)
+{
+	struct sockaddr_un sa;
+	uint32_t len = sizeof(sa);
+	const char *p;
+
+	if (sys3(__NR_getsockname, fd, &sa, &len) || sa.sun_family != AF_UNIX ||
+	    len != offsetof(struct sockaddr_un, sun_path) + OBJECT_NAME_LEN || sa.sun_path[0] ||
+	    memcmp(sa.sun_path + 1, OBJECT_NAME_PREFIX, sizeof(OBJECT_NAME_PREFIX) - 1))
+		return false;
+	p = sa.sun_path + 1 + sizeof(OBJECT_NAME_PREFIX) - 1;
+	parse_number(&p, 16);
+	if (*p++ != '/')
+		return false;
+	*object = parse_number(&p, 16);
+	return true;
+}
+
+struct ucall_part *part_append(struct rpc *r, uint32_t kind, uint64_t addr, uint64_t len, size_t data)
+{
+	size_t at = r->slot->payload_len, need = sizeof(struct ucall_part) + ALIGN_UP(data, 8UL);
+	struct ucall_part *p = (struct ucall_part *)(r->payload + at);
+
+	if (need > SLOT_PAYLOAD - at)
+		return NULL;
+	*p = (struct ucall_part){.kind = kind, .addr = addr, .len = len, .got = data};
+	r->slot->payload_len = at + need;
+	return p;
+}
+
+static void append_bytes(struct rpc *r, uint64_t addr, uint64_t len)
+{
+	size_t room = SLOT_PAYLOAD - r->slot->payload_len, left;
+	struct ucall_part *p;
+
+	if (room < sizeof(*p))
+		return;
+	len = MIN(len, (room - sizeof(*p)) & ~7ul);
+	p = part_append(r, PART_BYTES, addr, len, len);
+	left = guard_copy(p + 1, (const void *)addr, len);
+	p->got = len - left;
+	r->slot->payload_len -= ALIGN_UP(len, 8UL) - ALIGN_UP(p->got, 8UL);
+	if (left)
+		p->error = EFAULT;
+}
+
+static void append_fd(struct rpc *r, int fd)
+{
+	struct ucall_part *p = part_append(r, PART_FD, (uint32_t)fd, 0, 0);
+
+	if (p && rpc_send_fd(r, fd))
+		p->error = EBADF;
+}
+
+/* Supplies what the broker asked for. The list is copied out of the payload first: the answer takes its place. */
+static int supply(struct rpc *r, struct scratch *s)
+{
+	size_t n = MIN(r->slot->payload_len / sizeof(struct ucall_part), sizeof(s->buf) / sizeof(struct ucall_part));
+	struct ucall_part *need = (struct ucall_part *)s->buf;
+	int ret = 0;
+
+	memcpy(need, r->payload, n * sizeof(*need));
+	r->slot->payload_len = 0;
+	r->slot->nfds = 0;
+	r->slot->flags = 0;
+	for (size_t i = 0; i < n && !ret; i++) {
+		switch (need[i].kind) {
+		case PART_BYTES:
+			append_bytes(r, need[i].addr, need[i].len);
+			break;
+		case PART_FD:
+			append_fd(r, need[i].addr);
+			break;
+		case PART_PAGES:
+			ret = memory_describe(r, need[i].addr, need[i].len, need[i].got == 1);
+			break;
+		case PART_BACKING:
+			ret = memory_send_backing(r, need[i].addr, need[i].len);
+			break;
+		default:
+			ret = -EIO;
+		}
+	}
+	return ret;
+}
+
+static long apply_copy_out(struct rpc *r, long ret)
+{
+	size_t at = 0, end = r->slot->payload_len;
+
+	while (at + sizeof(struct ucall_part) <= end) {
+		struct ucall_part *p = (struct ucall_part *)(r->payload + at);
+
+		if (p->kind != PART_COPY_OUT || p->got > end - at - sizeof(*p))
+			break;
+		if (guard_copy((void *)p->addr, p + 1, p->got))
+			ret = -EFAULT;
+		at += sizeof(*p) + ALIGN_UP(p->got, 8UL);
+	}
+	return ret;
+}
+
+static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t arg)
+{
+	struct scratch *s = NULL;
+	long ret;
+
+	r->slot->a[0] = cmd;
+	r->slot->a[1] = arg;
+	if (arg >= PF_PAGE_SIZE)
+		append_bytes(r, arg, IOCTL_HEAD);
+	ret = rpc_call(r);
+	for (unsigned int round = 0; ret == RPC_NEED; round++) {
+		if (!s)
+			s = scratch_get();
+		ret = supply(r, s);
+		if (ret || round > 4096) {
+			ret = ret ? ret : -EIO;
+			break;
+		}
+		r->slot->op = RPC_IOCTL;
+		r->slot->object = object;
+		r->slot->a[0] = cmd;
+		r->slot->a[1] = arg;
+		r->slot->a[2] = 1;
+		ret = rpc_call(r);
+	}
+	if (s)
+		scratch_put(s);
+	return ret;
+}
+
+void object_ioctl(ucontext_t *uc)
+{
+	uint64_t object;
+	struct rpc r;
+	long ret;
+
+	if (!object_of_fd(UC_ARG1(uc), &object)) {
+		trap_resume(uc);
+		return;
+	}
+	if (rpc_begin(&r, RPC_IOCTL, object)) {
+		UC_RET(uc) = -EIO;
+		return;
+	}
+	ret = ioctl_rounds(&r, object, UC_ARG2(uc), UC_ARG3(uc));
+	if (ret != -EIO)
+		ret = apply_copy_out(&r, ret);
+	if (r.slot->flags & SLOT_HAS_FD && ret >= 0)
+		ret = rpc_recv_fd(&r);
+	rpc_end(&r);
+	UC_RET(uc) = ret;
+}
+
+/* Reads and writes of regions, in pieces of a slot's payload. */
+static void region_io(ucontext_t *uc, bool write)
+{
+	uint64_t object, buf = UC_ARG2(uc), len = UC_ARG3(uc), off = UC_ARG4(uc);
+	int64_t done = 0, ret = 0;
+
+	if (!object_of_fd(UC_ARG1(uc), &object)) {
+		trap_resume(uc);
+		return;
+	}
+	len = MIN(len, 0x7ffff000UL);
+	do {
+		uint64_t n = MIN(len - done, (uint64_t)SLOT_PAYLOAD);
+		struct rpc r;
+
+		if (rpc_begin(&r, write ? RPC_PWRITE : RPC_PREAD, object)) {
+			ret = -EIO;
+			break;
+		}
+		r.slot->a[0] = off + done;
+		r.slot->a[1] = n;
+		if (write) {
+			n -= guard_copy(r.payload, (void *)(buf + done), n);
+			if (!n && len)
+				ret = -EFAULT;
+			r.slot->a[1] = n;
+			r.slot->payload_len = n;
+		}
+		if (!ret)
+			ret = rpc_call(&r);
+		if (!write && ret > 0 && guard_copy((void *)(buf + done), r.payload, MIN((uint64_t)ret, n)))
+			ret = -EFAULT;
+		rpc_end(&r);
+		if (ret <= 0)
+			break;
+		done += ret;
+		if ((uint64_t)ret < n)
+			break;
+	} while ((uint64_t)done < len);
+	UC_RET(uc) = done ? done : ret;
+}
+
+void object_pread(ucontext_t *uc)
+{
+	region_io(uc, false);
+}
+
+void object_pwrite(ucontext_t *uc)
+{
+	region_io(uc, true);
+}
+
+/* Programs look whether a device's descriptor is a character device. */
+void object_fstat(ucontext_t *uc)
+{
+	struct stat st;
+	uint64_t object;
+	long ret = sys2(__NR_fstat, UC_ARG1(uc), &st);
+
+	if (!ret) {
+		if (S_ISSOCK(st.st_mode) && object_of_fd(UC_ARG1(uc), &object)) {
+			st.st_mode = S_IFCHR | 0600;
+			st.st_size = 0;
+			st.st_rdev = 0xa00 | 196; /* misc major, as /dev/vfio/vfio */
+		}
+		if (guard_copy((void *)UC_ARG2(uc), &st, sizeof(st)))
+			ret = -EFAULT;
+	}
+	UC_RET(uc) = ret;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "boundary/boundary.h"
+
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <sys/wait.h>
+#include <sys/mman.h>
+
+struct process *process;
+
+int process_init(void)
+{
+	long p = sys6(__NR_mmap, 0, PF_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p < 0)
+		return p;
+	process = (struct process *)p;
+	sys3(__NR_madvise, p, PF_PAGE_SIZE, MADV_WIPEONFORK);
+	process->pid = sys0(__NR_getpid);
+	process->sock = -1;
+	return 0;
+}
+
+/* A child of vfork or posix_spawn runs on its parent's memory: what it does to itself must not change the parent's
+ * state. */
+bool process_is_vfork_child(void)
+{
+	return process->pid && process->pid != sys0(__NR_getpid);
+}
+
+void spin_lock(_Atomic uint32_t *l)
+{
+	unsigned int spins = 0;
+
+	while (atomic_exchange_explicit(l, 1, memory_order_acquire)) {
+		while (atomic_load_explicit(l, memory_order_relaxed)) {
+			if (++spins % 128 == 0)
+				sys0(__NR_sched_yield);
+			__builtin_ia32_pause();
+		}
+	}
+}
+
+void spin_unlock(_Atomic uint32_t *l)
+{
+	atomic_store_explicit(l, 0, memory_order_release);
+}
+
+static void fork_child(int inherited_sock)
+{
+	if (inherited_sock >= 0)
+		sys1(__NR_close, inherited_sock);
+	scratch_after_fork();
+	window_after_fork();
+	process->pid = sys0(__NR_getpid);
+	process->sock = -1;
+}
+
+/*
+ * fork: made here, so that the child starts with a session of its own and with private copies of memory that the parent
+ * shares with devices. Until those copies are made the parent waits: Linux, too, copies pinned pages within fork.
+ */
+void process_fork(ucontext_t *uc)
+{
+	long nr = UC_RET(uc), sock = process->sock;
+	bool has_stack = nr == __NR_clone && UC_ARG2(uc) != 0;
+	_Atomic uint32_t *done = NULL;
+	long pid;
+
+	if (has_stack) {
+		/* The child returns on a stack of its own: give it the return address that the stub pops. */
+		uint64_t *top = (uint64_t *)(UC_ARG2(uc) - 136), ret = UC_IP(uc);
+
+		if (guard_copy(top, &ret, sizeof(ret))) {
+			UC_RET(uc) = -EFAULT;
+			return;
+		}
+		UC_ARG2(uc) = (long)top;
+		trap_resume(uc);
+		return;
+	}
+	if (memory_has_adopted()) {
+		long p = sys6(__NR_mmap, 0, PF_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+		if (p < 0) {
+			UC_RET(uc) = -ENOMEM;
+			return;
+		}
+		done = (_Atomic uint32_t *)p;
+	}
+	pid = sys5(nr, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc));
+	if (pid == 0) {
+		fork_child(sock);
+		if (done) {
+			memory_unshare_in_child();
+			atomic_store(done, 1);
+			sys3(__NR_futex, done, FUTEX_WAKE, 1);
+		}
+	} else if (pid > 0 && done) {
+		/* A child killed meanwhile must not hold its parent. */
+		while (!atomic_load(done)) {
+			struct {
+				long sec, nsec;
+			} t = {0, 10 * 1000 * 1000};
+
+			sys4(__NR_futex, done, FUTEX_WAIT, 0, &t);
+			if (!atomic_load(done) && sys2(__NR_kill, pid, 0) < 0)
+				break;
+			siginfo_t si = {0};
+			if (!atomic_load(done) &&
+			    sys5(__NR_waitid, P_PID, pid, &si, WEXITED | WNOHANG | WNOWAIT, 0) == 0 && si.si_pid)
+				break;
+		}
+	}
+	if (done)
+		sys2(__NR_munmap, done, PF_PAGE_SIZE);
+	UC_RET(uc) = pid;
+}

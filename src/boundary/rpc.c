@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Calls to the broker over the shared channel. */
+#include "boundary/boundary.h"
+
+#include <linux/futex.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "proto/insn.h"
+
+/* High, so that programs that count or close "their" descriptors do not meet it; see move_high. */
+#define SOCK_FD_MIN 900
+
+struct control { /* room for one cmsg with up to 4 descriptors */
+	_Alignas(struct cmsghdr) uint8_t bytes[CMSG_SPACE(4 * sizeof(int))];
+};
+
+/* Sends one message, with at most one descriptor. */
+static long sock_send(int sock, const void *data, size_t len, int fd)
+{
+	struct iovec iov = {(void *)data, len};
+	struct control c;
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (fd >= 0) {
+		struct cmsghdr *cm = (struct cmsghdr *)c.bytes;
+
+		memset(&c, 0, sizeof(c));
+		cm->cmsg_len = CMSG_LEN(sizeof(int));
+		cm->cmsg_level = SOL_SOCKET;
+		cm->cmsg_type = SCM_RIGHTS;
+		memcpy(CMSG_DATA(cm), &fd, sizeof(fd));
+		m.msg_control = c.bytes;
+		m.msg_controllen = CMSG_SPACE(sizeof(int));
+	}
+	return sys3(__NR_sendmsg, sock, &m, MSG_NOSIGNAL);
+}
+
+/* Receives one message; *fd = the descriptor that came with it, or -1. */
+static long sock_recv(int sock, void *data, size_t len, int *fd)
+{
+	struct iovec iov = {data, len};
+	struct control c;
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = c.bytes, .msg_controllen = sizeof(c)};
+	struct cmsghdr *cm = (struct cmsghdr *)c.bytes;
+	long n;
+
+	*fd = -1;
+	do
+		n = sys3(__NR_recvmsg, sock, &m, MSG_CMSG_CLOEXEC);
+	while (n == -EINTR);
+	if (n >= 0 && m.msg_controllen >= CMSG_LEN(sizeof(int)) && cm->cmsg_type == SCM_RIGHTS)
+		memcpy(fd, CMSG_DATA(cm), sizeof(*fd));
+	return n;
+}
+
+static int move_high(int fd)
+{
+	long high = sys3(__NR_fcntl, fd, 1030 /* F_DUPFD_CLOEXEC */, SOCK_FD_MIN);
+
+	if (high < 0)
+		return fd; /* a low limit on descriptors: stay where we are */
+	sys1(__NR_close, fd);
+	return high;
+}
+
+static int sock_open(void)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	size_t n = strlen(image.socket);
+	long fd, ret;
+
+	if (n >= sizeof(sa.sun_path))
+		return -EIO;
+	memcpy(sa.sun_path, image.socket, n);
+	if (sa.sun_path[0] == '@')
+		sa.sun_path[0] = 0;
+	else
+		n++;
+	fd = sys3(__NR_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -EIO;
+	ret = sys3(__NR_connect, fd, &sa, offsetof(struct sockaddr_un, sun_path) + n);
+	if (ret) {
+		sys1(__NR_close, fd);
+		return -EIO;
+	}
+	return move_high(fd);
+}
+
+static int connect_locked(void)
+{
+	struct hello h;
+	int memfd, sock = sock_open();
+	long p;
+
+	if (sock < 0)
+		return -EIO;
+	if (sock_recv(sock, &h, sizeof(h), &memfd) != sizeof(h) || memfd < 0 || h.magic != CHANNEL_MAGIC ||
+	    h.version != CHANNEL_VERSION || h.channel_size != CHANNEL_SIZE) {
+		if (memfd >= 0)
+			sys1(__NR_close, memfd);
+		sys1(__NR_close, sock);
+		return -EIO;
+	}
+	p = sys6(__NR_mmap, 0, CHANNEL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, memfd, 0);
+	sys1(__NR_close, memfd);
+	if (p < 0) {
+		sys1(__NR_close, sock);
+		return -EIO;
+	}
+	sys3(__NR_madvise, p, CHANNEL_SIZE, MADV_DONTFORK);
+	h.shadow[sizeof(h.shadow) - 1] = 0;
+	memcpy(image.shadow, h.shadow, sizeof(image.shadow));
+	image.host_devices = h.host_devices;
+	process->pid = sys0(__NR_getpid);
+	process->sock = sock;
+	process->broker_id = h.broker_id;
+	memset(process->stash, 0, sizeof(process->stash));
+	__atomic_store_n(&process->channel, (struct channel *)p, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static bool session_lost(struct channel *ch)
+{
+	return atomic_load_explicit(&ch->dead, memory_order_relaxed);
+}
+
+/* The mapping of a lost session stays: another thread may be looking at it. It is a megabyte at most, and only after a
+ * broker's death or a program that closes descriptors which are not its own. */
+int rpc_connect(void)
+{
+	struct channel *ch = __atomic_load_n(&process->channel, __ATOMIC_ACQUIRE);
+	int ret = 0;
+
+	if (likely(ch && !session_lost(ch)))
+		return 0;
+	spin_lock(&process->lock);
+	ch = process->channel;
+	if (!ch || session_lost(ch)) {
+		process->channel = NULL;
+		ret = connect_locked();
+	}
+	spin_unlock(&process->lock);
+	return ret;
+}
+
+int rpc_begin(struct rpc *r, enum rpc_op op, uint64_t object)
+{
+	if (rpc_connect())
+		return -EIO;
+	r->ch = process->channel;
+	for (unsigned int i = 0;; i++) {
+		uint32_t free = SLOT_FREE;
+
+		r->n = i % CHANNEL_SLOTS;
+		r->slot = &r->ch->slot[r->n];
+		if (atomic_load_explicit(&r->slot->state, memory_order_relaxed) == SLOT_FREE &&
+		    atomic_compare_exchange_strong(&r->slot->state, &free, SLOT_CLAIMED))
+			break;
+		if (r->n == CHANNEL_SLOTS - 1)
+			sys0(__NR_sched_yield);
+		if (session_lost(r->ch))
+			return -EIO;
+	}
+	r->payload = channel_payload(r->ch, r->n);
+	r->slot->op = op;
+	r->slot->object = object;
+	memset(r->slot->a, 0, sizeof(r->slot->a));
+	r->slot->flags = 0;
+	r->slot->nfds = 0;
+	r->slot->payload_len = 0;
+	return 0;
+}
+
+int rpc_send_fd(struct rpc *r, int fd)
+{
+	struct fd_note note = {r->n, 1};
+	long n = sock_send(process->sock, &note, sizeof(note), fd);
+
+	if (n < 0)
+		return n;
+	r->slot->nfds++;
+	return 0;
+}
+
+static void ring_bell(struct channel *ch)
+{
+	uint8_t bell = 0;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&ch->broker_sleeps, memory_order_relaxed) && atomic_exchange(&ch->broker_sleeps, 0))
+		sys6(__NR_sendto, process->sock, (long)&bell, 1, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+}
+
+static uint64_t tsc(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+
+/* The session ends only with the broker or with our socket; a broker that is merely slow is waited for. */
+static bool broker_gone(struct channel *ch)
+{
+	struct pollfd p = {.fd = process->sock, .events = 0};
+	struct {
+		long sec, nsec;
+	} zero = {0, 0};
+
+	if (session_lost(ch))
+		return true;
+	return sys5(__NR_ppoll, &p, 1, &zero, NULL, 8) > 0 && p.revents & (POLLHUP | POLLNVAL | POLLERR);
+}
+
+static long wait_reply(struct rpc *r)
+{
+	_Atomic uint32_t *state = &r->slot->state;
+	uint64_t start = tsc(), spin = r->ch->spin_ns * 3ull; /* about 3 cycles a nanosecond: only a bound */
+
+	for (;;) {
+		uint32_t s = atomic_load_explicit(state, memory_order_acquire);
+
+		if (s == SLOT_REPLY)
+			return r->slot->ret;
+		if (tsc() - start < spin) {
+			__builtin_ia32_pause();
+			continue;
+		}
+		if (s == SLOT_REQUEST && !atomic_compare_exchange_strong(state, &s, SLOT_REQUEST | SLOT_WAITING))
+			continue;
+		struct {
+			long sec, nsec;
+		} t = {0, 200 * 1000 * 1000};
+
+		sys4(__NR_futex, state, FUTEX_WAIT, SLOT_REQUEST | SLOT_WAITING, &t);
+		s = atomic_load_explicit(state, memory_order_acquire);
+		if (s != SLOT_REPLY && broker_gone(r->ch)) {
+			atomic_store(&r->ch->dead, 1);
+			return -EIO;
+		}
+	}
+}
+
+long rpc_call(struct rpc *r)
+{
+	atomic_store_explicit(&r->slot->state, SLOT_REQUEST, memory_order_release);
+	atomic_fetch_or_explicit(&r->ch->pending, 1u << r->n, memory_order_release);
+	ring_bell(r->ch);
+	return wait_reply(r);
+}
+
+void rpc_end(struct rpc *r)
+{
+	atomic_store_explicit(&r->slot->state, SLOT_FREE, memory_order_release);
+}
+
+int rpc_recv_fd(struct rpc *r)
+{
+	struct fd_note note;
+	int fd;
+
+	for (;;) {
+		spin_lock(&process->fd_lock);
+		if (process->stash[r->n]) {
+			fd = process->stash[r->n] - 1;
+			process->stash[r->n] = 0;
+			spin_unlock(&process->fd_lock);
+			return fd;
+		}
+		long n = sock_recv(process->sock, &note, sizeof(note), &fd);
+		if (n == sizeof(note) && note.slot < CHANNEL_SLOTS && note.slot != r->n && fd >= 0) {
+			process->stash[note.slot] = fd + 1;
+			spin_unlock(&process->fd_lock);
+			continue;
+		}
+		spin_unlock(&process->fd_lock);
+		if (n != sizeof(note))
+			return -EIO;
+		/* No room in the table of descriptors: the kernel dropped it. */
+		return fd < 0 ? -EMFILE : fd;
+	}
+}
+
+void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value)
+{
+	struct channel *ch;
+	uint32_t head;
+
+	if (rpc_connect())
+		return;
+	ch = process->channel;
+	spin_lock(&ch->ring_lock);
+	head = atomic_load_explicit(&ch->ring_head, memory_order_relaxed);
+	while (head - atomic_load_explicit(&ch->ring_tail, memory_order_acquire) >= RING_ENTRIES) {
+		ring_bell(ch);
+		if (broker_gone(ch)) {
+			spin_unlock(&ch->ring_lock);
+			return;
+		}
+		sys0(__NR_sched_yield);
+	}
+	ch->ring[head % RING_ENTRIES] = (struct ring_entry){object, offset, value, size, 0};
+	atomic_store_explicit(&ch->ring_head, head + 1, memory_order_release);
+	spin_unlock(&ch->ring_lock);
+	ring_bell(ch);
+}
+
+/* A read of a register. What is not there reads as ones, as on a bus. */
+uint64_t rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size)
+{
+	struct rpc r;
+	uint64_t v = ~0ull;
+
+	if (rpc_begin(&r, RPC_MMIO_READ, object))
+		return v;
+	r.slot->a[0] = offset;
+	r.slot->a[1] = size;
+	if (rpc_call(&r) >= 0)
+		v = r.slot->a[0];
+	rpc_end(&r);
+	return v;
+}
+
+int rpc_decode(const uint8_t *code, size_t n, struct insn *out)
+{
+	struct rpc r;
+	long ret;
+
+	if (rpc_begin(&r, RPC_DECODE, 0))
+		return -EIO;
+	memcpy(r.payload, code, n);
+	r.slot->payload_len = n;
+	ret = rpc_call(&r);
+	if (ret >= 0)
+		memcpy(out, r.payload, sizeof(*out));
+	rpc_end(&r);
+	return ret < 0 ? ret : 0;
+}

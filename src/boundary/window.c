@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Mapped BARs. A BAR with registers is inaccessible memory: each access faults, is decoded (by the broker, once per
+ * instruction; cached here) and becomes a register read or a posted write. A BAR that is plain memory is a shared file.
+ */
+#include "boundary/boundary.h"
+
+#include <sys/mman.h>
+
+#include "boundary/emulate.h"
+#include "proto/insn.h"
+
+#define WINDOWS	  512
+#define CACHE	  256
+#define OOL_SLOTS 32
+
+struct window {
+	_Atomic uint64_t start; /* 0 = free; written last, cleared first */
+	uint64_t len;
+	uint64_t object;
+	uint64_t offset; /* file offset of start */
+	bool trap;
+};
+
+static struct window windows[WINDOWS];
+static _Atomic uint32_t nwindows; /* entries ever used: bounds the search */
+static _Atomic uint32_t lock;
+
+struct cached {
+	_Atomic uint64_t rip; /* 0 = empty */
+	struct insn insn;
+};
+static struct cached cache[CACHE];
+static _Atomic uint32_t cache_lock;
+
+static struct ool_pool ool;
+static _Atomic uint32_t ool_state; /* 0 not made, 1 made, 2 impossible */
+
+static struct window *window_find(uint64_t addr)
+{
+	uint32_t n = atomic_load_explicit(&nwindows, memory_order_acquire);
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t start = atomic_load_explicit(&windows[i].start, memory_order_acquire);
+
+		if (start && windows[i].trap && addr - start < windows[i].len)
+			return &windows[i];
+	}
+	return NULL;
+}
+
+bool window_contains(uint64_t addr)
+{
+	return window_find(addr) != NULL;
+}
+
+static bool window_add(uint64_t start, uint64_t len, uint64_t object, uint64_t offset, bool trap)
+{
+	for (uint32_t i = 0; i < WINDOWS; i++) {
+		struct window *w = &windows[i];
+
+		if (atomic_load_explicit(&w->start, memory_order_relaxed))
+			continue;
+		w->len = len;
+		w->object = object;
+		w->offset = offset;
+		w->trap = trap;
+		atomic_store_explicit(&w->start, start, memory_order_release);
+		if (i >= atomic_load_explicit(&nwindows, memory_order_relaxed))
+			atomic_store_explicit(&nwindows, i + 1, memory_order_release);
+		return true;
+	}
+	return false;
+}
+
+static void tell_unmap(uint64_t object, uint64_t offset, uint64_t len)
+{
+	struct rpc r;
+
+	if (rpc_begin(&r, RPC_MUNMAP, object))
+		return;
+	r.slot->a[0] = offset;
+	r.slot->a[1] = len;
+	rpc_call(&r);
+	rpc_end(&r);
+}
+
+/* Cuts [start, start + len) out of every window. The broker counts bytes, so pieces add up. */
+void window_forget(uint64_t start, uint64_t len)
+{
+	uint32_t n = atomic_load_explicit(&nwindows, memory_order_acquire);
+	uint64_t end = start + len;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct window *w = &windows[i], old;
+		uint64_t ws = atomic_load_explicit(&w->start, memory_order_acquire), we, cut_s, cut_e;
+
+		if (!ws || process_is_vfork_child())
+			continue;
+		we = ws + w->len;
+		cut_s = MAX(ws, start);
+		cut_e = MIN(we, end);
+		if (cut_s >= cut_e)
+			continue;
+		spin_lock(&lock);
+		old = *w;
+		atomic_store_explicit(&w->start, 0, memory_order_release);
+		if (cut_s > ws)
+			window_add(ws, cut_s - ws, old.object, old.offset, old.trap);
+		if (cut_e < we)
+			window_add(cut_e, we - cut_e, old.object, old.offset + (cut_e - ws), old.trap);
+		spin_unlock(&lock);
+		tell_unmap(old.object, old.offset + (cut_s - ws), cut_e - cut_s);
+	}
+}
+
+void window_mmap(ucontext_t *uc)
+{
+	uint64_t addr = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), prot = UC_ARG3(uc),
+		 flags = UC_ARG4(uc);
+	uint64_t off = UC_ARG6(uc), object, fd_off;
+	long p, kind;
+	struct rpc r;
+	int fd = -1;
+
+	if (!object_of_fd(UC_ARG5(uc), &object)) {
+		trap_resume(uc);
+		return;
+	}
+	if (!len || off & ~PF_PAGE_MASK || rpc_begin(&r, RPC_MMAP, object)) {
+		UC_RET(uc) = -EINVAL;
+		return;
+	}
+	r.slot->a[0] = off;
+	r.slot->a[1] = len;
+	r.slot->a[2] = prot | ((flags & MAP_TYPE) != MAP_PRIVATE ? 1ull << 32 : 0);
+	p = rpc_call(&r);
+	kind = r.slot->a[0];
+	fd_off = r.slot->a[1];
+	if (p >= 0 && r.slot->flags & SLOT_HAS_FD) {
+		fd = rpc_recv_fd(&r);
+		if (fd < 0)
+			p = fd;
+	}
+	rpc_end(&r);
+	if (p < 0) {
+		UC_RET(uc) = p;
+		return;
+	}
+	if (flags & MAP_FIXED)
+		window_forget(addr, len);
+	flags &= MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT;
+	if (kind == RPC_MMAP_FILE)
+		p = sys6(__NR_mmap, addr, len, prot, MAP_SHARED | flags, fd, fd_off);
+	else
+		p = sys6(__NR_mmap, addr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+	if (fd >= 0)
+		sys1(__NR_close, fd);
+	if (p > 0 || p < -4095) {
+		bool added;
+
+		spin_lock(&lock);
+		added = window_add(p, len, object, off, kind == RPC_MMAP_TRAP);
+		spin_unlock(&lock);
+		if (!added) {
+			sys2(__NR_munmap, p, len);
+			p = -ENOMEM;
+		}
+	}
+	if (p < 0 && p >= -4095)
+		tell_unmap(object, off, len);
+	UC_RET(uc) = p;
+}
+
+/* The instruction at rip, from the cache if its bytes are still the same. */
+static bool window_decode(uint64_t rip, struct insn *out)
+{
+	struct cached *c = &cache[(rip ^ rip >> 8) % CACHE];
+	uint8_t code[16] = {0};
+	size_t n = 15 - guard_copy(code, (void *)rip, 15);
+
+	if (atomic_load_explicit(&c->rip, memory_order_acquire) == rip) {
+		bool same;
+
+		spin_lock(&cache_lock);
+		*out = c->insn;
+		same = atomic_load_explicit(&c->rip, memory_order_relaxed) == rip;
+		spin_unlock(&cache_lock);
+		if (same && out->len <= n && !memcmp(out->bytes, code, out->len))
+			return out->class != INSN_UNKNOWN;
+	}
+	if (!n || rpc_decode(code, n, out))
+		return false;
+	spin_lock(&cache_lock);
+	c->insn = *out;
+	atomic_store_explicit(&c->rip, rip, memory_order_release);
+	spin_unlock(&cache_lock);
+	return out->class != INSN_UNKNOWN;
+}
+
+static uint64_t access_read(void *ctx, uint64_t addr, unsigned int size)
+{
+	struct window *w = window_find(addr);
+
+	(void)ctx;
+	return w ? rpc_mmio_read(w->object, w->offset + (addr - w->start), size) : ~0ull;
+}
+
+static void access_write(void *ctx, uint64_t addr, unsigned int size, uint64_t val)
+{
+	struct window *w = window_find(addr);
+
+	(void)ctx;
+	if (w)
+		rpc_post_write(w->object, w->offset + (addr - w->start), size, val);
+}
+
+static bool access_is_mmio(void *ctx, uint64_t addr)
+{
+	(void)ctx;
+	return window_find(addr) != NULL;
+}
+
+static const struct mmio_ops access_ops = {access_read, access_write};
+
+/* Code that runs out of line needs pages that are writable here and executable there: one memfd, mapped twice. */
+static bool ool_map(void)
+{
+	size_t size = ALIGN_UP(OOL_SLOTS * (size_t)OOL_SLOT_SIZE, PF_PAGE_SIZE);
+	long fd = sys2(__NR_memfd_create, "pinfold-ool", MFD_CLOEXEC), rw = -1, rx = -1;
+
+	if (fd < 0)
+		return false;
+	if (!sys2(__NR_ftruncate, fd, size)) {
+		rw = sys6(__NR_mmap, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		rx = sys6(__NR_mmap, 0, size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	}
+	sys1(__NR_close, fd);
+	if (rw < 0 || rx < 0)
+		return false;
+	ool_init(&ool, (void *)rw, (void *)rx, OOL_SLOTS);
+	return true;
+}
+
+static struct ool_pool *ool_get(void)
+{
+	if (!atomic_load_explicit(&ool_state, memory_order_acquire)) {
+		spin_lock(&lock);
+		if (!atomic_load(&ool_state))
+			atomic_store(&ool_state, ool_map() ? 1 : 2);
+		spin_unlock(&lock);
+	}
+	return atomic_load(&ool_state) == 1 ? &ool : NULL;
+}
+
+/* The slots are shared memory: a child takes its own when it needs one. */
+void window_after_fork(void)
+{
+	size_t size = ALIGN_UP(OOL_SLOTS * (size_t)OOL_SLOT_SIZE, PF_PAGE_SIZE);
+
+	atomic_store(&lock, 0);
+	atomic_store(&cache_lock, 0);
+	if (atomic_exchange(&ool_state, 0) == 1) {
+		sys2(__NR_munmap, ool.rw, size);
+		sys2(__NR_munmap, ool.rx, size);
+	}
+	ool.count = 0;
+}
+
+static int get_base(int code, uint64_t *base)
+{
+	return sys2(__NR_arch_prctl, code, base);
+}
+
+bool window_fault(ucontext_t *uc, siginfo_t *si)
+{
+	struct emulate_env env = {
+	    .ops = &access_ops, .is_mmio = access_is_mmio, .fsgsbase = image.fsgsbase, .arch_prctl = get_base};
+	uint64_t bad = 0;
+	struct insn in;
+
+	if (atomic_load_explicit(&ool_state, memory_order_relaxed) == 1 && ool_owns(&ool, UC_IP(uc))) {
+		env.pool = &ool;
+		return emulate_finish(uc, &env) == EMULATE_DONE;
+	}
+	if (!window_find((uint64_t)si->si_addr) || !window_decode(UC_IP(uc), &in))
+		return false;
+	if (in.class == INSN_OUT_OF_LINE)
+		env.pool = ool_get();
+	switch (emulate(&in, uc, (uint64_t)si->si_addr, &env, &bad)) {
+	case EMULATE_DONE:
+	case EMULATE_RUN:
+		return true;
+	case EMULATE_FAULT:
+		si->si_addr = (void *)bad;
+		return false;
+	default:
+		return false;
+	}
+}
