@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "broker/broker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/guard.h"
+#include "base/log.h"
+#include "broker/private.h"
+#include "broker/shadow.h"
+#include "devices/device.h"
+#include "pci/pci.h"
+#include "vfio/vfio.h"
+
+/* Files of clients that nobody has mapped for DMA any more, kept for the next time. */
+#define IDLE_BACKING_BYTES (256ul << 20)
+#define IDLE_BACKINGS	   1024
+
+static void listener_ready(struct loop_fd *w, uint32_t events)
+{
+	struct broker *b = container_of(w, struct broker, listener);
+	int fd;
+
+	while ((fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+		int err = session_accept(b, fd);
+
+		if (err)
+			log_warn("a client could not be served: %s", strerror(-err));
+	}
+}
+
+static void stopper_ready(struct loop_fd *w, uint32_t events)
+{
+	loop_stop(container_of(w, struct broker, stopper)->loop);
+}
+
+static int listen_on(struct broker *b, char *err, size_t errlen)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	const char *path = b->opt.socket;
+	socklen_t len;
+	uint64_t token[2];
+	int fd;
+
+	if (path) {
+		struct stat st;
+
+		if (strlen(path) >= sizeof(sa.sun_path) || strlen(path) >= sizeof(b->address)) {
+			snprintf(err, errlen, "socket path '%s' is longer than %zu bytes", path,
+				 sizeof(sa.sun_path) - 1);
+			return -EINVAL;
+		}
+		strcpy(sa.sun_path, path);
+		strcpy(b->address, path);
+		len = sizeof(sa);
+		/* A socket that nobody listens on any more is in the way; anything else is somebody's. */
+		if (!lstat(path, &st) && S_ISSOCK(st.st_mode)) {
+			int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+			if (probe >= 0 && connect(probe, (struct sockaddr *)&sa, len) && errno == ECONNREFUSED)
+				unlink(path);
+			if (probe >= 0)
+				close(probe);
+		}
+	} else {
+		if (getrandom(token, sizeof(token), 0) != sizeof(token))
+			return -EIO;
+		snprintf(b->address, sizeof(b->address), "@pinfold-%016" PRIx64 "%016" PRIx64, token[0], token[1]);
+		strcpy(sa.sun_path + 1, b->address + 1);
+		len = offsetof(struct sockaddr_un, sun_path) + strlen(b->address);
+	}
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, 128)) {
+		int e = errno;
+
+		snprintf(err, errlen, "cannot listen on %s: %s", b->address, strerror(e));
+		close(fd);
+		return path ? -EINVAL : -e;
+	}
+	b->unlink_socket = path;
+	if (path)
+		chmod(path, 0600);
+	b->listener = (struct loop_fd){fd, EPOLLIN, listener_ready};
+	return loop_fd_add(b->loop, &b->listener);
+}
+
+static bool address_taken(struct broker *b, uint16_t domain, uint16_t bdf)
+{
+	struct pci_func *f;
+
+	for (size_t i = 0; (f = vfio_func(b->vfio, i)); i++)
+		if (f->domain == domain && f->bdf == bdf)
+			return true;
+	return false;
+}
+
+static bool group_taken(struct broker *b, unsigned int group)
+{
+	struct pci_func *f;
+
+	for (size_t i = 0; (f = vfio_func(b->vfio, i)); i++)
+		if (f->group == group)
+			return true;
+	return false;
+}
+
+static int add_device(struct broker *b, const char *spec, char *err, size_t errlen)
+{
+	struct device_env env = {b->loop, &b->events};
+	struct device_place place;
+	struct pci_func *f;
+	int ret = device_create(&env, spec, &f, &place, err, errlen);
+	unsigned int group = 1;
+
+	if (ret)
+		return ret;
+	if (place.bdf < 0)
+		for (place.bdf = 0x0100; address_taken(b, place.domain, place.bdf); place.bdf += 0x0100)
+			if (place.bdf >= 0xff00) {
+				snprintf(err, errlen, "no bus number is left for '%s'", spec);
+				f->ops->destroy(f);
+				return -EINVAL;
+			}
+	if (place.group >= 0)
+		group = place.group;
+	else
+		while (group_taken(b, group))
+			group++;
+	pci_func_place(f, place.domain, place.bdf, group);
+	if (address_taken(b, f->domain, f->bdf)) {
+		char bdf[16];
+
+		pci_bdf_format(f, bdf);
+		snprintf(err, errlen, "device '%s': another one has the address %s", spec, bdf);
+		f->ops->destroy(f);
+		return -EINVAL;
+	}
+	ret = vfio_add(b->vfio, f);
+	if (ret) {
+		f->ops->destroy(f);
+		return ret;
+	}
+	return shadow_add(b->shadow, f);
+}
+
+static int broker_init(struct broker *b, char *err, size_t errlen)
+{
+	int ret;
+
+	/* Truncated files fault: they must not take the broker along. */
+	ret = guard_install();
+	if (ret)
+		return ret;
+	b->loop = loop_new();
+	b->vfio = vfio_new(&b->events);
+	b->backings = backing_cache_new(IDLE_BACKING_BYTES, IDLE_BACKINGS);
+	if (!b->loop || !b->vfio || !b->backings)
+		return -ENOMEM;
+	ret = objects_init(&b->objects, b->loop);
+	if (ret)
+		return ret;
+	ret = shadow_new(b->opt.host_devices, &b->shadow);
+	if (ret) {
+		snprintf(err, errlen, "cannot make a directory for the PCI tree: %s", strerror(-ret));
+		return ret;
+	}
+	for (size_t i = 0; i < b->opt.ndevices; i++) {
+		ret = add_device(b, b->opt.devices[i], err, errlen);
+		if (ret)
+			return ret;
+	}
+	return listen_on(b, err, errlen);
+}
+
+struct broker *broker_new(const struct broker_options *o, char *err, size_t errlen)
+{
+	struct broker *b = calloc(1, sizeof(*b));
+	int ret;
+
+	snprintf(err, errlen, "out of memory");
+	if (!b)
+		return NULL;
+	b->opt = *o;
+	b->opt.summary = false;
+	b->listener.fd = b->stopper.fd = -1;
+	b->objects.hangups = -1;
+	list_init(&b->sessions);
+	events_init(&b->events);
+	summary_init(&b->summary, &b->events, o->summary);
+	err[0] = 0;
+	ret = broker_init(b, err, errlen);
+	if (ret) {
+		if (!err[0])
+			snprintf(err, errlen, "cannot start: %s", strerror(-ret));
+		broker_free(b);
+		errno = -ret;
+		return NULL;
+	}
+	b->opt.summary = o->summary;
+	return b;
+}
+
+const char *broker_address(const struct broker *b)
+{
+	return b->address;
+}
+
+int broker_serve(struct broker *b, int stop_fd)
+{
+	int ret;
+
+	if (stop_fd >= 0) {
+		b->stopper = (struct loop_fd){stop_fd, EPOLLIN, stopper_ready};
+		ret = loop_fd_add(b->loop, &b->stopper);
+		if (ret)
+			return ret;
+	}
+	ret = loop_run(b->loop);
+	if (stop_fd >= 0)
+		loop_fd_del(b->loop, &b->stopper);
+	return ret;
+}
+
+void broker_stop(struct broker *b)
+{
+	loop_stop(b->loop);
+}
+
+void broker_free(struct broker *b)
+{
+	if (b->listener.fd >= 0) {
+		loop_fd_del(b->loop, &b->listener);
+		close(b->listener.fd);
+		if (b->unlink_socket)
+			unlink(b->opt.socket);
+	}
+	while (!list_empty(&b->sessions))
+		session_free(list_first(&b->sessions, struct session, node));
+	if (b->objects.hangups >= 0)
+		objects_fini(&b->objects, b->loop);
+	if (b->opt.summary)
+		summary_print(&b->summary, b->vfio);
+	if (b->vfio)
+		vfio_free(b->vfio);
+	if (b->backings)
+		backing_cache_free(b->backings);
+	if (b->shadow)
+		shadow_free(b->shadow);
+	if (b->loop)
+		loop_free(b->loop);
+	events_unlisten(&b->events, &b->summary.listener);
+	free(b);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker/private.h"
+
+static struct list *bucket_of(struct objects *os, uint64_t id)
+{
+	return &os->bucket[id % OBJECT_BUCKETS];
+}
+
+struct object *object_find(struct objects *os, uint64_t id)
+{
+	struct object *o;
+
+	list_for_each (o, bucket_of(os, id), node)
+		if (o->id == id)
+			return o;
+	return NULL;
+}
+
+static void object_free(struct objects *os, struct object *o)
+{
+	list_del(&o->node);
+	os->count--;
+	close(o->fd);
+	o->file->host = NULL;
+	ufile_put(o->file);
+	free(o);
+}
+
+void objects_reap(struct objects *os)
+{
+	struct epoll_event ev[64];
+	int n;
+
+	if (!os->count)
+		return;
+	do {
+		n = epoll_wait(os->hangups, ev, ARRAY_SIZE(ev), 0);
+		for (int i = 0; i < n; i++)
+			object_free(os, ev[i].data.ptr);
+	} while (n == ARRAY_SIZE(ev));
+}
+
+static void hangups_ready(struct loop_fd *w, uint32_t events)
+{
+	objects_reap(container_of(w, struct objects, watch));
+}
+
+int objects_init(struct objects *os, struct loop *l)
+{
+	int err;
+
+	if (getrandom(&os->broker_id, sizeof(os->broker_id), 0) != sizeof(os->broker_id))
+		return -EIO;
+	os->hangups = epoll_create1(EPOLL_CLOEXEC);
+	if (os->hangups < 0)
+		return -errno;
+	os->watch = (struct loop_fd){os->hangups, EPOLLIN, hangups_ready};
+	err = loop_fd_add(l, &os->watch);
+	if (err) {
+		close(os->hangups);
+		return err;
+	}
+	os->count = 0;
+	for (unsigned int i = 0; i < OBJECT_BUCKETS; i++)
+		list_init(&os->bucket[i]);
+	return 0;
+}
+
+void objects_fini(struct objects *os, struct loop *l)
+{
+	for (unsigned int i = 0; i < OBJECT_BUCKETS; i++)
+		while (!list_empty(&os->bucket[i]))
+			object_free(os, list_first(&os->bucket[i], struct object, node));
+	loop_fd_del(l, &os->watch);
+	close(os->hangups);
+}
+
+static int name_socket(const struct objects *os, int fd, uint64_t id)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+
+	snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1, OBJECT_NAME_PREFIX "%016" PRIx64 "/%016" PRIx64,
+		 os->broker_id, id);
+	if (bind(fd, (struct sockaddr *)&sa, offsetof(struct sockaddr_un, sun_path) + OBJECT_NAME_LEN))
+		return -errno;
+	return 0;
+}
+
+int object_new(struct objects *os, struct ufile *file, int *client_fd)
+{
+	/* Nothing is asked for: EPOLLHUP comes by itself when the last copy of the other end is closed. What a client
+	 * may write stays unread. */
+	struct epoll_event ev = {.events = 0};
+	struct object *o = malloc(sizeof(*o));
+	int sv[2], err;
+
+	if (!o)
+		return -ENOMEM;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv)) {
+		err = -errno;
+		goto free_object;
+	}
+	err = -EIO;
+	if (getrandom(&o->id, sizeof(o->id), 0) != sizeof(o->id))
+		goto close_pair;
+	err = name_socket(os, sv[1], o->id);
+	if (err)
+		goto close_pair;
+	ev.data.ptr = o;
+	if (epoll_ctl(os->hangups, EPOLL_CTL_ADD, sv[0], &ev)) {
+		err = -errno;
+		goto close_pair;
+	}
+	o->fd = sv[0];
+	o->file = file;
+	file->host = o;
+	list_add_tail(bucket_of(os, o->id), &o->node);
+	os->count++;
+	*client_fd = sv[1];
+	return 0;
+
+close_pair:
+	close(sv[0]);
+	close(sv[1]);
+free_object:
+	free(o);
+	return err;
+}
+
+struct object *object_of_fd(struct objects *os, int fd)
+{
+	struct sockaddr_un sa;
+	socklen_t len = sizeof(sa);
+	char name[OBJECT_NAME_LEN];
+	uint64_t broker, id;
+
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) || sa.sun_family != AF_UNIX ||
+	    len != offsetof(struct sockaddr_un, sun_path) + OBJECT_NAME_LEN)
+		return NULL;
+	memcpy(name, sa.sun_path + 1, OBJECT_NAME_LEN - 1);
+	name[OBJECT_NAME_LEN - 1] = 0;
+	if (sscanf(name, OBJECT_NAME_PREFIX "%" SCNx64 "/%" SCNx64, &broker, &id) != 2 || broker != os->broker_id)
+		return NULL;
+	return object_find(os, id);
+}

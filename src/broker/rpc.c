@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One function for each call of proto/channel.h's table. The slot is the client's memory: each word of it is read once.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "broker/private.h"
+#include "broker/shadow.h"
+#include "decode/decode.h"
+#include "proto/insn.h"
+#include "vfio/vfio.h"
+
+struct request {
+	struct session *s;
+	unsigned int slot;
+	uint32_t op, nfds, payload_len;
+	uint64_t object, a[4];
+	uint8_t *payload; /* the client's: copy before looking twice */
+	/* reply */
+	uint64_t out[2];
+	uint32_t out_len;
+	bool has_fd;
+};
+
+/* A mapping of a ufile by this client, counted in bytes; it keeps the ufile as a VMA keeps a file. */
+struct mapping {
+	struct list node;
+	struct ufile *file;
+	uint64_t object;
+	uint64_t bytes;
+};
+
+static struct ufile *file_of(struct request *r)
+{
+	struct object *o = object_find(&r->s->b->objects, r->object);
+
+	return o ? o->file : NULL;
+}
+
+static struct mapping *mapping_of(struct session *s, uint64_t object)
+{
+	struct mapping *m;
+
+	list_for_each (m, &s->mappings, node)
+		if (m->object == object)
+			return m;
+	return NULL;
+}
+
+/* Registers stay reachable through a mapping after the last descriptor is closed. */
+static struct ufile *mapped_file_of(struct request *r)
+{
+	struct ufile *f = file_of(r);
+	struct mapping *m = f ? NULL : mapping_of(r->s, r->object);
+
+	return m ? m->file : f;
+}
+
+static long rpc_NOP(struct request *r)
+{
+	return 0;
+}
+
+static long give_file(struct request *r, struct ufile *f)
+{
+	struct broker *b = r->s->b;
+	int fd, err;
+
+	event_emit(&b->events, EVENT_OPEN, .who = r->s->pid, .name = f->ops->name);
+	err = object_new(&b->objects, f, &fd);
+	if (err) {
+		ufile_put(f);
+		return err;
+	}
+	/* From here on the descriptor holds the file: if it cannot be sent, closing it releases. */
+	err = session_send_fd(r->s, r->slot, fd);
+	close(fd);
+	if (err)
+		return err;
+	r->has_fd = true;
+	return 0;
+}
+
+static long rpc_OPEN(struct request *r)
+{
+	struct vfio *v = r->s->b->vfio;
+	char path[PATH_MAX];
+	size_t n = r->payload_len;
+	struct ufile *f = NULL;
+	int err;
+
+	if (n >= sizeof(path))
+		return -ENAMETOOLONG;
+	memcpy(path, r->payload, n);
+	path[n] = 0;
+	if (!strcmp(path, "/dev/vfio/vfio")) {
+		err = vfio_open_container(v, &f);
+	} else if (!strncmp(path, "/dev/vfio/", 10) && path[10] >= '0' && path[10] <= '9') {
+		char *end;
+		unsigned long group = strtoul(path + 10, &end, 10);
+
+		err = *end || group > UINT32_MAX ? -ENOENT : vfio_open_group(v, group, &f);
+	} else {
+		return shadow_open(r->s->b->shadow, path, r->a[0]);
+	}
+	return err ? err : give_file(r, f);
+}
+
+static long rpc_IOCTL(struct request *r)
+{
+	struct session *s = r->s;
+	struct ufile *f = file_of(r);
+	struct call **slot = &s->call[r->slot];
+	long ret;
+
+	if (!r->a[2] || !*slot) {
+		call_free(*slot);
+		*slot = f ? call_new(s, r->slot) : NULL;
+	}
+	if (!f)
+		return -EBADF;
+	if (!*slot)
+		return -ENOMEM;
+	ret = call_receive(*slot, r->payload, r->payload_len);
+	if (!ret) {
+		/* The handler may release f, through a descriptor it was given last. */
+		ufile_get(f);
+		ret = call_run(*slot, f, r->a[0], r->a[1], r->payload, &r->out_len, &r->has_fd);
+		ufile_put(f);
+	}
+	if (ret != RPC_NEED) {
+		call_free(*slot);
+		*slot = NULL;
+		session_discard_fds(s, r->slot);
+	}
+	return ret;
+}
+
+static long rpc_PREAD(struct request *r)
+{
+	static uint8_t buf[SLOT_PAYLOAD];
+	struct ufile *f = file_of(r);
+	uint64_t n = MIN(r->a[1], (uint64_t)SLOT_PAYLOAD);
+	ssize_t ret;
+
+	if (!f)
+		return -EBADF;
+	ret = f->ops->pread ? f->ops->pread(f, buf, n, r->a[0]) : -EINVAL;
+	if (ret > 0) {
+		memcpy(r->payload, buf, ret);
+		r->out_len = ret;
+	}
+	return ret;
+}
+
+static long rpc_PWRITE(struct request *r)
+{
+	static uint8_t buf[SLOT_PAYLOAD];
+	struct ufile *f = file_of(r);
+
+	if (!f)
+		return -EBADF;
+	memcpy(buf, r->payload, r->payload_len);
+	return f->ops->pwrite ? f->ops->pwrite(f, buf, r->payload_len, r->a[0]) : -EINVAL;
+}
+
+void rpc_write_mapped(struct session *s, uint64_t object, const void *buf, size_t len, uint64_t off)
+{
+	struct mapping *m = mapping_of(s, object);
+
+	if (m && m->file->ops->pwrite)
+		m->file->ops->pwrite(m->file, buf, len, off);
+}
+
+static void mapping_free(struct mapping *m)
+{
+	list_del(&m->node);
+	ufile_put(m->file);
+	free(m);
+}
+
+static long rpc_MMAP(struct request *r)
+{
+	struct ufile *f = file_of(r);
+	struct mapping *m;
+	struct umap map;
+	int err;
+
+	if (!f)
+		return -EBADF;
+	if (!f->ops->mmap)
+		return -ENODEV;
+	err = f->ops->mmap(f, r->a[0], r->a[1], r->a[2] & 0xffffffff, r->a[2] >> 32, &map);
+	if (err)
+		return err;
+	m = mapping_of(r->s, r->object);
+	if (!m) {
+		m = malloc(sizeof(*m));
+		if (!m)
+			return -ENOMEM;
+		*m = (struct mapping){.file = ufile_get(f), .object = r->object};
+		list_add_tail(&r->s->mappings, &m->node);
+	}
+	if (map.kind == UMAP_FILE) {
+		err = session_send_fd(r->s, r->slot, map.fd);
+		if (err) {
+			if (!m->bytes)
+				mapping_free(m);
+			return err;
+		}
+		r->has_fd = true;
+	}
+	if (add_overflows(m->bytes, r->a[1], &m->bytes))
+		m->bytes = UINT64_MAX;
+	r->out[0] = map.kind == UMAP_FILE ? RPC_MMAP_FILE : RPC_MMAP_TRAP;
+	r->out[1] = map.kind == UMAP_FILE ? map.fd_off : 0;
+	return 0;
+}
+
+static long rpc_MUNMAP(struct request *r)
+{
+	struct mapping *m = mapping_of(r->s, r->object);
+
+	if (!m)
+		return 0; /* a forked child unmaps what it inherited */
+	m->bytes -= MIN(m->bytes, r->a[1]);
+	if (!m->bytes)
+		mapping_free(m);
+	return 0;
+}
+
+void rpc_drop_mappings(struct session *s)
+{
+	while (!list_empty(&s->mappings))
+		mapping_free(list_first(&s->mappings, struct mapping, node));
+}
+
+static long rpc_MMIO_READ(struct request *r)
+{
+	struct ufile *f = mapped_file_of(r);
+	uint64_t v = 0;
+	ssize_t n;
+
+	if (!f || !f->ops->pread || r->a[1] > sizeof(v))
+		return -EBADF;
+	n = f->ops->pread(f, &v, r->a[1], r->a[0]);
+	if (n != (ssize_t)r->a[1])
+		return n < 0 ? n : -EIO;
+	r->out[0] = v;
+	return 0;
+}
+
+static long rpc_DECODE(struct request *r)
+{
+	uint8_t code[INSN_MAX_BYTES];
+	size_t n = MIN((size_t)r->payload_len, sizeof(code));
+	struct insn in;
+
+	memcpy(code, r->payload, n);
+	insn_decode(code, n, &in);
+	memcpy(r->payload, &in, sizeof(in));
+	r->out_len = sizeof(in);
+	return 0;
+}
+
+static long rpc_NAME(struct request *r)
+{
+	struct ufile *f = file_of(r);
+
+	if (!f)
+		return -EBADF;
+	r->out_len = strlen(f->ops->name);
+	memcpy(r->payload, f->ops->name, r->out_len);
+	return 0;
+}
+
+static long rpc_HOLD(struct request *r)
+{
+	int fd = session_take_fd(r->s, r->slot);
+	long ret;
+
+	if (fd < 0)
+		return -EBADF;
+	ret = session_hold(r->s, fd);
+	close(fd);
+	return ret;
+}
+
+static long rpc_DROP(struct request *r)
+{
+	session_drop(r->s, r->a[0], r->a[1]);
+	return 0;
+}
+
+static long (*const table[RPC_COUNT])(struct request *) = {
+#define RPC(name, doc) [RPC_##name] = rpc_##name,
+    RPC_TABLE(RPC)
+#undef RPC
+};
+
+/* What may depend on a descriptor that was closed just before. */
+static bool depends_on_closes(uint32_t op)
+{
+	return op == RPC_OPEN || op == RPC_IOCTL || op == RPC_MMAP;
+}
+
+void rpc_serve(struct session *s, unsigned int slot)
+{
+	struct slot *sl = &s->ch->slot[slot];
+	struct request r = {.s = s, .slot = slot, .payload = channel_payload(s->ch, slot)};
+	long ret = -ENOSYS;
+
+	if ((atomic_load_explicit(&sl->state, memory_order_acquire) & SLOT_STATE_MASK) != SLOT_REQUEST)
+		return;
+	r.op = __atomic_load_n(&sl->op, __ATOMIC_RELAXED);
+	r.nfds = __atomic_load_n(&sl->nfds, __ATOMIC_RELAXED);
+	r.object = __atomic_load_n(&sl->object, __ATOMIC_RELAXED);
+	r.payload_len = MIN(__atomic_load_n(&sl->payload_len, __ATOMIC_RELAXED), SLOT_PAYLOAD);
+	for (unsigned int i = 0; i < 4; i++)
+		r.a[i] = __atomic_load_n(&sl->a[i], __ATOMIC_RELAXED);
+
+	if (depends_on_closes(r.op))
+		objects_reap(&s->b->objects);
+	if (r.nfds)
+		session_receive(s);
+	if (r.op < RPC_COUNT)
+		ret = table[r.op](&r);
+	if (r.nfds && r.op != RPC_IOCTL)
+		session_discard_fds(s, slot);
+
+	sl->a[0] = r.out[0];
+	sl->a[1] = r.out[1];
+	sl->ret = ret;
+	sl->flags = r.has_fd ? SLOT_HAS_FD : 0;
+	sl->payload_len = r.out_len;
+	if (atomic_exchange_explicit(&sl->state, SLOT_REPLY, memory_order_acq_rel) & SLOT_WAITING)
+		syscall(SYS_futex, &sl->state, FUTEX_WAKE, 1, NULL, NULL, 0);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Listens to the event stream: one line for each DMA fault as it happens, and a few lines when all is over. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "broker/private.h"
+#include "iommu/iommu.h"
+#include "pci/pci.h"
+#include "vfio/vfio.h"
+
+/* A device that runs wild says the same thing a million times. */
+#define FAULTS_PRINTED_MAX 32
+
+static void on_fault(struct summary *sum, const struct event *ev)
+{
+	char line[256];
+
+	sum->faults++;
+	if (sum->faults_printed > FAULTS_PRINTED_MAX)
+		return;
+	if (sum->faults_printed++ == FAULTS_PRINTED_MAX) {
+		log_warn("more DMA faults follow and are only counted");
+		return;
+	}
+	dma_fault_format(ev, line, sizeof(line));
+	log_warn("%s", line);
+}
+
+static void on_event(struct event_listener *l, const struct event *ev)
+{
+	struct summary *sum = container_of(l, struct summary, listener);
+
+	switch (ev->type) {
+	case EVENT_MAP:
+		sum->maps++;
+		sum->mapped_now += ev->len;
+		sum->mapped_peak = MAX(sum->mapped_peak, sum->mapped_now);
+		break;
+	case EVENT_UNMAP:
+		sum->unmaps++;
+		sum->mapped_now -= MIN(sum->mapped_now, ev->len);
+		break;
+	case EVENT_PIN:
+		sum->pinned_now += ev->value;
+		sum->pinned_peak = MAX(sum->pinned_peak, sum->pinned_now);
+		break;
+	case EVENT_UNPIN:
+		sum->pinned_now -= MIN(sum->pinned_now, ev->value);
+		break;
+	case EVENT_IRQ:
+		sum->interrupts++;
+		break;
+	case EVENT_CLIENT:
+		sum->clients += !!(ev->flags & EVENT_START);
+		break;
+	case EVENT_FAULT:
+		on_fault(sum, ev);
+		break;
+	default:
+		break;
+	}
+}
+
+void summary_init(struct summary *sum, struct events *evs, bool count)
+{
+	*sum = (struct summary){.listener = {.notify = on_event}};
+	sum->listener.mask = BIT(EVENT_FAULT);
+	if (count)
+		sum->listener.mask |= BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN) |
+				      BIT(EVENT_IRQ) | BIT(EVENT_CLIENT);
+	events_listen(evs, &sum->listener);
+}
+
+static const char *human(uint64_t bytes, char buf[32])
+{
+	static const char *const unit[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+	double v = bytes;
+	unsigned int u = 0;
+
+	for (; v >= 1024 && u + 1 < ARRAY_SIZE(unit); u++)
+		v /= 1024;
+	snprintf(buf, 32, u && v < 10 ? "%.1f %s" : "%.0f %s", v, unit[u]);
+	return buf;
+}
+
+void summary_print(const struct summary *sum, struct vfio *v)
+{
+	struct pci_func *f;
+	char a[32], b[32], bdf[16];
+
+	fprintf(stderr, "pinfold: summary\n");
+	fprintf(stderr, "  programs that used a device: %" PRIu64 "\n", sum->clients);
+	fprintf(stderr, "  DMA mappings made: %" PRIu64 ", at most %s at once; pinned at most %s\n", sum->maps,
+		human(sum->mapped_peak, a), human(sum->pinned_peak * PF_PAGE_SIZE, b));
+	for (size_t i = 0; (f = vfio_func(v, i)); i++) {
+		const struct dma_stats *st = dma_dev_stats(f->dma);
+
+		pci_bdf_format(f, bdf);
+		fprintf(stderr,
+			"  %s %s: %" PRIu64 " DMA reads (%s), %" PRIu64 " DMA writes (%s), %" PRIu64 " faults\n", bdf,
+			f->name, st->reads, human(st->read_bytes, a), st->writes, human(st->write_bytes, b),
+			st->faults);
+	}
+	fprintf(stderr, "  interrupts delivered: %" PRIu64 "\n", sum->interrupts);
+	if (sum->mapped_now || sum->pinned_now)
+		fprintf(stderr, "  STILL mapped: %s; STILL pinned: %s\n", human(sum->mapped_now, a),
+			human(sum->pinned_now * PF_PAGE_SIZE, b));
+	else
+		fprintf(stderr, "  still mapped: nothing; still pinned: nothing\n");
+}
