@@ -150,6 +150,7 @@ static void impossible_layouts_are_refused(void **state)
 	    {16, 0, 0xfffffff8, 0, -EINVAL},
 	    {2048, 0, 0, 0x8000, 0},
 	    {16, 0, 0, 0x100, 0},
+	    {64, 0, 0, 0xfff8, 0}, /* one word is enough */
 	    {16, 0, 0xff00, 0xfef8, 0},
 	};
 	struct pci_func f;
