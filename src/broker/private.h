@@ -104,8 +104,8 @@ void session_discard_fds(struct session *s, unsigned int slot);
 /* ---- rpc.c ---- */
 void rpc_serve(struct session *s, unsigned int slot);
 void rpc_drop_mappings(struct session *s);
-/* A posted write through a mapping whose descriptors are all closed. */
-void rpc_write_mapped(struct session *s, uint64_t object, const void *buf, size_t len, uint64_t off);
+/* A posted write. The entry is a private copy. A mapping outlives the descriptor it was made with. */
+void rpc_mmio_write(struct session *s, const struct ring_entry *e);
 
 /* ---- summary.c ---- */
 struct summary {

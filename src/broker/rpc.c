@@ -169,12 +169,18 @@ static long rpc_PWRITE(struct request *r)
 	return f->ops->pwrite ? f->ops->pwrite(f, buf, r->payload_len, r->a[0]) : -EINVAL;
 }
 
-void rpc_write_mapped(struct session *s, uint64_t object, const void *buf, size_t len, uint64_t off)
+void rpc_mmio_write(struct session *s, const struct ring_entry *e)
 {
-	struct mapping *m = mapping_of(s, object);
+	struct object *o = s->last;
+	struct mapping *m;
+	struct ufile *f;
 
-	if (m && m->file->ops->pwrite)
-		m->file->ops->pwrite(m->file, buf, len, off);
+	if (!o || o->id != e->object)
+		o = s->last = object_find(&s->b->objects, e->object);
+	m = o ? NULL : mapping_of(s, e->object);
+	f = o ? o->file : m ? m->file : NULL;
+	if (f && f->ops->mmio_write && mmio_valid(e->offset, e->size))
+		f->ops->mmio_write(f, e->offset, e->size, e->value);
 }
 
 static void mapping_free(struct mapping *m)
@@ -240,19 +246,18 @@ void rpc_drop_mappings(struct session *s)
 		mapping_free(list_first(&s->mappings, struct mapping, node));
 }
 
+static bool mmio_valid(uint64_t off, uint64_t size)
+{
+	return size && size <= 8 && !(size & (size - 1)) && !(off & (size - 1));
+}
+
 static long rpc_MMIO_READ(struct request *r)
 {
 	struct ufile *f = mapped_file_of(r);
-	uint64_t v = 0;
-	ssize_t n;
 
-	if (!f || !f->ops->pread || r->a[1] > sizeof(v))
+	if (!f || !f->ops->mmio_read || !mmio_valid(r->a[0], r->a[1]))
 		return -EBADF;
-	n = f->ops->pread(f, &v, r->a[1], r->a[0]);
-	if (n != (ssize_t)r->a[1])
-		return n < 0 ? n : -EIO;
-	r->out[0] = v;
-	return 0;
+	return f->ops->mmio_read(f, r->a[0], r->a[1], &r->out[0]);
 }
 
 static long rpc_DECODE(struct request *r)

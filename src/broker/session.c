@@ -237,22 +237,6 @@ void session_receive(struct session *s)
 }
 
 /* ---- the channel ---- */
-static void write_register(struct session *s, const struct ring_entry *e)
-{
-	uint64_t object = e->object, value = e->value, offset = e->offset;
-	uint32_t size = e->size;
-	struct object *o = s->last;
-
-	if (!o || o->id != object)
-		o = s->last = object_find(&s->b->objects, object);
-	if (size > sizeof(value))
-		return;
-	if (o && o->file->ops->pwrite)
-		o->file->ops->pwrite(o->file, &value, size, offset);
-	else if (!o)
-		rpc_write_mapped(s, object, &value, size, offset);
-}
-
 static bool drain_ring(struct session *s)
 {
 	struct channel *ch = s->ch;
@@ -265,7 +249,7 @@ static bool drain_ring(struct session *s)
 	for (; tail != head && n < RING_TURN; tail++, n++) {
 		struct ring_entry e = ch->ring[tail % RING_ENTRIES];
 
-		write_register(s, &e);
+		rpc_mmio_write(s, &e);
 		atomic_store_explicit(&ch->ring_tail, tail + 1, memory_order_release);
 	}
 	s->tail = tail;

@@ -46,6 +46,12 @@ struct ufile_ops {
 	ssize_t (*pwrite)(struct ufile *f, const void *buf, size_t len, uint64_t off);
 	/* prot: PROT_READ | PROT_WRITE; len page aligned. 0 or -errno. NULL: ENODEV. */
 	int (*mmap)(struct ufile *f, uint64_t off, uint64_t len, int prot, bool shared, struct umap *m);
+	/*
+	 * One register access through a mapping: size 1, 2, 4 or 8, naturally aligned. 0 or -errno (what a bus master
+	 * abort is to the client is the boundary's to show). Needed where mmap answers UMAP_TRAP.
+	 */
+	int (*mmio_read)(struct ufile *f, uint64_t off, unsigned int size, uint64_t *val);
+	int (*mmio_write)(struct ufile *f, uint64_t off, unsigned int size, uint64_t val);
 	/* The last descriptor, mapping and reference are gone. Never fails (C5). */
 	void (*release)(struct ufile *f);
 };

@@ -201,6 +201,8 @@ static const struct ufile_ops device_ops = {
     .ioctl = device_ioctl,
     .pread = region_pread,
     .pwrite = region_pwrite,
+    .mmio_read = region_mmio_read,
+    .mmio_write = region_mmio_write,
     .mmap = region_mmap,
     .release = device_release,
 };

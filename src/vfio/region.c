@@ -208,6 +208,35 @@ ssize_t region_pwrite(struct ufile *file, const void *buf, size_t len, uint64_t 
 	return is_bar(index) ? bar_rw(d->f, index, NULL, buf, len, off) : -EINVAL;
 }
 
+/* A mapping shows the whole BAR, the MSI-X table included (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE). */
+static struct pci_func *locate_mmio(struct ufile *file, uint64_t file_off, unsigned int size, unsigned int *bar,
+				    uint64_t *off)
+{
+	struct pci_func *f = to_dev(file)->f;
+
+	if (!size || size > 8 || !region_locate(file_off, bar, off) || !is_bar(*bar) || *off + size > f->bar[*bar].size)
+		return NULL;
+	return f;
+}
+
+int region_mmio_read(struct ufile *file, uint64_t file_off, unsigned int size, uint64_t *val)
+{
+	unsigned int bar;
+	uint64_t off;
+	struct pci_func *f = locate_mmio(file, file_off, size, &bar, &off);
+
+	return f ? pci_bar_read(f, bar, off, size, val) : -EINVAL;
+}
+
+int region_mmio_write(struct ufile *file, uint64_t file_off, unsigned int size, uint64_t val)
+{
+	unsigned int bar;
+	uint64_t off;
+	struct pci_func *f = locate_mmio(file, file_off, size, &bar, &off);
+
+	return f ? pci_bar_write(f, bar, off, size, val) : -EINVAL;
+}
+
 int region_mmap(struct ufile *file, uint64_t file_off, uint64_t len, int prot, bool shared, struct umap *m)
 {
 	struct pci_func *f = to_dev(file)->f;
