@@ -169,6 +169,11 @@ static long rpc_PWRITE(struct request *r)
 	return f->ops->pwrite ? f->ops->pwrite(f, buf, r->payload_len, r->a[0]) : -EINVAL;
 }
 
+static bool mmio_valid(uint64_t off, uint64_t size)
+{
+	return size && size <= 8 && !(size & (size - 1)) && !(off & (size - 1));
+}
+
 void rpc_mmio_write(struct session *s, const struct ring_entry *e)
 {
 	struct object *o = s->last;
@@ -244,11 +249,6 @@ void rpc_drop_mappings(struct session *s)
 {
 	while (!list_empty(&s->mappings))
 		mapping_free(list_first(&s->mappings, struct mapping, node));
-}
-
-static bool mmio_valid(uint64_t off, uint64_t size)
-{
-	return size && size <= 8 && !(size & (size - 1)) && !(off & (size - 1));
 }
 
 static long rpc_MMIO_READ(struct request *r)
