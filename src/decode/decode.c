@@ -93,6 +93,9 @@ static bool decode_move(const struct decoded *d, const ZydisDecodedOperand *mem,
 		out->class = INSN_LOAD;
 		out->reg = decode_gpr(dst->reg.value);
 		out->reg_size = (uint8_t)(dst->size / 8);
+		/* movsxd r16, r/m16: Zydis says 32 bits of memory, the Intel manual 16. */
+		if (out->mem_size > out->reg_size)
+			out->mem_size = out->reg_size;
 		if (d->in.mnemonic == ZYDIS_MNEMONIC_MOVZX)
 			out->ext = INSN_EXT_ZERO;
 		else if (d->in.mnemonic == ZYDIS_MNEMONIC_MOVSX || d->in.mnemonic == ZYDIS_MNEMONIC_MOVSXD)

@@ -120,6 +120,7 @@ insn_rows:
 	I BASE, movslq (%rbx), %rbx
 	I BASE, movslq (%r12), %r9
 	I BASE, .byte 0x63, 0x03
+	I BASE, .byte 0x66, 0x63, 0x03
 	I BASE, movb $0x80, (%rbx)
 	I BASE, movw $0x8001, (%rbx)
 	I BASE, movl $0x80000001, (%rbx)
