@@ -167,11 +167,12 @@ static enum place place_of(const char *path, size_t len, size_t *ask_len)
 		return place_if(b, false);
 	if (comp_is(c, "virtual")) {
 		c = comp_next_until(&p, end);
-		return place_if(c, comp_is(c, "iommu") || comp_is(c, "vfio"));
-	}
-	if (!comp_is_host_bridge(c))
+		if (!comp_is(c, "iommu") && !comp_is(c, "vfio"))
+			return place_if(c, false);
+	} else if (!comp_is_host_bridge(c)) {
 		return place_if(c, false);
-	comp_next_until(&p, end); /* the function, if named */
+	}
+	comp_next_until(&p, end); /* the device, if named */
 	*ask_len = p - path;
 	return PLACE_ASK;
 }
