@@ -278,8 +278,9 @@ static void stop_along(int sig)
 	sigemptyset(&one);
 	sigaddset(&one, sig);
 	sigaction(sig, &dfl, &old);
-	sigprocmask(SIG_UNBLOCK, &one, NULL);
+	/* Raised while blocked: the terminal's own may be pending too, and one SIGCONT must do away with both. */
 	raise(sig);
+	sigprocmask(SIG_UNBLOCK, &one, NULL);
 	sigprocmask(SIG_BLOCK, &one, NULL);
 	sigaction(sig, &old, NULL);
 }
