@@ -44,6 +44,7 @@ char *format_number(char *p, uint64_t v, unsigned int base, unsigned int digits)
 struct image {
 	const char *preload; /* absolute path of this library */
 	const char *socket;  /* value of ENV_SOCKET */
+	const char *exe;     /* what /proc/self/exe shall say, if not what the kernel says */
 	char shadow[224];    /* root of the tree, "" until known */
 	bool host_devices;
 	bool fsgsbase;	    /* user code may read its segment bases */

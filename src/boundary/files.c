@@ -322,10 +322,21 @@ static bool proc_link(ucontext_t *uc, const struct path_call *c, struct scratch 
 {
 	long n;
 
-	if ((c->nr != __NR_readlink && c->nr != __NR_readlinkat) || !image.shadow[0])
+	if (c->nr != __NR_readlink && c->nr != __NR_readlinkat)
 		return false;
 	n = copy_path(s->buf, *arg(uc, c->path));
 	if (n <= 6 || strncmp(s->buf, "/proc/", 6))
+		return false;
+	if (image.exe && !strcmp(s->buf, "/proc/self/exe")) {
+		uint64_t out = c->nr == __NR_readlink ? UC_ARG2(uc) : UC_ARG3(uc);
+		uint64_t size = c->nr == __NR_readlink ? UC_ARG3(uc) : UC_ARG4(uc);
+
+		UC_RET(uc) = MIN(strlen(image.exe), size);
+		if (guard_copy((void *)out, image.exe, UC_RET(uc)))
+			UC_RET(uc) = -EFAULT;
+		return true;
+	}
+	if (!image.shadow[0])
 		return false;
 	UC_RET(uc) = sys4(c->nr, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc));
 	if (c->nr == __NR_readlink)

@@ -150,6 +150,20 @@ static void build_range(struct builder *b, uint64_t start, uint64_t last)
 	RET(SECCOMP_RET_TRAP);
 }
 
+/*
+ * A program that was loaded later (loader.c): one more filter, for its text alone. exe is what /proc/self/exe shall
+ * say. 0 or -errno.
+ */
+__attribute__((visibility("default"))) int pinfold_boundary_add_text(uint64_t start, uint64_t end, const char *exe);
+
+int pinfold_boundary_add_text(uint64_t start, uint64_t end, const char *exe)
+{
+	image.ntext = 0;
+	image.text[image.ntext++] = (struct text_range){start, end};
+	image.exe = exe;
+	return filter_install();
+}
+
 int filter_install(void)
 {
 	struct scratch *s = scratch_get();
