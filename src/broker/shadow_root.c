@@ -51,6 +51,21 @@ static const char *parent(unsigned int i)
 
 static bool empty_below(int dir_fd, dev_t dev, unsigned int depth);
 
+/* Opens a directory below the tree whatever its mode; never a link. */
+static int directory_open(int dir_fd, const char *name)
+{
+	char self[32];
+	int fd;
+
+	fd = openat(dir_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	chmod(self, 0700); /* works on what fd stands for; if there is no /proc the directory may just stay */
+	close(fd);
+	return openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 static bool remove_entry(int dir_fd, const char *name, dev_t dev, unsigned int depth)
 {
 	struct stat st;
@@ -64,13 +79,11 @@ static bool remove_entry(int dir_fd, const char *name, dev_t dev, unsigned int d
 		return true;
 	if (depth == DEPTH_MAX)
 		return false;
-	fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	fd = directory_open(dir_fd, name);
 	if (fd < 0)
 		return false;
-	if (!fstat(fd, &st) && st.st_dev == dev) {
-		fchmod(fd, 0700);
+	if (!fstat(fd, &st) && st.st_dev == dev)
 		empty_below(fd, dev, depth + 1);
-	}
 	close(fd);
 	return !unlinkat(dir_fd, name, AT_REMOVEDIR);
 }
