@@ -114,6 +114,10 @@ static void test_map_is_shared(void **state)
 	assert_int_equal(maps_of("memfd:engine"), 1);
 	for (uint64_t i = 0; i < 100; i++)
 		pages_put(p[i]);
+	/* A map that nobody uses makes way for a longer one. */
+	assert_int_equal(ftruncate(fd, 64UL << 20), 0);
+	pages_put(pages_at(b, 0, 64UL << 20));
+	assert_int_equal(maps_of("memfd:engine"), 1);
 	backing_put(b);
 	close(fd);
 	fixture_close(&f);
