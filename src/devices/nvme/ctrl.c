@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* 3 and 7.6: registers; enable, shutdown and the resets. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "devices/nvme/ctrl.h"
+
+/*
+ * BAR 0. Pages of their own for the registers, the doorbells, the MSI-X table and the PBA, so that any of them can be
+ * handed out alone.
+ */
+#define DOORBELLS_SIZE (2 * 4 * (NVME_QUEUES_MAX + 1))
+
+static const uint64_t cap = NVME_CAP_MQES(NVME_QSIZE_MAX - 1) | NVME_CAP_CQR | NVME_CAP_TO(40) | NVME_CAP_NSSRS |
+			    NVME_CAP_CSS_NVM | NVME_CAP_MPSMAX(NVME_MPSMAX);
+
+void nvme_fatal(struct nvme *c, const char *why)
+{
+	char bdf[16];
+
+	pci_bdf_format(&c->f, bdf);
+	log_debug("nvme %s: fatal: %s", bdf, why);
+	c->csts |= NVME_CSTS_CFS;
+}
+
+/* ---- shutdown (7.6.2) ---- */
+struct nvme_shutdown {
+	struct nvme *c; /* NULL: nobody waits any more */
+	unsigned int left;
+	struct block_req req[NVME_NS_MAX];
+	struct nvme_shutdown *self[NVME_NS_MAX];
+};
+
+static void shutdown_one_done(struct block_req *r)
+{
+	struct nvme_shutdown *s = *(struct nvme_shutdown **)r->buf;
+
+	if (--s->left)
+		return;
+	if (s->c) {
+		s->c->csts = (s->c->csts & ~NVME_CSTS_SHST) | NVME_CSTS_SHST_DONE;
+		s->c->shutdown = NULL;
+	}
+	free(s);
+}
+
+static void shutdown_forget(struct nvme *c)
+{
+	if (c->shutdown)
+		c->shutdown->c = NULL;
+	c->shutdown = NULL;
+}
+
+static void shutdown_begin(struct nvme *c)
+{
+	struct nvme_shutdown *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		/* Nothing is lost: what was written is with the kernel. */
+		c->csts = (c->csts & ~NVME_CSTS_SHST) | NVME_CSTS_SHST_DONE;
+		return;
+	}
+	c->csts = (c->csts & ~NVME_CSTS_SHST) | NVME_CSTS_SHST_BUSY;
+	c->shutdown = s;
+	s->c = c;
+	s->left = c->nns;
+	for (unsigned int i = 0; i < c->nns; i++) {
+		s->self[i] = s;
+		s->req[i] = (struct block_req){.op = BLOCK_FLUSH, .buf = &s->self[i], .done = shutdown_one_done};
+		block_submit(c->ns[i].blk, &s->req[i]);
+	}
+}
+
+/* ---- enable and disable (7.3.1, 7.6.1) ---- */
+/* All queues are gone; requests at the disk become orphans. Nothing reaches the client's memory afterwards. */
+void nvme_stop(struct nvme *c)
+{
+	loop_work_cancel(c->loop, &c->work);
+	nvme_req_orphan_all(c);
+	for (unsigned int i = 0; i <= NVME_QUEUES_MAX; i++)
+		nvme_sq_stop(c, &c->sq[i]);
+	for (unsigned int i = 0; i <= NVME_QUEUES_MAX; i++)
+		nvme_cq_stop(c, &c->cq[i]);
+	loop_work_cancel(c->loop, &c->work);
+	nvme_aer_reset(c);
+	nvme_features_reset(c);
+	shutdown_forget(c);
+	c->io_created = false;
+	c->csts &= NVME_CSTS_NSSRO;
+}
+
+/* 7.6.2: AQA, ASQ and ACQ survive a reset through CC.EN. */
+static void controller_reset(struct nvme *c)
+{
+	nvme_stop(c);
+	c->intm = 0;
+}
+
+void nvme_power_on(struct nvme *c)
+{
+	nvme_stop(c);
+	c->cc = c->csts = c->aqa = c->intm = 0;
+	c->asq = c->acq = 0;
+}
+
+static bool config_valid(const struct nvme *c, uint32_t cc)
+{
+	uint64_t offset = (1ULL << (12 + NVME_CC_MPS(cc))) - 1;
+	uint32_t asqs = c->aqa & 0xfff, acqs = (c->aqa >> 16) & 0xfff;
+
+	if (NVME_CC_CSS(cc) || NVME_CC_AMS(cc) || NVME_CC_MPS(cc) > NVME_MPSMAX)
+		return false;
+	return asqs >= 1 && acqs >= 1 && !(c->asq & offset) && !(c->acq & offset);
+}
+
+static void enable(struct nvme *c)
+{
+	c->csts &= ~NVME_CSTS_SHST;
+	if (!config_valid(c, c->cc)) {
+		nvme_fatal(c, "enabled with a configuration that CAP does not offer");
+		return;
+	}
+	c->page_shift = 12 + NVME_CC_MPS(c->cc);
+	nvme_cq_start(c, 0, c->acq, ((c->aqa >> 16) & 0xfff) + 1, true, 0);
+	nvme_sq_start(c, 0, 0, c->asq, (c->aqa & 0xfff) + 1, 0);
+	c->csts |= NVME_CSTS_RDY;
+}
+
+/* Of an enabled controller only the entry sizes and the shutdown may change (3.1.5). */
+#define CC_ENABLED_MASK (NVME_CC_EN | 3U << 14 | 0xffU << 16)
+
+static void cc_write(struct nvme *c, uint32_t val)
+{
+	uint32_t old = c->cc;
+
+	val &= NVME_CC_MASK;
+	if ((old & NVME_CC_EN) && (val & NVME_CC_EN))
+		val = (old & ~CC_ENABLED_MASK) | (val & CC_ENABLED_MASK);
+	c->cc = val;
+	if ((old & NVME_CC_EN) && !(val & NVME_CC_EN))
+		controller_reset(c);
+	else if (!(old & NVME_CC_EN) && (val & NVME_CC_EN))
+		enable(c);
+	if (NVME_CC_SHN(val) && !NVME_CC_SHN(old) && !(c->csts & NVME_CSTS_SHST))
+		shutdown_begin(c);
+}
+
+/* 7.3.1: the NVM subsystem is this controller. */
+static void nssr_write(struct nvme *c, uint32_t val)
+{
+	if (val != NVME_NSSR_MAGIC)
+		return;
+	nvme_power_on(c);
+	c->csts |= NVME_CSTS_NSSRO;
+}
+
+/* ---- register access ---- */
+static uint32_t reg_read(const struct nvme *c, uint64_t off)
+{
+	switch (off) {
+	case NVME_REG_CAP:
+		return (uint32_t)cap;
+	case NVME_REG_CAP + 4:
+		return (uint32_t)(cap >> 32);
+	case NVME_REG_VS:
+		return NVME_VERSION;
+	case NVME_REG_INTMS:
+	case NVME_REG_INTMC:
+		return c->intm;
+	case NVME_REG_CC:
+		return c->cc;
+	case NVME_REG_CSTS:
+		return c->csts;
+	case NVME_REG_AQA:
+		return c->aqa;
+	case NVME_REG_ASQ:
+		return (uint32_t)c->asq;
+	case NVME_REG_ASQ + 4:
+		return (uint32_t)(c->asq >> 32);
+	case NVME_REG_ACQ:
+		return (uint32_t)c->acq;
+	case NVME_REG_ACQ + 4:
+		return (uint32_t)(c->acq >> 32);
+	default:
+		return 0; /* NSSR, doorbells and what is reserved */
+	}
+}
+
+static void set_low(uint64_t *reg, uint32_t val)
+{
+	*reg = (*reg & ~0xffffffffULL) | (val & ~0xfffU);
+}
+
+static void set_high(uint64_t *reg, uint32_t val)
+{
+	*reg = (*reg & 0xffffffffULL) | (uint64_t)val << 32;
+}
+
+static void reg_write(struct nvme *c, uint64_t off, uint32_t val)
+{
+	switch (off) {
+	case NVME_REG_INTMS:
+		c->intm |= val;
+		break;
+	case NVME_REG_INTMC:
+		c->intm &= ~val;
+		break;
+	case NVME_REG_CC:
+		cc_write(c, val);
+		break;
+	case NVME_REG_CSTS:
+		c->csts &= ~(val & NVME_CSTS_NSSRO); /* RW1C */
+		break;
+	case NVME_REG_NSSR:
+		nssr_write(c, val);
+		break;
+	case NVME_REG_AQA:
+		c->aqa = val & 0x0fff0fff;
+		break;
+	case NVME_REG_ASQ:
+		set_low(&c->asq, val);
+		break;
+	case NVME_REG_ASQ + 4:
+		set_high(&c->asq, val);
+		break;
+	case NVME_REG_ACQ:
+		set_low(&c->acq, val);
+		break;
+	case NVME_REG_ACQ + 4:
+		set_high(&c->acq, val);
+		break;
+	default:
+		break;
+	}
+}
+
+uint64_t nvme_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size)
+{
+	const struct nvme *c = container_of(f, struct nvme, f);
+	uint64_t base = off & ~3ULL, val;
+	unsigned int shift = 8 * (off & 3);
+
+	val = reg_read(c, base) | (uint64_t)reg_read(c, base + 4) << 32;
+	if (shift) {
+		val >>= shift;
+		if (size == 8)
+			val |= (uint64_t)reg_read(c, base + 8) << (64 - shift);
+	}
+	return size == 8 ? val : val & ((1ULL << 8 * size) - 1);
+}
+
+static void dword_write(struct nvme *c, uint64_t off, uint32_t val)
+{
+	if (off >= NVME_REG_DOORBELLS && off < NVME_REG_DOORBELLS + PF_PAGE_SIZE)
+		nvme_doorbell(c, (unsigned int)(off - NVME_REG_DOORBELLS) / 4, val);
+	else
+		reg_write(c, off, val);
+}
+
+/* 3.1: aligned dwords and qwords; what other accesses do is left to us, and is nothing. */
+void nvme_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t val)
+{
+	struct nvme *c = container_of(f, struct nvme, f);
+
+	if (size < 4 || off % size)
+		return;
+	dword_write(c, off, (uint32_t)val);
+	if (size == 8)
+		dword_write(c, off + 4, (uint32_t)(val >> 32));
+}

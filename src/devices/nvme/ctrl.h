@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Between the registers (ctrl.c) and the device type (type.c). */
+#ifndef PINFOLD_DEVICES_NVME_CTRL_H
+#define PINFOLD_DEVICES_NVME_CTRL_H
+
+#include "devices/nvme/nvme.h"
+
+#define NVME_BAR_SIZE	0x4000
+#define NVME_MSIX_TABLE 0x2000
+#define NVME_MSIX_PBA	0x3000
+
+uint64_t nvme_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size);
+void nvme_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t val);
+void nvme_power_on(struct nvme *c); /* everything to what it is after power on */
+void nvme_stop(struct nvme *c);
+
+#endif
