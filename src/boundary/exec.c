@@ -216,16 +216,21 @@ static void find_target(int dirfd, const char *path, char *buf, size_t size, str
 		memcpy(t->path, path, strlen(path) + 1);
 }
 
-/* pinfold-loader lies beside this library. */
+/* Installed, pinfold-loader lies beside this library; in a build tree, in ../loader. */
 static char *put_loader_path(char *at)
 {
 	const char *slash = image.preload;
+	char *start = at;
 
 	for (const char *c = image.preload; *c; c++)
 		if (*c == '/')
 			slash = c + 1;
 	memcpy(at, image.preload, slash - image.preload);
-	return put(at + (slash - image.preload), "pinfold-loader");
+	at += slash - image.preload;
+	*put(at, "pinfold-loader") = 0;
+	if (!may_execute(AT_FDCWD, start))
+		*put(at, "../loader/pinfold-loader") = 0;
+	return at + strlen(at);
 }
 
 /* LOADER PROGRAM ARGV0 ARG..., or for a script LOADER INTERPRETER INTERPRETER [OPTION] SCRIPT ARG... */

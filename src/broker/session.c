@@ -269,7 +269,7 @@ static bool session_poll(struct loop_poll *p)
 	pending = atomic_exchange_explicit(&s->ch->pending, 0, memory_order_acquire);
 	for (; pending; pending &= pending - 1) {
 		/* A call pushes the writes that were posted before it. */
-		while (drain_ring(s) && s->ch->ring_head - s->tail < RING_ENTRIES && s->ch->ring_head != s->tail)
+		for (unsigned int turn = 0; turn < RING_ENTRIES / RING_TURN && drain_ring(s); turn++)
 			;
 		rpc_serve(s, __builtin_ctz(pending));
 		busy = true;

@@ -49,7 +49,7 @@ static void on_event(struct event_listener *l, const struct event *ev)
 		sum->pinned_now -= MIN(sum->pinned_now, ev->value);
 		break;
 	case EVENT_IRQ:
-		sum->interrupts++;
+		sum->interrupts += !ev->error;
 		break;
 	case EVENT_CLIENT:
 		sum->clients += !!(ev->flags & EVENT_START);

@@ -19,6 +19,7 @@ BELOW = {
     "iommufd": GROUND | {"mm", "iommu", "pci", "devices", "uapi"},
     "decode": GROUND,
     "boundary": GROUND,
+    "loader": GROUND,
     "broker": GROUND | {"mm", "iommu", "pci", "devices", "uapi", "vfio", "iommufd", "decode"},
     "cli": GROUND | {"devices", "broker"},
 }
