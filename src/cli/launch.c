@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "cli/launch.h"
 
-#include <elf.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -118,93 +115,6 @@ int launch_environment(const char *boundary, const char *address)
 	if (!ret && setenv(ENV_SOCKET, address, 1))
 		ret = -ENOMEM;
 	return ret;
-}
-
-/* ---- the program ---- */
-
-/* The file that execvp will take. False: let exec say what is wrong. */
-static bool program_find(const char *name, char *path, size_t size)
-{
-	const char *dirs = getenv("PATH") ?: "/bin:/usr/bin";
-	struct stat st;
-
-	if (strchr(name, '/'))
-		return (size_t)snprintf(path, size, "%s", name) < size;
-	for (;;) {
-		size_t n = strcspn(dirs, ":");
-
-		if ((size_t)snprintf(path, size, "%.*s%s%s", (int)n, dirs, n ? "/" : "", name) < size &&
-		    !access(path, X_OK) && !stat(path, &st) && S_ISREG(st.st_mode))
-			return true;
-		if (!dirs[n])
-			return false;
-		dirs += n + 1;
-	}
-}
-
-static bool elf_has_interpreter(int fd, const Elf64_Ehdr *eh)
-{
-	Elf64_Phdr ph;
-
-	for (unsigned int i = 0; i < eh->e_phnum; i++) {
-		if (pread(fd, &ph, sizeof(ph), eh->e_phoff + (uint64_t)i * sizeof(ph)) != sizeof(ph))
-			return true; /* damaged: exec knows better what to say */
-		if (ph.p_type == PT_INTERP)
-			return true;
-	}
-	return false;
-}
-
-/* NULL if the file will load the boundary, else what it is. A script's interpreter is left in next. */
-static const char *file_objection(const char *path, char *next, size_t size)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	const char *objection = NULL, *base = strrchr(path, '/') ?: path;
-	union {
-		Elf64_Ehdr eh;
-		char text[256];
-	} head = {0};
-	ssize_t n;
-
-	*next = 0;
-	if (fd < 0)
-		return NULL;
-	n = pread(fd, &head, sizeof(head) - 1, 0);
-	if (n > 2 && !memcmp(head.text, "#!", 2)) {
-		const char *word = head.text + 2 + strspn(head.text + 2, " \t");
-
-		snprintf(next, size, "%.*s", (int)strcspn(word, " \t\n"), word);
-	} else if (n >= (ssize_t)sizeof(head.eh) && !memcmp(head.eh.e_ident, ELFMAG, SELFMAG)) {
-		if (head.eh.e_ident[EI_CLASS] != ELFCLASS64 || head.eh.e_machine != EM_X86_64)
-			objection = "is not a 64-bit x86 program";
-		/* The loader itself has none either, and does what LD_PRELOAD says. */
-		else if (!elf_has_interpreter(fd, &head.eh) && strncmp(base, "/ld-", 4))
-			objection = "is linked statically";
-	}
-	close(fd);
-	return objection;
-}
-
-int launch_check_program(const char *name, char *err, size_t errlen)
-{
-	char path[PATH_MAX], next[PATH_MAX];
-	const char *objection;
-
-	if (!program_find(name, path, sizeof(path)))
-		return 0;
-	/* As deep as the kernel follows interpreters of interpreters. */
-	for (int depth = 0; depth < 5; depth++) {
-		objection = file_objection(path, next, sizeof(next));
-		if (objection) {
-			snprintf(err, errlen, "cannot run %s: %s %s, so the boundary library would not be loaded", name,
-				 path, objection);
-			return -ENOEXEC;
-		}
-		if (!*next)
-			return 0;
-		strcpy(path, next);
-	}
-	return 0;
 }
 
 /* ---- a standing broker ---- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What has to be true before the program can be started: the boundary library found, the environment set, the program
- * one that will load it. */
+/* What has to be true before the program can be started: the boundary library found, the environment set, a standing
+ * broker there. */
 #ifndef PINFOLD_CLI_LAUNCH_H
 #define PINFOLD_CLI_LAUNCH_H
 
@@ -11,12 +11,6 @@ int launch_find_boundary(char *path, size_t size, char *err, size_t errlen);
 
 /* Changes our own environment, which the program inherits. 0 or -ENOMEM. */
 int launch_environment(const char *boundary, const char *address);
-
-/*
- * Refuses what would run without the boundary and so drive the real machine: a static program, one for another
- * processor. 0, or -ENOEXEC with one line in err. What cannot be found or read is left for exec to explain.
- */
-int launch_check_program(const char *name, char *err, size_t errlen);
 
 /*
  * A standing broker's address for ENV_SOCKET, after asking it whether it is one. 0, or -errno with one line in err.

@@ -10,6 +10,7 @@
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/launch.h"
+#include "cli/program.h"
 #include "cli/supervise.h"
 
 /* Descriptors 0 to 2 that we were started without: filled for us, closed again for the program. */
@@ -38,15 +39,17 @@ static int check_usage(const struct verb *v, const struct args *a)
 static int start(const struct verb *v, struct supervisor *s, const struct args *a)
 {
 	char boundary[PATH_MAX], address[PATH_MAX], err[PATH_MAX + 256] = "";
+	struct program *program;
 	int ret;
 
 	if (launch_find_boundary(boundary, sizeof(boundary), err, sizeof(err))) {
 		log_error("%s", err);
 		return EXIT_PINFOLD;
 	}
-	if (launch_check_program(a->program[0], err, sizeof(err))) {
+	ret = program_new(a->program, boundary, &program, err, sizeof(err));
+	if (ret) {
 		log_error("%s", err);
-		return EXIT_CANNOT_RUN;
+		return ret == -ENOEXEC ? EXIT_CANNOT_RUN : EXIT_PINFOLD;
 	}
 	if (a->connect) {
 		ret = launch_check_broker(a->connect, address, sizeof(address), err, sizeof(err)) ? EXIT_PINFOLD : 0;
@@ -60,7 +63,8 @@ static int start(const struct verb *v, struct supervisor *s, const struct args *
 		ret = EXIT_PINFOLD;
 	}
 	if (!ret)
-		ret = supervisor_start_program(s, a->program, err, sizeof(err));
+		ret = supervisor_start_program(s, program_argv(program), err, sizeof(err));
+	program_free(program);
 	if (ret == EXIT_USAGE)
 		return usage_error(v, "%s", err);
 	if (ret)
