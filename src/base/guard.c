@@ -13,7 +13,7 @@ extern const char guard_fast_begin[] __attribute__((visibility("hidden")));
 extern const char guard_slow_begin[] __attribute__((visibility("hidden")));
 extern const char guard_slow_end[] __attribute__((visibility("hidden")));
 
-/* Above 1 KiB rep movsb (ERMS) beats 16-byte moves; below it its start-up cost dominates. */
+/* From 2 KiB on rep movsb (ERMS) beats 16-byte moves; below, its start-up with a misaligned destination dominates. */
 __asm__(".pushsection .text\n"
 	".balign 64\n"
 	".globl guard_copy\n"
@@ -24,7 +24,7 @@ __asm__(".pushsection .text\n"
 	".cfi_startproc\n"
 	"	endbr64\n"
 	"	movq %rdx, %rcx\n"
-	"	cmpq $1024, %rdx\n"
+	"	cmpq $2048, %rdx\n"
 	"	jae guard_slow_begin\n"
 	"guard_fast_begin:\n"
 	"	cmpq $64, %rcx\n"

@@ -197,9 +197,18 @@ int dma_write(struct dma_dev *d, iova_t dst, const void *src, size_t len, const 
 int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec *iov, unsigned int *n,
 	    const struct dma_tag *tag)
 {
+	struct iotlb_entry *hit = iotlb_slot(d, iova.a);
 	unsigned int used = 0;
 	size_t done = 0;
 
+	if (likely(len && *n && iotlb_holds(hit, iova.a, write ? IOMMU_WRITE : IOMMU_READ) &&
+		   len <= hit->size - (iova.a - hit->first))) {
+		d->stats.iotlb_hits++;
+		iov[0] = (struct iovec){.iov_base = hit->host + (iova.a - hit->first), .iov_len = len};
+		*n = 1;
+		dma_account(d, iova.a, len, write, tag);
+		return 0;
+	}
 	if (len && len - 1 > UINT64_MAX - iova.a)
 		return dma_fault_emit(d, iova, len, write, DMA_FAULT_WRAP, tag);
 	while (done < len) {

@@ -177,9 +177,14 @@ int ioas_unmap(struct ioas *io, uint64_t first, uint64_t last, uint64_t *unmappe
 	tail = ioas_area(io, last);
 	if ((head && head->node.start < first) || (tail && tail->node.last > last))
 		return -EINVAL;
-	while ((n = itree_first(&io->areas, first, last))) {
+	/* The everyday case is one area, exactly. */
+	n = head && head == tail ? &head->node : itree_first(&io->areas, first, last);
+	while (n) {
+		struct itree_node *next = n->last == last ? NULL : itree_next(n, first, last);
+
 		bytes += n->last - n->start + 1;
 		area_remove(io, area_of(n));
+		n = next;
 	}
 	*unmapped = bytes;
 	return 0;

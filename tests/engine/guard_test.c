@@ -30,16 +30,16 @@ static char *cliff(void)
 }
 
 static const size_t sizes[] = {0,  1,  2,  3,  4,  7,	8,   9,	  15,  16,   17,   24,	 31,  32,
-			       33, 48, 63, 64, 65, 127, 128, 129, 500, 1000, 1023, 1024, 1025};
+			       33, 48, 63, 64, 65, 127, 128, 129, 500, 1000, 1023, 2047, 2048, 2049};
 
 /* Every size, alignment: all of it and nothing beside it. */
 static void test_copies(void **state)
 {
-	unsigned char src[2100], dst[2100], want[2100];
+	unsigned char src[2200], dst[2200], want[2200];
 
 	for (size_t i = 0; i < sizeof(src); i++)
 		src[i] = (unsigned char)(i * 7 + i / 256);
-	for (size_t n = 0; n <= 2000; n += n < 200 ? 1 : 37) {
+	for (size_t n = 0; n <= 2070; n += n < 200 ? 1 : 37) {
 		for (size_t a = 0; a < 17; a += 3) {
 			memset(dst, 0xee, sizeof(dst));
 			memset(want, 0xee, sizeof(want));
@@ -53,7 +53,7 @@ static void test_copies(void **state)
 /* The source ends k bytes after the start: exactly k bytes arrive, whatever the width of the moves. */
 static void test_source_ends(void **state)
 {
-	char *p = cliff(), *end = p + 2 * PG, dst[1100];
+	char *p = cliff(), *end = p + 2 * PG, dst[2100];
 
 	guarded();
 	for (size_t i = 0; i < 2 * PG; i++)
@@ -72,7 +72,7 @@ static void test_source_ends(void **state)
 
 static void test_destination_ends(void **state)
 {
-	char *p = cliff(), *end = p + 2 * PG, src[1100];
+	char *p = cliff(), *end = p + 2 * PG, src[2100];
 
 	guarded();
 	for (size_t i = 0; i < sizeof(src); i++)
