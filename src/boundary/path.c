@@ -557,20 +557,24 @@ static int walk_all(struct walk *w, bool follow)
 /* Where a relative path starts: base becomes logical. */
 static int walk_start(struct walk *w, const char *base)
 {
-	size_t n = text_len(base), ask;
+	size_t n = text_len(base), tree, ask;
 
 	if (n >= PATH_SIZE)
 		return -ENAMETOOLONG;
-	/* The tree may hold a link back to the real system where the real system has a directory: base must be walked.
-	 */
-	if (w->env->host_devices && (place_of(base, n, &ask) >= PLACE_OURS || tree_prefix(w->env, base, n)))
+	tree = tree_prefix(w->env, base, n);
+	if (tree) {
+		w->touched = true;
+		base += tree;
+		n -= tree;
+	}
+	/* The tree may hold a link back to the real system where the real one has a directory: base must be walked. */
+	if (w->env->host_devices && place_of(base, n, &ask) >= PLACE_OURS)
 		return walk_prepend(w, base, n);
 	if (n == 1)
 		n = 0;
 	text_move(w->r->logical, base, n);
 	w->len = n;
 	w->r->logical[n] = 0;
-	walk_unshadow(w);
 	return walk_place(w, true);
 }
 

@@ -34,20 +34,27 @@ static int parents_make(int root_fd, const char *path)
 	return 0;
 }
 
+/* The parents are there nearly always: they are made when it turns out that they are not. */
 int tree_dir(int root_fd, const char *path)
 {
-	int ret = parents_make(root_fd, path);
+	int ret = dir_make(root_fd, path);
 
+	if (ret != -ENOENT)
+		return ret;
+	ret = parents_make(root_fd, path);
 	return ret ? ret : dir_make(root_fd, path);
 }
 
 int tree_link(int root_fd, const char *path, const char *target)
 {
-	int ret = parents_make(root_fd, path);
+	int ret = symlinkat(target, root_fd, path) ? -errno : 0;
 
-	if (ret)
-		return ret;
-	return symlinkat(target, root_fd, path) && errno != EEXIST ? -errno : 0;
+	if (ret == -ENOENT) {
+		ret = parents_make(root_fd, path);
+		if (!ret)
+			ret = symlinkat(target, root_fd, path) ? -errno : 0;
+	}
+	return ret == -EEXIST ? 0 : ret;
 }
 
 static int data_write(int fd, const char *data, size_t len)
@@ -66,11 +73,15 @@ static int data_write(int fd, const char *data, size_t len)
 
 int tree_file(int root_fd, const char *path, mode_t mode, const void *data, size_t len)
 {
-	int ret = parents_make(root_fd, path), fd;
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(root_fd, path, flags, 0600), ret;
 
-	if (ret)
-		return ret;
-	fd = openat(root_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == ENOENT) {
+		ret = parents_make(root_fd, path);
+		if (ret)
+			return ret;
+		fd = openat(root_fd, path, flags, 0600);
+	}
 	if (fd < 0)
 		return errno == EEXIST ? 0 : -errno;
 	ret = data_write(fd, data, len);
