@@ -17,7 +17,7 @@ extern const char guard_slow_end[] __attribute__((visibility("hidden")));
 __asm__(".pushsection .text\n"
 	".balign 64\n"
 	".globl guard_copy\n"
-	".hidden guard_fast_begin, guard_slow_begin, guard_slow_end\n"
+	".hidden guard_copy, guard_fast_begin, guard_slow_begin, guard_slow_end\n"
 	".globl guard_fast_begin, guard_slow_begin, guard_slow_end\n"
 	".type guard_copy, @function\n"
 	"guard_copy:\n"

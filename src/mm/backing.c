@@ -245,6 +245,18 @@ struct backing *backing_find(struct backing_cache *c, dev_t dev, ino_t ino)
 	return b ? backing_ref(b) : NULL;
 }
 
+struct backing *backing_find_key(struct backing_cache *c, struct backing_key key)
+{
+	struct backing *b = cache_lookup(c, key.dev, key.ino, key.writable);
+
+	return b ? backing_ref(b) : NULL;
+}
+
+struct backing_key backing_key(const struct backing *b)
+{
+	return (struct backing_key){b->dev, b->ino, b->writable};
+}
+
 void backing_put(struct backing *b)
 {
 	struct backing_cache *c;

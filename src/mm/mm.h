@@ -45,6 +45,19 @@ int backing_get_fd(struct backing_cache *c, int fd, struct backing **b);
  * caller checks that this client did, and with what access.
  */
 struct backing *backing_find(struct backing_cache *c, dev_t dev, ino_t ino);
+/*
+ * What a backing is known by. A session that remembers the keys of what its client has shown, and asks by key, gives
+ * the client neither a file nor an access that only another client has; and it learns the key without calling fstat()
+ * on a descriptor of unknown kind, which a FUSE server could make wait.
+ */
+struct backing_key {
+	dev_t dev;
+	ino_t ino;
+	bool writable;
+};
+struct backing_key backing_key(const struct backing *b);
+/* The backing with exactly this key, a new reference; NULL if there is none. */
+struct backing *backing_find_key(struct backing_cache *c, struct backing_key key);
 void backing_put(struct backing *b);
 
 /* ---- pages ---- */

@@ -29,7 +29,7 @@ static char *cliff(void)
 	return p;
 }
 
-static const size_t sizes[] = {0,  1,  2,  3,  4,  7,	8,   9,	  15,  16,   17,   24,	 31,  32,
+static const size_t sizes[] = {0,  1,  2,  3,  4,  7,	8,   9,	  15,  16,   17,   24,	 31,   32,
 			       33, 48, 63, 64, 65, 127, 128, 129, 500, 1000, 1023, 2047, 2048, 2049};
 
 /* Every size, alignment: all of it and nothing beside it. */

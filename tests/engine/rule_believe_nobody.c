@@ -73,6 +73,8 @@ static void test_read_only_stays_read_only(void **state)
 	struct page_slice own = {.len = PG, .writable = true}, theirs = {.len = PG, .writable = true};
 	int fd = memfd_pages(1), ro = reopen(fd, O_RDONLY);
 	struct pages *p = NULL;
+	struct backing_key key;
+	struct backing *found;
 	struct fixture f;
 	struct stat st;
 	char c = '!';
@@ -91,7 +93,15 @@ static void test_read_only_stays_read_only(void **state)
 	assert_int_equal(f.last[EVENT_FAULT].error, DMA_FAULT_PERMISSION);
 	assert_int_equal(dma_read(f.dev, IOVA(0), &c, 1, NULL), 0);
 	assert_int_equal(c, 'a');
-	/* No way around by device and inode number. */
+	/* No way around by device and inode number: what it was shown is what it gets. */
+	key = backing_key(theirs.backing);
+	assert_true(key.dev == st.st_dev && key.ino == st.st_ino && !key.writable);
+	found = backing_find_key(f.cache, key);
+	assert_ptr_equal(found, theirs.backing);
+	backing_put(found);
+	found = backing_find(f.cache, st.st_dev, st.st_ino);
+	assert_ptr_equal(found, own.backing);
+	backing_put(found);
 	backing_put(own.backing);
 	own.backing = backing_find(f.cache, st.st_dev, st.st_ino);
 	assert_ptr_equal(own.backing, theirs.backing);
