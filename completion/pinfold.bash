@@ -4,7 +4,7 @@
 
 # The types and keys that `pinfold run -d help` and `-d TYPE,help` list: the first word of each indented line.
 _pinfold_listed() {
-	"$1" run -d "$2" 2>/dev/null | awk '/^[ \t]/ { sub(/=.*/, "", $1); print $1 }'
+	"$1" run -d "$2" 2>/dev/null | awk '/^ +[a-z]/ { sub(/=.*/, "", $1); print $1 }'
 }
 
 _pinfold_device() {
@@ -18,7 +18,7 @@ _pinfold_device() {
 	*,*)
 		type=${cur%%,*} before=${cur%,*} key=${cur##*,}
 		compopt -o nospace
-		mapfile -t COMPREPLY < <(compgen -P "$before," -S = -W "$(_pinfold_listed "$1" "$type,help") addr group" \
+		mapfile -t COMPREPLY < <(compgen -P "$before," -S = -W "$(_pinfold_listed "$1" "$type,help")" \
 			-- "$key")
 		;;
 	*)

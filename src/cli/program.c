@@ -113,11 +113,15 @@ static enum file_kind file_classify(const char *path, struct script *s)
 static int loader_find(struct program *p, const char *boundary, const char *name, const char *path, char *err,
 		       size_t errlen)
 {
-	int dir = strrchr(boundary, '/') - boundary;
+	/* Beside the boundary library; in a build tree each folder has its own. */
+	static const char *const places[] = {"", "../loader/"};
+	int dir = strrchr(boundary, '/') + 1 - boundary;
 
-	if ((size_t)snprintf(p->loader, sizeof(p->loader), "%.*s/" LOADER, dir, boundary) < sizeof(p->loader) &&
-	    !access(p->loader, X_OK))
-		return 0;
+	for (size_t i = ARRAY_SIZE(places); i-- > 0;)
+		if ((size_t)snprintf(p->loader, sizeof(p->loader), "%.*s%s" LOADER, dir, boundary, places[i]) <
+			sizeof(p->loader) &&
+		    !access(p->loader, X_OK))
+			return 0;
 	snprintf(err, errlen, "cannot run %s: %s is linked statically, and %s, which could load it, is not there", name,
 		 path, p->loader);
 	return -ENOEXEC;
