@@ -137,8 +137,6 @@ uint64_t operand_bytes(const struct insn *in, const ucontext_t *uc, uint32_t opm
 		k = vector_sign_bits(in, uc);
 	else
 		k = opmask_offset ? frame_xstate(uc, XSTATE_OPMASK, opmask_offset + (in->mask_reg & 7) * 8u) : 0;
-	if (in->mask == INSN_MASK_ANY)
-		return k & low_bits(elem) ? all : 0;
 	for (unsigned int i = 0; i < in->mem_size / elem; i++) {
 		if (!(k >> i & 1))
 			continue;

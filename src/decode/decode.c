@@ -226,30 +226,33 @@ static bool element_size_valid(unsigned int bytes, unsigned int operand)
 	return (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8) && operand % bytes == 0;
 }
 
-static bool mask_opmask(const struct decoded *d, const ZydisDecodedOperand *mem, struct insn *out)
+/*
+ * Does bit i of the mask decide about element i of memory? Shuffles and sums over several elements, and what does not
+ * suppress faults, read all of it; so that is the answer where there is doubt.
+ */
+static bool mask_is_elementwise(const struct decoded *d, const ZydisDecodedOperand *mem)
 {
 	const ZydisDecodedOperand *dst = &d->op[0];
-	bool vector = dst != mem && ZydisRegisterGetClass(dst->reg.value) != ZYDIS_REGCLASS_MASK;
-	unsigned int elem = mem->element_size / 8;
 
-	/* An unmasked part that is read is what the hardware does too, where faults are not suppressed. */
-	if (dst != mem && !exception_class_suppresses(d->in.meta.exception_class))
+	if (!element_size_valid(mem->element_size / 8u, mem->size / 8u) ||
+	    mem->element_count * mem->element_size != mem->size)
+		return false;
+	if (dst == mem)
 		return true;
+	return exception_class_suppresses(d->in.meta.exception_class) &&
+	       (ZydisRegisterGetClass(dst->reg.value) == ZYDIS_REGCLASS_MASK || mem->element_count == 1 ||
+		dst->element_count == mem->element_count || d->in.meta.category == ZYDIS_CATEGORY_CONVERT);
+}
+
+/* A broadcast reads its whole operand if any element wants it; if none did, nothing has faulted. */
+static bool mask_opmask(const struct decoded *d, const ZydisDecodedOperand *mem, struct insn *out)
+{
+	if (d->in.avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID || !mask_is_elementwise(d, mem))
+		return &d->op[0] != mem;
+	out->mask = mnemonic_packs(d->in.mnemonic) ? INSN_MASK_PACKED : INSN_MASK_EACH;
+	out->mask_elem = (uint8_t)(mem->element_size / 8);
 	out->mask_reg = (uint8_t)(d->in.avx.mask.reg - ZYDIS_REGISTER_K0);
-	if (mnemonic_packs(d->in.mnemonic)) {
-		out->mask = INSN_MASK_PACKED;
-	} else if (d->in.avx.broadcast.mode != ZYDIS_BROADCAST_MODE_INVALID) {
-		out->mask = INSN_MASK_ANY;
-		out->mask_elem = (uint8_t)(vector ? dst->element_count : 64);
-		return out->mask_elem >= 1 && out->mask_elem <= 64;
-	} else {
-		out->mask = INSN_MASK_EACH;
-		/* Several elements of memory under one bit: dot products. */
-		if (vector && dst->element_count && dst->element_count < mem->element_count)
-			elem = out->mem_size / dst->element_count;
-	}
-	out->mask_elem = (uint8_t)elem;
-	return element_size_valid(elem, out->mem_size);
+	return true;
 }
 
 static bool mask_describe(const struct decoded *d, const ZydisDecodedOperand *mem, struct insn *out)
@@ -278,25 +281,16 @@ static bool mnemonic_is_cache_control(ZydisMnemonic m)
 	return m == ZYDIS_MNEMONIC_CLFLUSH || m == ZYDIS_MNEMONIC_CLFLUSHOPT || m == ZYDIS_MNEMONIC_CLWB;
 }
 
+/* Not what goes elsewhere, and not what needs privilege or touches nothing, and so cannot be what faulted. */
 static bool instruction_may_be_moved(const struct decoded *d)
 {
 	if (d->in.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE)
 		return false;
 	switch (d->in.meta.category) {
-	case ZYDIS_CATEGORY_CALL:
-	case ZYDIS_CATEGORY_COND_BR:
-	case ZYDIS_CATEGORY_UNCOND_BR:
-	case ZYDIS_CATEGORY_RET:
-	case ZYDIS_CATEGORY_PUSH:
-	case ZYDIS_CATEGORY_POP:
 	case ZYDIS_CATEGORY_SYSTEM:
-	case ZYDIS_CATEGORY_INTERRUPT:
 	case ZYDIS_CATEGORY_PREFETCH:
 	case ZYDIS_CATEGORY_NOP:
 	case ZYDIS_CATEGORY_WIDENOP:
-	case ZYDIS_CATEGORY_XSAVE:
-	case ZYDIS_CATEGORY_XSAVEOPT:
-	case ZYDIS_CATEGORY_AMX_TILE:
 		return false;
 	default:
 		return true;

@@ -32,7 +32,6 @@ enum insn_mask {
 	INSN_MASK_NONE,	  /* all */
 	INSN_MASK_EACH,	  /* element i, if bit i of opmask register mask_reg is set */
 	INSN_MASK_PACKED, /* as many as bits are set, from the first on (compress, expand) */
-	INSN_MASK_ANY,	  /* all or, if no bit of the low mask_elem bits is set, none (broadcast) */
 	INSN_MASK_VECTOR, /* element i, if the sign bit of element i of vector register mask_reg is set */
 };
 
@@ -63,7 +62,7 @@ struct insn {
 	uint8_t bit_reg;     /* OUT_OF_LINE: register with a bit offset that moves the address (bt and kin), or NONE */
 	uint8_t mask;	     /* OUT_OF_LINE: enum insn_mask */
 	uint8_t mask_reg;    /* opmask (0..7) or vector register (0..15) */
-	uint8_t mask_elem;   /* 1, 2, 4, 8; ANY: how many bits of the mask count, 1..64 */
+	uint8_t mask_elem;   /* 1, 2, 4, 8 */
 	uint8_t copy_len;
 	uint8_t spare[2];
 	int64_t disp;

@@ -25,10 +25,7 @@ cpu_run:
 	push	%r14
 	push	%r15
 	mov	%rsp, host_rsp(%rip)
-	fninit
-	fld1
-	fldpi
-	ldmxcsr	cpu_state+FX+24(%rip)
+	fxrstor64 cpu_state+FX(%rip)
 	cmpl	$2, cpu_level(%rip)
 	jae	1f
 	.irp	n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15

@@ -28,6 +28,7 @@ extern void cpu_run(void);
 extern const char cpu_back[];
 
 uint8_t *memory_alias;
+void (*harness_on_access)(void);
 
 static struct ool_pool pool;
 static uint8_t *code_alias;
@@ -44,8 +45,10 @@ static bool window_has(void *ctx, uint64_t addr)
 
 static void access_note(uint64_t addr, unsigned int size, uint64_t val, bool write)
 {
-	struct access *a = &current->access[current->accesses % 8192];
+	struct access *a = &current->access[current->accesses % 16384];
 
+	if (harness_on_access)
+		harness_on_access();
 	if (addr % size || !(size == 1 || size == 2 || size == 4 || size == 8) || !window_has(NULL, addr) ||
 	    !window_has(NULL, addr + size - 1)) {
 		fprintf(stderr, "bad access: %#lx, %u bytes\n", addr, size);
@@ -146,6 +149,8 @@ static void handlers_install(void)
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 	struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 
+	/* As other asynchronous signals may be; SIGUSR1 is the tests'. */
+	sigaddset(&sa.sa_mask, SIGUSR1);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaction(signals[i], &sa, NULL);
 }
@@ -180,6 +185,11 @@ int harness_init(void)
 struct ool_pool *harness_pool(void)
 {
 	return &pool;
+}
+
+const struct emulate_env *harness_env(void)
+{
+	return &env;
 }
 
 uint64_t harness_fs(void)
@@ -232,6 +242,8 @@ void cpu_randomize(struct cpu *c)
 	c->gpr[R14] = MIDDLE - gs_base;
 	c->gpr[R15] = MIDDLE - fs_base;
 	c->flags = 0x202 | (test_random() & (FLAGS_ARITHMETIC | FLAG_DF));
+	/* Everything masked; half of the x87 registers are in use. */
+	memcpy(c->fx, (const uint8_t[]){0x7f, 0x03, 0, 0, 0x0f, 0}, 6);
 	memcpy(c->fx + 24, &(uint32_t){0x1f80}, 4);
 }
 
@@ -270,6 +282,17 @@ void run_emulated(const struct cpu *c, const uint8_t *memory, const void *code, 
 	run(c, memory, code, len, out);
 	mprotect((void *)WINDOW_ADDR, WINDOW_SIZE, PROT_READ | PROT_WRITE);
 	emulating = false;
+}
+
+enum emulate run_direct(const struct insn *in, ucontext_t *uc, uint64_t fault_addr, struct outcome *out)
+{
+	memset(out, 0, offsetof(struct outcome, access));
+	out->accesses = 0;
+	handlers_install();
+	current = out;
+	out->verdict = emulate(in, uc, fault_addr, &env, &out->signal_addr);
+	current = NULL;
+	return out->verdict;
 }
 
 static bool x87_differs(const uint8_t *a, const uint8_t *b)

@@ -33,7 +33,7 @@ struct cpu {
 	uint64_t flags;
 	uint64_t k[8];
 	uint8_t pad[56];
-	uint8_t fx[512]; /* FXSAVE64; mxcsr is loaded from it */
+	uint8_t fx[512]; /* FXSAVE64; its XMM part is not loaded */
 	uint8_t zmm[32][64];
 };
 
@@ -51,11 +51,12 @@ struct outcome {
 	uint8_t memory[MEMORY_SIZE];
 	enum { RAN, SIGNALLED } how;
 	int signo; /* SIGNALLED: the program's signal, */
-	uint64_t signal_rip, signal_addr;
+	uint64_t signal_rip;
+	uint64_t signal_addr; /* or what EMULATE_FAULT named */
 	uint64_t signal_mask; /* and the frame's mask */
 	enum emulate verdict; /* the last of an emulated run */
 	unsigned int traps;
-	struct access access[8192];
+	struct access access[16384];
 	unsigned int accesses;
 };
 
@@ -63,6 +64,9 @@ struct outcome {
 extern uint8_t *memory_alias;
 
 struct ool_pool *harness_pool(void);
+const struct emulate_env *harness_env(void);
+/* Called in the handler before each access of an emulated run; NULL for none. */
+extern void (*harness_on_access)(void);
 /* Set up mappings, alternate stack, handlers. 0, or 77 when the machine cannot. */
 int harness_init(void);
 uint64_t harness_fs(void);
@@ -76,6 +80,10 @@ void cpu_randomize(struct cpu *c);
 /* memory is the content before. */
 void run_native(const struct cpu *c, const uint8_t *memory, const void *code, size_t len, struct outcome *out);
 void run_emulated(const struct cpu *c, const uint8_t *memory, const void *code, size_t len, struct outcome *out);
+
+/* Emulate without a signal, on a frame of the caller's making (which has no FPU state); then the native memory is
+ * there. */
+enum emulate run_direct(const struct insn *in, ucontext_t *uc, uint64_t fault_addr, struct outcome *out);
 
 /* The first difference in registers, flags and memory, or NULL; a static string. */
 const char *outcome_differs(const struct outcome *a, const struct outcome *b);

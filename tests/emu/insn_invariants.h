@@ -42,8 +42,6 @@ static inline bool insn_mask_ok(const struct insn *in)
 	switch (in->mask) {
 	case INSN_MASK_NONE:
 		return in->mask_elem == 0;
-	case INSN_MASK_ANY:
-		return in->mask_reg >= 1 && in->mask_reg < 8 && in->mask_elem >= 1 && in->mask_elem <= 64;
 	case INSN_MASK_EACH:
 	case INSN_MASK_PACKED:
 		return in->mask_reg >= 1 && in->mask_reg < 8 && insn_size_ok(in->mask_elem) &&
