@@ -19,8 +19,12 @@
 
 void eventfd_ringer_init(struct eventfd_ringer *r)
 {
-	r->aio = 0;
-	r->unreaped = 0;
+	*r = (struct eventfd_ringer){.empty = -1};
+}
+
+static void ringer_setup(struct eventfd_ringer *r)
+{
+	r->tried = true;
 	r->empty = memfd_create("pinfold-empty", MFD_CLOEXEC);
 	if (r->empty >= 0 && syscall(SYS_io_setup, RING_EVENTS, &r->aio) < 0)
 		r->aio = 0;
@@ -32,8 +36,7 @@ void eventfd_ringer_fini(struct eventfd_ringer *r)
 		syscall(SYS_io_destroy, r->aio);
 	if (r->empty >= 0)
 		close(r->empty);
-	r->aio = 0;
-	r->empty = -1;
+	eventfd_ringer_init(r);
 }
 
 static void ringer_reap(struct eventfd_ringer *r)
@@ -63,6 +66,8 @@ static bool ring_by_aio(struct eventfd_ringer *r, int fd)
 	};
 	struct iocb *p = &cb;
 
+	if (unlikely(!r->tried))
+		ringer_setup(r);
 	if (!r->aio)
 		return false;
 	if (++r->unreaped >= RING_EVENTS / 2)

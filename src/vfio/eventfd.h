@@ -11,8 +11,10 @@
 
 #include "base/loop.h"
 
-/* Adds 1 to eventfds without ever waiting. */
+/* Adds 1 to eventfds without ever waiting. What it needs is set up when the first one rings: taking it down again, or
+ * exiting with it, costs tens of milliseconds in the kernel. */
 struct eventfd_ringer {
+	bool tried;
 	aio_context_t aio; /* 0: not to be had here */
 	int empty;	   /* a file whose reads end at once */
 	unsigned int unreaped;

@@ -101,7 +101,10 @@ struct info_caps {
 	struct vfio_iommu_type1_info_cap_migration migration;
 	struct vfio_iommu_type1_info_dma_avail avail;
 	uint32_t pad; /* capabilities are 8-byte aligned */
-	struct vfio_iommu_type1_info_cap_iova_range iova;
+	struct {      /* vfio_iommu_type1_info_cap_iova_range up to its array */
+		struct vfio_info_cap_header header;
+		uint32_t nr_iovas, reserved;
+	} iova;
 	struct vfio_iova_range range[RANGES_MAX];
 };
 _Static_assert(offsetof(struct info_caps, avail) == 32, "capability chain");
