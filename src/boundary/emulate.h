@@ -105,7 +105,8 @@ enum emulate emulate(const struct insn *in, ucontext_t *uc, uint64_t fault_addr,
 /*
  * For a signal whose RIP is in the pool. After the hlt: DONE. A signal at the copy itself (an unaligned movaps, a
  * division by zero, an unmasked SIMD exception) is the program's: FAIL, and uc points at the original instruction again
- * with nothing written.
+ * with nothing written. (SIGFPE, SIGILL and SIGTRAP get here only if their handlers ask ool_owns first; a program's own
+ * SIGFPE handler otherwise sees RIP in the slot, and the slot stays in use if it does not return.)
  */
 enum emulate emulate_finish(ucontext_t *uc, const struct emulate_env *env);
 

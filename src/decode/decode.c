@@ -8,7 +8,7 @@
 
 #include "decode/relocate.h"
 
-/* The Intel manual's limit on what OUT_OF_LINE can carry: one ZMM register. Larger operands (xsave) are UNKNOWN. */
+/* What an OUT_OF_LINE operand can be at most: one ZMM register. Larger ones (xsave) are UNKNOWN. */
 #define MEM_SIZE_MAX 64
 
 uint8_t decode_gpr(ZydisRegister reg)
