@@ -296,6 +296,11 @@ static void do_io(struct client *k, struct ufile *f, uint8_t op)
 	} else if (len && op & 2) {
 		if (f->ops->pread(f, buf, len, off) > (ssize_t)len)
 			abort();
+	} else if (f->ops->mmio_write && op & 8) {
+		uint64_t v = take(&k->in, 4);
+
+		f->ops->mmio_write(f, off & ~7ull, 1 << (v & 3), v);
+		f->ops->mmio_read(f, off & ~7ull, 1 << (v & 3), &v);
 	} else if (f->ops->mmap) {
 		f->ops->mmap(f, off, take(&k->in, 3) << 8, PROT_READ, op & 4, &m);
 	}

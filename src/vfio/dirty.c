@@ -33,7 +33,10 @@ struct carry {
 	uint64_t index, word;
 };
 
-/* Queues ones for [bit, bit + n), zeroes up to the end of the last word, and keeps what precedes bit in its word. */
+/*
+ * Queues ones for [bit, bit + n) and zeroes up to the end of the last word. Where bit lies inside a word, all that the
+ * caller has in that word stays.
+ */
 static int put_ones(struct ucall *c, uint64_t addr, uint64_t bit, uint64_t n, struct carry *carry)
 {
 	uint64_t word[CHUNK_WORDS], keep = 0, index = bit / 64, shift = bit % 64, left;
@@ -47,7 +50,6 @@ static int put_ones(struct ucall *c, uint64_t addr, uint64_t bit, uint64_t n, st
 		if (ret)
 			return ret;
 	}
-	keep &= BIT64(shift) - 1;
 	for (left = shift + n; left; index += nwords) {
 		for (nwords = 0; nwords < CHUNK_WORDS && left; nwords++) {
 			word[nwords] = left >= 64 ? UINT64_MAX : BIT64(left) - 1;

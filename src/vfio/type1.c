@@ -35,13 +35,14 @@ int type1_new(struct vfio *v, uint64_t kind, struct type1 **out)
 {
 	struct type1 *t;
 
-	if (kind != VFIO_TYPE1_IOMMU && kind != VFIO_TYPE1v2_IOMMU && kind != VFIO_TYPE1_NESTING_IOMMU)
+	/* Nesting is announced, and refused when a group with a VT-d behind it attaches, as by the kernel. */
+	if (kind != VFIO_TYPE1_IOMMU && kind != VFIO_TYPE1v2_IOMMU)
 		return -EINVAL;
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	t->v = v;
-	t->v2 = kind != VFIO_TYPE1_IOMMU;
+	t->v2 = kind == VFIO_TYPE1v2_IOMMU;
 	t->io = ioas_new(v->evs);
 	if (!t->io || ioas_reserve(t->io, MSI_FIRST, MSI_LAST) || ioas_reserve(t->io, IOVA_LAST + 1, UINT64_MAX)) {
 		type1_free(t);

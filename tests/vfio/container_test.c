@@ -44,8 +44,9 @@ static void set_iommu(void **state)
 
 	assert_int_equal(DO(g, VFIO_GROUP_SET_CONTAINER, &fd), 0);
 	for (i = 0; i < 12; i++)
-		if (i != 1 && i != 3 && i != 6)
-			assert_int_equal(DO(c, VFIO_SET_IOMMU, i), i == VFIO_UNMAP_ALL ? -EINVAL : -ENODEV);
+		if (i != 1 && i != 3)
+			assert_int_equal(DO(c, VFIO_SET_IOMMU, i),
+					 i == VFIO_UNMAP_ALL || i == VFIO_TYPE1_NESTING_IOMMU ? -EINVAL : -ENODEV);
 	assert_int_equal(DO(c, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
 	assert_int_equal(DO(c, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), -EINVAL);
 	assert_int_equal(DO(c, VFIO_CHECK_EXTENSION, VFIO_DMA_CC_IOMMU), 1);

@@ -185,6 +185,31 @@ static void msix_table_hidden(void **state)
 	fake_session_close(k, &s);
 }
 
+/* A mapping shows the whole BAR, the table included; accesses arrive as they are. */
+static void mapped_access(void **state)
+{
+	struct fake *k = *state;
+	struct session s = fake_session(k, VFIO_TYPE1v2_IOMMU);
+	const struct ufile_ops *ops = s.device->ops;
+	uint64_t v = 0;
+
+	assert_int_equal(ops->mmio_write(s.device, MAGIC(0, 0x10), 4, 0xffffffff12345678), 0);
+	assert_int_equal(ops->mmio_read(s.device, MAGIC(0, 0x10), 8, &v), 0);
+	assert_int_equal(v, 0x12345678);
+	assert_int_equal(k->toy[0]->log[0].size, 4);
+	assert_int_equal(k->toy[0]->log[1].size, 8);
+	assert_int_equal(ops->mmio_read(s.device, MAGIC(0, TOY_TABLE + 12), 4, &v), 0);
+	assert_int_equal(v, 1);
+	assert_int_equal(ops->mmio_read(s.device, MAGIC(0, TOY_BAR_SIZE), 1, &v), -EINVAL);
+	assert_int_equal(ops->mmio_read(s.device, MAGIC(0, TOY_BAR_SIZE - 4), 8, &v), -EINVAL);
+	assert_int_equal(ops->mmio_read(s.device, MAGIC(7, 0), 4, &v), -EINVAL);
+	assert_int_equal(ops->mmio_write(s.device, MAGIC(1, 0), 4, 0), -EINVAL);
+	assert_int_equal(ops->mmio_write(s.device, MAGIC(9, 0), 4, 0), -EINVAL);
+	pci_cfg_write(&k->toy[0]->f, PCI_COMMAND, 2, 0);
+	assert_int_equal(ops->mmio_read(s.device, MAGIC(0, 0), 4, &v), -EIO);
+	fake_session_close(k, &s);
+}
+
 static void map_regions(void **state)
 {
 	struct fake *k = *state;
@@ -402,8 +427,8 @@ static void restartable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(get_info), T(get_region_info), T(bar_split), T(bar_limits), T(msix_table_hidden), T(map_regions),
-	    T(reset),	 T(hot_reset),	     T(features),  T(ioeventfd),  T(restartable),
+	    T(get_info),    T(get_region_info), T(bar_split), T(bar_limits), T(msix_table_hidden), T(mapped_access),
+	    T(map_regions), T(reset),		T(hot_reset), T(features),   T(ioeventfd),	   T(restartable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,6 +87,24 @@ static struct toy *toy_new(struct events *evs, uint16_t bdf, unsigned int group)
 
 /* ---- the client ---- */
 
+bool fake_inside;
+
+static bool step_out(void)
+{
+	bool was = fake_inside;
+
+	fake_inside = false;
+	return was;
+}
+
+static void step_in(bool *was)
+{
+	fake_inside = *was;
+}
+
+/* For the rest of the block the client runs. */
+#define CLIENT_RUNS() bool was_inside __attribute__((cleanup(step_in), unused)) = step_out()
+
 enum input_kind { IN_BYTES, IN_FD, IN_FILE, IN_PAGES };
 
 struct input {
@@ -136,6 +154,7 @@ static struct input *input_get(struct fake *k, enum input_kind kind, uint64_t ad
 
 static int fake_copy_in(struct ucall *c, uint64_t addr, void *dst, size_t len)
 {
+	CLIENT_RUNS();
 	struct input *in;
 	int err;
 
@@ -149,6 +168,7 @@ static int fake_copy_in(struct ucall *c, uint64_t addr, void *dst, size_t len)
 
 static int fake_copy_out(struct ucall *c, uint64_t addr, const void *src, size_t len)
 {
+	CLIENT_RUNS();
 	struct fake *k = to_fake(c);
 	struct output *o;
 
@@ -161,6 +181,7 @@ static int fake_copy_out(struct ucall *c, uint64_t addr, const void *src, size_t
 
 static int fake_get_fd(struct ucall *c, int client_fd, int *fd)
 {
+	CLIENT_RUNS();
 	int err;
 
 	if (!input_get(to_fake(c), IN_FD, client_fd, 0, &err))
@@ -171,6 +192,7 @@ static int fake_get_fd(struct ucall *c, int client_fd, int *fd)
 
 static int fake_get_file(struct ucall *c, int client_fd, struct ufile **f)
 {
+	CLIENT_RUNS();
 	struct fake *k = to_fake(c);
 	unsigned int i = client_fd - CLIENT_FD(0);
 	int err;
@@ -186,6 +208,7 @@ static int fake_get_file(struct ucall *c, int client_fd, struct ufile **f)
 
 static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
 {
+	CLIENT_RUNS();
 	struct fake *k = to_fake(c);
 	uint64_t off = va - (uintptr_t)k->mem, ro = MEM_BYTES - MEM_RO_PAGES * PF_PAGE_SIZE, head;
 	struct page_slice s[2];
@@ -263,7 +286,9 @@ long fake_ioctl(struct fake *k, struct ufile *f, unsigned int cmd, uintptr_t arg
 	k->rounds = 0;
 	do {
 		drop_outputs(k);
+		fake_inside = true;
 		ret = f->ops->ioctl(f, &k->c, cmd, arg);
+		fake_inside = false;
 		/* Each round must have asked for something new. */
 		assert_true(++k->rounds <= k->ninputs + 1);
 	} while (ret == UCALL_AGAIN);

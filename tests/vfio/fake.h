@@ -75,6 +75,9 @@ struct fake {
 	int installed;
 };
 
+/* True while the code under test runs, and not the client: what may fail on purpose (oom_test). */
+extern bool fake_inside;
+
 int fake_setup(void **state);
 int fake_teardown(void **state); /* fails if a pin, a charge or a descriptor is left */
 
