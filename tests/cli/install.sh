@@ -32,9 +32,10 @@ there() {
 	[ "$(find "$root$prefix" -path "*/$1" | wc -l)" = 1 ]
 }
 
-echo 1..16
+echo 1..18
 pinfold=$root$prefix/bin/pinfold
-for f in bin/pinfold lib*/pinfold/libpinfold-boundary.so lib*/libpinfold-engine.a lib*/pkgconfig/pinfold.pc \
+for f in bin/pinfold lib*/pinfold/libpinfold-boundary.so lib*/pinfold/pinfold-loader \
+	lib*/libpinfold-engine.a lib*/pkgconfig/pinfold.pc \
 	include/pinfold/iommu/iommu.h include/pinfold/mm/mm.h include/pinfold/base/event.h \
 	man/man1/pinfold.1 bash-completion/completions/pinfold; do
 	check "$f is there" there "$f"
@@ -55,6 +56,17 @@ sees_disk() {
 		grep -qx 0x010802
 }
 check "a program sees the disk" sees_disk
+
+static_too() {
+	env -u PINFOLD_BOUNDARY "$pinfold" run -d nvme,path="$work/disk.img" -- busybox ls /sys/bus/pci/devices |
+		grep -qx 0000:01:00.0
+}
+if command -v busybox >/dev/null; then
+	check "a static program sees it too" static_too
+else
+	n=$((n + 1))
+	echo "ok $n - a static program sees it too # SKIP no busybox"
+fi
 
 moved() {
 	mv "$root$prefix" "$work/elsewhere"

@@ -12,8 +12,10 @@ import time
 
 import tap
 
-PINFOLD = os.environ["PINFOLD_STUB"]
+PINFOLD = os.environ["PINFOLD"]
 BOUNDARY = os.environ["PINFOLD_BOUNDARY"]
+# The same tests run with stubs in place of the broker and the boundary, and with the real ones.
+STUB = "PINFOLD_REAL" not in os.environ
 WORK = tempfile.TemporaryDirectory(prefix="pinfold-cli-")
 
 
@@ -61,6 +63,11 @@ def read(path):
         return f.read()
 
 
+def stub_only(test):
+    """Not collected when the real thing runs."""
+    return test if STUB else None
+
+
 def script(text, shebang="#!/bin/sh"):
     path = log_path()
     with open(path, "w", encoding="utf-8") as f:
@@ -81,7 +88,12 @@ class Running:
         self.program = int(self.p.stdout.readline())
 
     def broker(self):
-        return int(read(self.log).split(" pid=")[1].split()[0])
+        """The other child."""
+        children = read(f"/proc/{self.p.pid}/task/{self.p.pid}/children").split()
+        return int([c for c in children if int(c) != self.program][0])
+
+    def broker_ended_well(self):
+        return not STUB or read(self.log).endswith("free\n")
 
     def end(self):
         out, err = self.p.communicate(timeout=60)
@@ -141,6 +153,7 @@ def test_program_that_cannot_run():
     equal((r.returncode, r.stderr), (126, "pinfold: cannot run /etc/passwd: Permission denied\n"))
 
 
+@stub_only
 def test_static_program_goes_through_the_loader():
     static = "/bin/busybox"
     if not os.path.exists(static):
@@ -191,6 +204,7 @@ def test_script_without_interpreter_line():
     equal(run("run", path).returncode, 3)
 
 
+@stub_only
 def test_broker_failures():
     r = run("run", "true", stub="fail")
     equal((r.returncode, r.stderr), (125, "pinfold: the stub was told to refuse\n"))
@@ -203,6 +217,7 @@ def test_broker_failures():
     equal(r.returncode, 125)
 
 
+@stub_only
 def test_broker_that_dies_early():
     r = run("run", "sh", "-c", "sleep 0.3", stub="die")
     equal(r.returncode, 125)
@@ -226,6 +241,7 @@ def test_boundary_must_be_there():
 SHOW_ENV = 'echo "$PINFOLD_SOCKET|$LD_PRELOAD|$ASAN_OPTIONS"'
 
 
+@stub_only
 def test_environment():
     equal(run("run", "sh", "-c", SHOW_ENV).stdout, f"@stub|{BOUNDARY}|verify_asan_link_order=0\n")
     e = env(LD_PRELOAD="no-such.so", ASAN_OPTIONS="detect_leaks=0")
@@ -307,13 +323,13 @@ def test_fatal_signal_ends_both():
     r.p.send_signal(signal.SIGTERM)
     equal(r.end()[0], -signal.SIGTERM)
     assert not exists(r.program) and not exists(broker)
-    assert read(r.log).endswith("free\n")
+    assert r.broker_ended_well()
 
 
 def test_broker_is_deaf_and_apart():
     r = Running(COUNT_SIGNALS)
-    broker = eventually(lambda: "sid=" in read(r.log)) and r.broker()
-    has(read(r.log), f"sid={broker} ")
+    broker = r.broker()
+    equal(os.getsid(broker), broker)
     for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP, signal.SIGPIPE):
         os.kill(broker, sig)
     time.sleep(0.1)
@@ -324,19 +340,19 @@ def test_broker_is_deaf_and_apart():
 
 def test_killed_pinfold_takes_all_along():
     r = Running("print(os.getpid())\ntime.sleep(1000)")
-    eventually(lambda: "sid=" in read(r.log))
     broker = r.broker()
     r.p.kill()
     r.end()
     eventually(lambda: not exists(r.program), "the program is gone")
     eventually(lambda: not exists(broker), "the broker is gone")
-    assert read(r.log).endswith("free\n")
+    assert r.broker_ended_well()
 
 
+@stub_only
 def test_broker_that_hangs_can_be_interrupted():
-    r = Running("print(os.getpid())", stub="hang")
-    eventually(lambda: not exists(r.program))
-    r.p.send_signal(signal.SIGTERM)
+    r = Running("signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint(os.getpid())", stub="hang")
+    # A signal that comes before pinfold knows of the program's end is still meant for the program.
+    eventually(lambda: r.p.send_signal(signal.SIGTERM) or r.p.poll() is not None)
     equal(r.end()[0], 125)
 
 
@@ -360,6 +376,7 @@ def test_parents_ignored_sigchld():
     equal(int(r.stdout.split()[1], 16) & 0x10000, 0x10000)
 
 
+@stub_only
 def test_program_finds_the_mask_it_would_have():
     def block():
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
@@ -440,7 +457,7 @@ sys.exit(10 + count)
     t.read_until("ready")
     t.type(b"\x03")
     equal(t.event(), "ended 11")
-    t.read_until("stub summary")
+    t.read_until("summary")
     t.close()
 
 

@@ -9,7 +9,7 @@ class Skip(Exception):
 
 
 def main(functions):
-    tests = [f for name, f in functions.items() if name.startswith("test_")]
+    tests = [f for name, f in functions.items() if name.startswith("test_") and f]
     wanted = sys.argv[1:]
     tests = [f for f in tests if not wanted or f.__name__[5:] in wanted]
     print(f"1..{len(tests)}", flush=True)
