@@ -129,6 +129,12 @@ void object_pread(ucontext_t *uc);
 void object_pwrite(ucontext_t *uc);
 void object_fstat(ucontext_t *uc);
 
+/* ---- keep.c: our own descriptor ---- */
+#define KEEP_FD_FIRST 900 /* where it lives, and the range in which closing and replacing is looked at */
+#define KEEP_FD_COUNT 64
+int keep_move(int fd); /* to that range if the limit on descriptors allows; the new number */
+void keep_syscall(ucontext_t *uc, long nr);
+
 /* ---- files.c: system calls with paths ---- */
 void file_syscall(ucontext_t *uc, long nr);
 

@@ -110,6 +110,26 @@ static void build_conditions(struct builder *b, unsigned int *trap_jumps, unsign
 	ALLOW;
 	TRAP();
 
+	/* Descriptors: what reaches into the range where ours lives. */
+	static const struct {
+		uint16_t nr;
+		uint8_t arg;
+	} closing[] = {{__NR_close, 0}, {__NR_dup2, 1}, {__NR_dup3, 1}};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(closing); i++) {
+		CASE(closing[i].nr, 5);
+		LOAD(ARG_LO(closing[i].arg));
+		JGE(KEEP_FD_FIRST, 0, 1);
+		JGE(KEEP_FD_FIRST + KEEP_FD_COUNT, 0, 1);
+		ALLOW;
+		TRAP();
+	}
+	CASE(__NR_close_range, 4);
+	LOAD(ARG_LO(1));
+	JGE(KEEP_FD_FIRST, 1, 0);
+	ALLOW;
+	TRAP();
+
 	/* clone that makes a process with memory of its own; threads and vfork are left alone. */
 	CASE(__NR_clone, 4);
 	LOAD(ARG_LO(0));
@@ -168,7 +188,7 @@ int filter_install(void)
 {
 	struct scratch *s = scratch_get();
 	struct builder *b = (struct builder *)s->buf;
-	unsigned int trap_jumps[16], ntrap = 0, ip_test;
+	unsigned int trap_jumps[24], ntrap = 0, ip_test;
 	struct sock_fprog prog;
 	long ret;
 

@@ -10,9 +10,6 @@
 
 #include "proto/insn.h"
 
-/* High, so that programs that count or close "their" descriptors do not meet it; see move_high. */
-#define SOCK_FD_MIN 900
-
 struct control { /* room for one cmsg with up to 4 descriptors */
 	_Alignas(struct cmsghdr) uint8_t bytes[CMSG_SPACE(4 * sizeof(int))];
 };
@@ -56,16 +53,6 @@ static long sock_recv(int sock, void *data, size_t len, int *fd)
 	return n;
 }
 
-static int move_high(int fd)
-{
-	long high = sys3(__NR_fcntl, fd, 1030 /* F_DUPFD_CLOEXEC */, SOCK_FD_MIN);
-
-	if (high < 0)
-		return fd; /* a low limit on descriptors: stay where we are */
-	sys1(__NR_close, fd);
-	return high;
-}
-
 static int sock_open(void)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -87,7 +74,7 @@ static int sock_open(void)
 		sys1(__NR_close, fd);
 		return -EIO;
 	}
-	return move_high(fd);
+	return keep_move(fd);
 }
 
 static int connect_locked(void)

@@ -83,6 +83,12 @@ void trap_handler(int sig, siginfo_t *si, void *ctx)
 	case __NR_execveat:
 		exec_syscall(uc, nr);
 		return;
+	case __NR_close:
+	case __NR_close_range:
+	case __NR_dup2:
+	case __NR_dup3:
+		keep_syscall(uc, nr);
+		return;
 	case __NR_fstat:
 		object_fstat(uc);
 		return;

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The one descriptor of ours in the program's table: the session's socket. Programs close every descriptor they do not
+ * know, or take a number for their own; ours lives in a range of its own, where such calls are seen, and steps aside.
+ */
+#include "boundary/boundary.h"
+
+#include <fcntl.h>
+
+static bool is_ours(uint64_t fd)
+{
+	return process->channel && process->sock >= KEEP_FD_FIRST && fd == (uint32_t)process->sock &&
+	       !process_is_vfork_child();
+}
+
+int keep_move(int fd)
+{
+	long high = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, KEEP_FD_FIRST);
+
+	if (high < 0)
+		return fd; /* a low limit on descriptors: stay where we are */
+	sys1(__NR_close, fd);
+	return high;
+}
+
+/* What is ours is not there for the program. */
+static void keep_close(ucontext_t *uc)
+{
+	if (is_ours((uint32_t)UC_ARG1(uc)))
+		UC_RET(uc) = -EBADF;
+	else
+		trap_resume(uc);
+}
+
+static void keep_close_range(ucontext_t *uc)
+{
+	uint64_t first = (uint32_t)UC_ARG1(uc), last = (uint32_t)UC_ARG2(uc), sock = (uint32_t)process->sock;
+	long ret = 0;
+
+	if (first > last || sock < first || sock > last || !is_ours(sock)) {
+		trap_resume(uc);
+		return;
+	}
+	if (sock > first)
+		ret = sys3(__NR_close_range, first, sock - 1, UC_ARG3(uc));
+	if (!ret && sock < last)
+		ret = sys3(__NR_close_range, sock + 1, last, UC_ARG3(uc));
+	UC_RET(uc) = ret;
+}
+
+/* dup2, dup3: the program wants this number. Another thread may be about to use it: the old one stays open until it is
+ * replaced. */
+static void keep_dup(ucontext_t *uc)
+{
+	if (is_ours((uint32_t)UC_ARG2(uc)) && UC_ARG1(uc) != UC_ARG2(uc)) {
+		long fd = sys3(__NR_fcntl, process->sock, F_DUPFD_CLOEXEC, process->sock + 1);
+
+		if (fd >= 0)
+			process->sock = fd;
+	}
+	trap_resume(uc);
+}
+
+void keep_syscall(ucontext_t *uc, long nr)
+{
+	if (nr == __NR_close)
+		keep_close(uc);
+	else if (nr == __NR_close_range)
+		keep_close_range(uc);
+	else
+		keep_dup(uc);
+}
