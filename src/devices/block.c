@@ -478,6 +478,11 @@ bool block_readonly(const struct block *b)
 	return b->readonly;
 }
 
+unsigned int block_inflight(const struct block *b)
+{
+	return b->inflight;
+}
+
 static int fail(char *err, size_t errlen, const char *path, const char *what, int rc)
 {
 	snprintf(err, errlen, "%s: %s%s%s", path, what, rc == -EINVAL ? "" : ": ", rc == -EINVAL ? "" : strerror(-rc));

@@ -38,6 +38,7 @@ void block_close(struct block *b);
 
 uint64_t block_size(const struct block *b); /* bytes */
 bool block_readonly(const struct block *b);
+unsigned int block_inflight(const struct block *b); /* requests submitted and not done */
 
 /*
  * The whole transfer now, or nothing that counts: 0, -EAGAIN (it would have to wait for the disk, or the file ended

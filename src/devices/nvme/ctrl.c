@@ -24,13 +24,31 @@ void nvme_fatal(struct nvme *c, const char *why)
 	c->csts |= NVME_CSTS_CFS;
 }
 
-/* ---- shutdown (7.6.2) ---- */
+/* ---- shutdown (7.6.2): every namespace is flushed ---- */
+/* One for each controller, which it may outlive: however often a client asks, no more than one round is at the disk. */
 struct nvme_shutdown {
-	struct nvme *c; /* NULL: nobody waits any more */
+	struct nvme *c; /* NULL: freed when nothing is left */
 	unsigned int left;
+	bool wanted; /* CSTS.SHST is to say so in the end */
+	bool again;  /* asked for while an older round was under way */
 	struct block_req req[NVME_NS_MAX];
 	struct nvme_shutdown *self[NVME_NS_MAX];
 };
+
+static void shutdown_one_done(struct block_req *r);
+
+static void shutdown_submit(struct nvme_shutdown *s)
+{
+	struct nvme *c = s->c;
+
+	s->again = false;
+	s->left = c->nns;
+	for (unsigned int i = 0; i < c->nns; i++) {
+		s->self[i] = s;
+		s->req[i] = (struct block_req){.op = BLOCK_FLUSH, .buf = &s->self[i], .done = shutdown_one_done};
+		block_submit(c->ns[i].blk, &s->req[i]);
+	}
+}
 
 static void shutdown_one_done(struct block_req *r)
 {
@@ -38,38 +56,49 @@ static void shutdown_one_done(struct block_req *r)
 
 	if (--s->left)
 		return;
-	if (s->c) {
+	if (!s->c) {
+		free(s);
+	} else if (s->again) {
+		shutdown_submit(s);
+	} else if (s->wanted) {
+		s->wanted = false;
 		s->c->csts = (s->c->csts & ~NVME_CSTS_SHST) | NVME_CSTS_SHST_DONE;
-		s->c->shutdown = NULL;
 	}
-	free(s);
-}
-
-static void shutdown_forget(struct nvme *c)
-{
-	if (c->shutdown)
-		c->shutdown->c = NULL;
-	c->shutdown = NULL;
 }
 
 static void shutdown_begin(struct nvme *c)
 {
-	struct nvme_shutdown *s = calloc(1, sizeof(*s));
+	struct nvme_shutdown *s = c->shutdown;
 
-	if (!s) {
-		/* Nothing is lost: what was written is with the kernel. */
-		c->csts = (c->csts & ~NVME_CSTS_SHST) | NVME_CSTS_SHST_DONE;
-		return;
-	}
 	c->csts = (c->csts & ~NVME_CSTS_SHST) | NVME_CSTS_SHST_BUSY;
-	c->shutdown = s;
-	s->c = c;
-	s->left = c->nns;
-	for (unsigned int i = 0; i < c->nns; i++) {
-		s->self[i] = s;
-		s->req[i] = (struct block_req){.op = BLOCK_FLUSH, .buf = &s->self[i], .done = shutdown_one_done};
-		block_submit(c->ns[i].blk, &s->req[i]);
-	}
+	s->wanted = true;
+	if (s->left)
+		s->again = true;
+	else
+		shutdown_submit(s);
+}
+
+static void shutdown_forget(struct nvme *c)
+{
+	c->shutdown->wanted = c->shutdown->again = false;
+}
+
+int nvme_shutdown_new(struct nvme *c)
+{
+	c->shutdown = calloc(1, sizeof(*c->shutdown));
+	if (!c->shutdown)
+		return -ENOMEM;
+	c->shutdown->c = c;
+	return 0;
+}
+
+void nvme_shutdown_detach(struct nvme *c)
+{
+	if (!c->shutdown)
+		return;
+	c->shutdown->c = NULL;
+	if (!c->shutdown->left)
+		free(c->shutdown);
 }
 
 /* ---- enable and disable (7.3.1, 7.6.1) ---- */

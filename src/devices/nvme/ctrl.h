@@ -13,5 +13,7 @@ uint64_t nvme_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsig
 void nvme_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t val);
 void nvme_power_on(struct nvme *c); /* everything to what it is after power on */
 void nvme_stop(struct nvme *c);
+int nvme_shutdown_new(struct nvme *c);
+void nvme_shutdown_detach(struct nvme *c);
 
 #endif

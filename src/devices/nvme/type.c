@@ -53,6 +53,7 @@ static void ctrl_free(struct nvme *c)
 {
 	for (unsigned int i = 0; i < c->nns; i++)
 		block_close(c->ns[i].blk);
+	nvme_shutdown_detach(c);
 	if (c->pool)
 		nvme_pool_detach(c->pool);
 	pci_func_fini(&c->f);
@@ -191,6 +192,8 @@ static int create(const struct device_env *env, const struct device_value *v, st
 	c->pool = nvme_pool_new(c);
 	if (!rc && !c->pool)
 		rc = -ENOMEM;
+	if (!rc)
+		rc = nvme_shutdown_new(c);
 	if (!rc)
 		rc = open_namespaces(c, v, err, errlen);
 	if (rc) {
