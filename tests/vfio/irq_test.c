@@ -196,6 +196,11 @@ static void msix_delivery(void **state)
 	pci_msix_raise(f, 0);
 	assert_int_equal(count(one), 1);
 	assert_int_equal(count(e[0]), 0);
+	/* Taken away and given back: what came in between is not lost. */
+	assert_int_equal(set(k, s.device, EVENTFD | TRIGGER, MSIX, 1, 1, &e[2], 4), 0);
+	pci_msix_raise(f, 1);
+	assert_int_equal(set(k, s.device, EVENTFD | TRIGGER, MSIX, 1, 1, &e[1], 4), 0);
+	assert_int_equal(count(e[1]), 1);
 	/* Loopback. */
 	assert_int_equal(set(k, s.device, NONE | TRIGGER, MSIX, 0, 3, NULL, 0), 0);
 	assert_int_equal(count(one), 2);

@@ -107,6 +107,7 @@ static void map_errors(void **state)
 	    {0xfee00000, va0, PAGE, RW, -EINVAL},
 	    {top, va0, PAGE, RW, -EINVAL},
 	    {top - PAGE, va0, 2 * PAGE, RW, -EINVAL},
+	    {0xfee00000, (uintptr_t)k->hole, PAGE, RW, -EINVAL}, /* before the memory is looked at */
 	    {0x1000, (uintptr_t)k->hole, PAGE, RW, -EFAULT},
 	    {0x1000, va(k, MEM_BYTES / PAGE - 1), 2 * PAGE, VFIO_DMA_MAP_FLAG_READ, -EFAULT},
 	    {0x1000, 0, PAGE, RW, -EFAULT},
