@@ -269,6 +269,18 @@ int rpc_recv_fd(struct rpc *r)
 	}
 }
 
+/* Until the broker has done what was posted up to entry end, or the time it suggested is over. */
+static void hold(struct channel *ch, uint32_t end)
+{
+	uint64_t start, limit = 3ull * atomic_load_explicit(&ch->hold_ns, memory_order_relaxed);
+
+	if (!limit)
+		return;
+	start = tsc();
+	while ((int32_t)(atomic_load_explicit(&ch->ring_tail, memory_order_acquire) - end) < 0 && tsc() - start < limit)
+		__builtin_ia32_pause();
+}
+
 void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value)
 {
 	struct channel *ch;
@@ -291,6 +303,7 @@ void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_
 	atomic_store_explicit(&ch->ring_head, head + 1, memory_order_release);
 	spin_unlock(&ch->ring_lock);
 	ring_bell(ch);
+	hold(ch, head + 1);
 }
 
 /* A read of a register. What is not there reads as ones, as on a bus. */

@@ -76,6 +76,7 @@ struct session {
 	struct loop_poll poll;
 	struct channel *ch;
 	uint32_t tail; /* of the ring: ours, not the client's copy of it */
+	unsigned int hold; /* turns for which clients are asked to hold */
 	struct mm_owner *owner;
 	bool may_lock;	     /* CAP_IPC_LOCK */
 	struct object *last; /* the last object that a posted write went to */

@@ -17,6 +17,7 @@
 
 #include "broker/private.h"
 #include "broker/shadow.h"
+#include "vfio/vfio.h"
 
 /* What one turn does for one client before the next has its turn (rule C1). */
 #define RING_TURN 512
@@ -237,14 +238,36 @@ void session_receive(struct session *s)
 }
 
 /* ---- the channel ---- */
+/*
+ * A turn that ended quickly and rang a client is worth waiting for. One without interrupts says little (half of all
+ * doorbells only give entries back); many of them mean that the client polls.
+ */
+#define HOLD_TURN_NS 15000
+#define HOLD_TURNS   8
+
+static void tune_hold(struct session *s, uint64_t took, bool rang)
+{
+	unsigned int before = s->hold;
+
+	if (rang)
+		s->hold = took < HOLD_TURN_NS && s->ch->spin_ns ? HOLD_TURNS : 0;
+	else if (s->hold)
+		s->hold--;
+	if (!before != !s->hold)
+		atomic_store_explicit(&s->ch->hold_ns, s->hold ? HOLD_TURN_NS : 0, memory_order_relaxed);
+}
+
 static bool drain_ring(struct session *s)
 {
 	struct channel *ch = s->ch;
 	uint32_t head = atomic_load_explicit(&ch->ring_head, memory_order_acquire), tail = s->tail;
+	uint64_t began, rung;
 	unsigned int n = 0;
 
 	if (head == tail)
 		return false;
+	began = loop_now();
+	rung = vfio_interrupts(s->b->vfio);
 	/* A client that claims more than the ring holds gets what is there: its own lies. */
 	for (; tail != head && n < RING_TURN; tail++, n++) {
 		struct ring_entry e = ch->ring[tail % RING_ENTRIES];
@@ -253,6 +276,7 @@ static bool drain_ring(struct session *s)
 		atomic_store_explicit(&ch->ring_tail, tail + 1, memory_order_release);
 	}
 	s->tail = tail;
+	tune_hold(s, loop_now() - began, vfio_interrupts(s->b->vfio) != rung);
 	return true;
 }
 

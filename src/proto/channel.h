@@ -100,7 +100,8 @@ struct channel {
 	_Atomic uint32_t broker_sleeps; /* ring a bell after posting */
 	uint32_t spin_ns;		/* how long a client should spin for a reply before it sleeps */
 	_Atomic uint32_t pending;	/* bit n: slot n holds a request */
-	uint8_t pad0[40];
+	_Atomic uint32_t hold_ns;	/* set by the broker; 0: do not wait for posted writes */
+	uint8_t pad0[36];
 	_Atomic uint32_t ring_lock; /* clients: 0 free, 1 held */
 	uint8_t pad1[60];
 	_Atomic uint32_t ring_head; /* next entry to be produced; free-running */

@@ -80,6 +80,7 @@ void eventfd_ring(struct eventfd_ringer *r, int fd)
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 	uint64_t one = 1;
 
+	r->rung++;
 	if (ring_by_aio(r, fd))
 		return;
 	/* Without AIO: a full counter is left alone. Only a client that fills it in between could make this wait. */

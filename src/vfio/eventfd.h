@@ -8,6 +8,7 @@
 
 #include <linux/aio_abi.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/loop.h"
 
@@ -18,6 +19,7 @@ struct eventfd_ringer {
 	aio_context_t aio; /* 0: not to be had here */
 	int empty;	   /* a file whose reads end at once */
 	unsigned int unreaped;
+	uint64_t rung; /* how often, for who wonders whether anybody was woken */
 };
 
 void eventfd_ringer_init(struct eventfd_ringer *r);

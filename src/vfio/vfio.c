@@ -97,3 +97,8 @@ struct pci_func *vfio_func(struct vfio *v, size_t i)
 {
 	return i < v->ndev ? v->dev[i]->f : NULL;
 }
+
+uint64_t vfio_interrupts(const struct vfio *v)
+{
+	return v->ringer.rung;
+}

@@ -24,6 +24,9 @@ void vfio_free(struct vfio *v);			  /* every ufile must be gone; frees the funct
 int vfio_add(struct vfio *v, struct pci_func *f); /* takes ownership on success; 0, -EEXIST (address taken), -ENOMEM */
 struct pci_func *vfio_func(struct vfio *v, size_t i); /* i-th, NULL past the end */
 
+/* How many interrupts have been sent to clients so far. */
+uint64_t vfio_interrupts(const struct vfio *v);
+
 /* open("/dev/vfio/vfio"): a container. 0 or -ENOMEM. */
 int vfio_open_container(struct vfio *v, struct ufile **f);
 /* open("/dev/vfio/N"): 0, -ENOENT, -EBUSY (rule B4), -ENOMEM. */
