@@ -190,6 +190,8 @@ static void entry_limit(void)
 	container_set(VFIO_TYPE1v2_IOMMU);
 	for (i = 0; i < 65535 && !err; i++)
 		err = dma_map(p, 0x10000000 + i * 2 * PAGE, PAGE, RW);
+	if (err == ENOMEM)
+		skip_case("RLIMIT_MEMLOCK, which counts each mapping of a page, is lower");
 	expect_eq(err, 0);
 	expect_eq(dma_map(p, 0x1000, PAGE, RW), ENOSPC);
 	expect_eq(dma_unmap(0x10000000, PAGE, 0, NULL), 0);

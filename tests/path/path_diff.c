@@ -192,6 +192,19 @@ static void make_all(void)
 	}
 }
 
+/* /sys/bus/pci/cN takes N + 1 links to get to a directory. */
+static void chain_make(unsigned int n)
+{
+	char path[2 * PATH_MAX], target[32];
+
+	for (unsigned int i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/sys/bus/pci/c%u", top, i);
+		snprintf(target, sizeof(target), i ? "c%u" : "devices", i - 1);
+		if (symlink(target, path))
+			perror(path);
+	}
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	return remove(path);
@@ -364,6 +377,13 @@ int main(int argc, char **argv)
 	if (!mkdtemp(dir) || !realpath(dir, top))
 		return 99;
 	make_all();
+	chain_make(45);
+	for (unsigned int i = 35; i < 45; i++) { /* around the kernel's limit */
+		snprintf(path, sizeof(path), "/sys/bus/pci/c%u", i);
+		bad += compare(&env, "/", path, true, false) + compare(&env, "/", path, false, false);
+		strcat(path, "/");
+		bad += compare(&env, "/", path, false, false);
+	}
 	for (unsigned long i = 0; i < rounds && bad < 10; i++) {
 		const char *base = bases[rnd(ARRAY_SIZE(bases))];
 

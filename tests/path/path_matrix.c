@@ -274,6 +274,7 @@ static const struct matrix_case {
     {"/home/u", "/sys/bus/pci/drivers/virtio-pci", 0, REAL("/sys/bus/pci/drivers/virtio-pci")},
     {"/home/u", "/sys/bus/pci/drivers/virtio-pci", 1, SHADOW("/sys/bus/pci/drivers/virtio-pci")},
     {"/home/u", "/sys/bus/pci/drivers/virtio-pci/bind", 0, REAL("/sys/bus/pci/drivers/virtio-pci/bind")},
+    {"/home/u", "/sys/bus/pci/drivers/virtio-pci/../vfio-pci/" BDF, 0, SHADOW(DEV)},
     {"/home/u", "/sys/bus/pci/drivers/virtio-pci/../vfio-pci", 0, SHADOW("/sys/bus/pci/drivers/vfio-pci")},
     {"/home/u", "/sys/bus/pci/drivers/virtio-pci/0000:00:03.0/vendor", 0,
      REAL("/sys/devices/pci0000:00/0000:00:03.0/vendor")},
