@@ -227,7 +227,7 @@ static bool ring_ready(struct block *b)
 static bool ring_prepare(struct block *b, struct block_req *r)
 {
 	struct io_uring_sqe *sqe;
-	void *buf = (char *)r->buf + r->progress;
+	void *buf = r->buf ? (char *)r->buf + r->progress : NULL; /* a flush has none */
 	unsigned int len = (unsigned int)(r->len - r->progress);
 
 	if (b->ring_inflight >= RING_ENTRIES)
