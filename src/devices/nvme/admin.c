@@ -128,9 +128,12 @@ static uint16_t delete_cq(struct nvme *c, const struct nvme_cmd *cmd)
 static int delete_sq(struct nvme *c, struct nvme_sq *admin, const struct nvme_cmd *cmd)
 {
 	unsigned int qid = CREATE_QID(cmd);
-	struct nvme_sq *sq = &c->sq[qid];
+	struct nvme_sq *sq;
 
-	if (!qid_offered(c, qid) || !sq->live || sq->deleting)
+	if (!qid_offered(c, qid))
+		return NVME_QID_INVALID;
+	sq = &c->sq[qid];
+	if (!sq->live || sq->deleting)
 		return NVME_QID_INVALID;
 	if (!sq->inflight) {
 		nvme_sq_stop(c, sq);
