@@ -5,8 +5,8 @@
  * so that listing, stat, xattr and readlink need no emulation; the boundary redirects paths into it (boundary/path.h).
  *
  * Modes, contents and links are those of Linux 6.12 for a function that is bound to vfio-pci. There are no root ports:
- * a function on bus BB sits directly below a host bridge of its own, /sys/devices/pciDDDD:BB/DDDD:BB:DD.F. Regular files
- * stand for the device nodes; the boundary makes stat() say otherwise.
+ * a function on bus BB sits directly below a host bridge of its own, /sys/devices/pciDDDD:BB/DDDD:BB:DD.F. Regular
+ * files stand for the device nodes; the boundary makes stat() say otherwise.
  *
  * A tree lives as long as its broker holds a lock in it. Any number of brokers may have trees at once.
  */
