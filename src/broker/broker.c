@@ -2,12 +2,14 @@
 #include "broker/broker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -25,16 +27,49 @@
 #define IDLE_BACKING_BYTES (256ul << 20)
 #define IDLE_BACKINGS	   1024
 
+/* Clients that are let in before the others have their turn. */
+#define ACCEPT_TURN 16
+
+#define REFUSED_EVERY 1000000000ull /* ns between two lines about it */
+
+static void refused(struct broker *b, int err)
+{
+	uint64_t now = loop_now();
+
+	if (b->refused_printed && now - b->refused_printed < REFUSED_EVERY)
+		return;
+	b->refused_printed = now;
+	log_warn("a client could not be served: %s", strerror(err));
+}
+
+/* Without a descriptor to accept with, who waits at the door would keep waking us: let one in and show it out. False:
+ * there was nobody. */
+static bool turn_away(struct broker *b)
+{
+	int fd;
+
+	if (b->spare_fd >= 0)
+		close(b->spare_fd);
+	fd = accept4(b->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0)
+		closer_close(b->closer, fd);
+	b->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return fd >= 0;
+}
+
 static void listener_ready(struct loop_fd *w, uint32_t events)
 {
 	struct broker *b = container_of(w, struct broker, listener);
-	int fd;
 
-	while ((fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		int err = session_accept(b, fd);
+	for (unsigned int i = 0; i < ACCEPT_TURN; i++) {
+		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), err = errno;
 
+		if (fd >= 0)
+			err = -session_accept(b, fd);
+		else if ((err != EMFILE && err != ENFILE) || !turn_away(b))
+			return;
 		if (err)
-			log_warn("a client could not be served: %s", strerror(-err));
+			refused(b, err);
 	}
 }
 
@@ -154,6 +189,18 @@ static int add_device(struct broker *b, const char *spec, char *err, size_t errl
 	return shadow_add(b->shadow, f);
 }
 
+/* No client gets all the descriptors that we may have open. */
+static int share_descriptors(struct broker *b)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_NOFILE, &rl))
+		return -errno;
+	b->client_fds = MAX(MIN(rl.rlim_cur / 8, (rlim_t)4096), (rlim_t)64);
+	b->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return b->spare_fd < 0 ? -errno : 0;
+}
+
 static int broker_init(struct broker *b, char *err, size_t errlen)
 {
 	int ret;
@@ -162,11 +209,19 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 	ret = guard_install();
 	if (ret)
 		return ret;
+	ret = share_descriptors(b);
+	if (ret)
+		return ret;
+	if (getrandom(&b->seed, sizeof(b->seed), 0) != sizeof(b->seed))
+		return -EIO;
+	b->closer = closer_new();
 	b->loop = loop_new();
 	b->vfio = vfio_new(&b->events);
 	b->backings = backing_cache_new(IDLE_BACKING_BYTES, IDLE_BACKINGS);
-	if (!b->loop || !b->vfio || !b->backings)
+	if (!b->closer || !b->loop || !b->vfio || !b->backings)
 		return -ENOMEM;
+	vfio_set_loop(b->vfio, b->loop);
+	b->objects.per_client = b->client_fds;
 	ret = objects_init(&b->objects, b->loop);
 	if (ret)
 		return ret;
@@ -193,7 +248,7 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 		return NULL;
 	b->opt = *o;
 	b->opt.summary = false;
-	b->listener.fd = b->stopper.fd = -1;
+	b->listener.fd = b->stopper.fd = b->spare_fd = -1;
 	b->objects.hangups = -1;
 	list_init(&b->sessions);
 	events_init(&b->events);
@@ -260,5 +315,8 @@ void broker_free(struct broker *b)
 	if (b->loop)
 		loop_free(b->loop);
 	events_unlisten(&b->events, &b->summary.listener);
+	closer_free(b->closer);
+	if (b->spare_fd >= 0)
+		close(b->spare_fd);
 	free(b);
 }

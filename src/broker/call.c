@@ -9,14 +9,20 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/itree.h"
 #include "broker/private.h"
 
-/* Bounds on what one call may make us keep. */
-#define CALL_BYTES_MAX (4u << 20)
-#define CALL_PARTS_MAX 65536u
+/* Bounds on what one call, and all calls of one session, may make us keep. */
+#define CALL_BYTES_MAX	  (4u << 20)
+#define CALL_PARTS_MAX	  16384u
+#define CALL_OUTS_MAX	  (64u << 20)
+#define SESSION_BYTES_MAX (128u << 20)
+
+#define PART_KINDS (PART_BACKING + 1) /* that a client sends */
 
 struct part {
 	struct list node;
+	struct itree_node key;
 	struct ucall_part h;
 	int fd;
 	uint64_t data[];
@@ -27,8 +33,9 @@ struct call {
 	struct session *s;
 	unsigned int slot;
 	struct list parts, outs;
-	struct ucall_part need; /* one request a round is enough: handlers ask one thing at a time */
-	size_t bytes;
+	struct itree index[PART_KINDS]; /* of parts, by key_of(): a client sends as many as it likes, in any order */
+	struct ucall_part need;		/* one request a round is enough: handlers ask one thing at a time */
+	size_t in_bytes, out_bytes;
 	unsigned int nparts;
 	bool retried_pages, finished;
 	long result;
@@ -46,18 +53,46 @@ static struct call *call_of(struct ucall *u)
 	return container_of(u, struct call, u);
 }
 
-/* The part of this kind that holds addr, or that says addr cannot be had. */
-static struct part *find_covering(struct call *c, uint32_t kind, uint64_t addr)
+static uint64_t backing_point(const struct call *c, uint64_t dev, uint64_t ino)
 {
-	struct part *p;
+	return seeded_hash(c->s->b->seed, dev, ino);
+}
 
-	list_for_each (p, &c->parts, node) {
-		uint64_t have = kind == PART_BYTES ? p->h.got : p->h.len;
+/* Where the part is to be found: bytes by every address they hold (and the first one that could not be read), anything
+ * else by one point. False: nowhere. */
+static bool key_of(const struct call *c, struct part *p)
+{
+	uint64_t n = 1;
 
-		if (p->h.kind == kind && (addr - p->h.addr < have || (p->h.error && addr == p->h.addr + have)))
-			return p;
-	}
-	return NULL;
+	p->key.start = p->h.addr;
+	if (p->h.kind == PART_BACKING)
+		p->key.start = backing_point(c, p->h.addr, p->h.len);
+	else if (p->h.kind == PART_BYTES)
+		n = p->h.got + !!p->h.error;
+	return n && !add_overflows(p->key.start, n - 1, &p->key.last);
+}
+
+static struct part *find_part(const struct call *c, enum part_kind kind, uint64_t point)
+{
+	struct itree_node *n = itree_first(&c->index[kind], point, point);
+
+	return n ? container_of(n, struct part, key) : NULL;
+}
+
+/* True if the session may keep so many bytes more; they are counted then. */
+static bool keep_bytes(struct call *c, size_t *count, size_t n, size_t max)
+{
+	if (n > max || *count > max - n || n > SESSION_BYTES_MAX || c->s->call_bytes > SESSION_BYTES_MAX - n)
+		return false;
+	*count += n;
+	c->s->call_bytes += n;
+	return true;
+}
+
+static void drop_bytes(struct call *c, size_t *count, size_t n)
+{
+	*count -= n;
+	c->s->call_bytes -= n;
 }
 
 static int call_copy_in(struct ucall *u, uint64_t addr, void *dst, size_t len)
@@ -66,14 +101,11 @@ static int call_copy_in(struct ucall *u, uint64_t addr, void *dst, size_t len)
 	uint8_t *to = dst;
 
 	while (len) {
-		struct part *p = find_covering(c, PART_BYTES, addr);
+		struct part *p = find_part(c, PART_BYTES, addr);
 		uint64_t at, n;
 
-		if (!p) {
-			if (c->bytes + len > CALL_BYTES_MAX)
-				return -ENOMEM;
+		if (!p)
 			return need(c, PART_BYTES, addr, len, 0);
-		}
 		at = addr - p->h.addr;
 		if (at >= p->h.got)
 			return -EFAULT;
@@ -86,17 +118,33 @@ static int call_copy_in(struct ucall *u, uint64_t addr, void *dst, size_t len)
 	return 0;
 }
 
-static struct part *part_new(const struct ucall_part *h, const void *data)
+/* Counts the part's bytes in *count. NULL: too many, or out of memory. */
+static struct part *part_new(struct call *c, const struct ucall_part *h, const void *data, size_t *count, size_t max)
 {
-	struct part *p = malloc(sizeof(*p) + h->got);
+	size_t n = sizeof(struct part) + h->got;
+	struct part *p;
 
-	if (!p)
+	if (!keep_bytes(c, count, n, max))
 		return NULL;
+	p = malloc(n);
+	if (!p) {
+		drop_bytes(c, count, n);
+		return NULL;
+	}
 	p->h = *h;
 	p->fd = -1;
 	if (h->got)
 		memcpy(p->data, data, h->got);
 	return p;
+}
+
+static void part_free(struct call *c, struct part *p, size_t *count)
+{
+	drop_bytes(c, count, sizeof(*p) + p->h.got);
+	if (p->fd >= 0)
+		session_close_fd(c->s, p->fd);
+	list_del(&p->node);
+	free(p);
 }
 
 static int call_copy_out(struct ucall *u, uint64_t addr, const void *src, size_t len)
@@ -106,17 +154,14 @@ static int call_copy_out(struct ucall *u, uint64_t addr, const void *src, size_t
 	/* Pieces that fit a payload with their header. */
 	const size_t piece = SLOT_PAYLOAD / 2;
 
-	if (c->bytes + len > CALL_BYTES_MAX * 16)
-		return -ENOMEM;
 	while (len) {
 		size_t n = MIN(len, piece);
 		struct ucall_part h = {.kind = PART_COPY_OUT, .addr = addr, .len = n, .got = n};
-		struct part *p = part_new(&h, from);
+		struct part *p = part_new(c, &h, from, &c->out_bytes, CALL_OUTS_MAX);
 
 		if (!p)
 			return -ENOMEM;
 		list_add_tail(&c->outs, &p->node);
-		c->bytes += n;
 		addr += n;
 		from += n;
 		len -= n;
@@ -124,20 +169,10 @@ static int call_copy_out(struct ucall *u, uint64_t addr, const void *src, size_t
 	return 0;
 }
 
-static struct part *find_fd(struct call *c, int client_fd)
-{
-	struct part *p;
-
-	list_for_each (p, &c->parts, node)
-		if (p->h.kind == PART_FD && p->h.addr == (uint32_t)client_fd)
-			return p;
-	return NULL;
-}
-
 static int call_get_fd(struct ucall *u, int client_fd, int *fd)
 {
 	struct call *c = call_of(u);
-	struct part *p = find_fd(c, client_fd);
+	struct part *p = find_part(c, PART_FD, (uint32_t)client_fd);
 	int dup;
 
 	if (client_fd < 0)
@@ -146,6 +181,9 @@ static int call_get_fd(struct ucall *u, int client_fd, int *fd)
 		return need(c, PART_FD, (uint32_t)client_fd, 0, 0);
 	if (p->fd < 0)
 		return -EBADF;
+	/* Nothing that a handler takes has to be waited for when it is closed. */
+	if (!client_fd_closes_at_once(c->s->b, p->fd))
+		return -EINVAL;
 	dup = fcntl(p->fd, F_DUPFD_CLOEXEC, 3);
 	if (dup < 0)
 		return -errno;
@@ -156,7 +194,7 @@ static int call_get_fd(struct ucall *u, int client_fd, int *fd)
 static int call_get_file(struct ucall *u, int client_fd, struct ufile **f)
 {
 	struct call *c = call_of(u);
-	struct part *p = find_fd(c, client_fd);
+	struct part *p = find_part(c, PART_FD, (uint32_t)client_fd);
 	struct object *o;
 
 	if (client_fd < 0)
@@ -176,38 +214,51 @@ static void drop_pages_parts(struct call *c)
 {
 	struct part *p, *tmp;
 
-	list_for_each_safe (p, tmp, &c->parts, node) {
-		if (p->h.kind != PART_PAGES && p->h.kind != PART_BACKING)
-			continue;
-		if (p->fd >= 0)
-			close(p->fd);
-		list_del(&p->node);
-		free(p);
+	list_for_each_safe (p, tmp, &c->parts, node)
+		if (p->h.kind == PART_PAGES || p->h.kind == PART_BACKING)
+			part_free(c, p, &c->in_bytes);
+	itree_init(&c->index[PART_PAGES]);
+	itree_init(&c->index[PART_BACKING]);
+}
+
+static struct part *find_backing_part(struct call *c, uint64_t dev, uint64_t ino)
+{
+	uint64_t at = backing_point(c, dev, ino);
+	struct itree_node *n;
+
+	for (n = itree_first(&c->index[PART_BACKING], at, at); n; n = itree_next(n, at, at)) {
+		struct part *p = container_of(n, struct part, key);
+
+		if (p->h.addr == dev && p->h.len == ino)
+			return p;
 	}
+	return NULL;
 }
 
 /* The backing for a description, or what keeps us from it. */
 static int resolve_backing(struct call *c, const struct page_desc *d, struct backing **out)
 {
+	struct backing_cache *cache = c->s->b->backings;
+	struct backing_key key;
 	struct part *p;
+	int err;
 
-	if (session_knows(c->s, d->dev, d->ino)) {
-		*out = backing_find(c->s->b->backings, d->dev, d->ino);
-		if (*out)
-			return 0;
-	}
-	list_for_each (p, &c->parts, node) {
-		uint64_t dev, ino;
-
-		if (p->h.kind != PART_BACKING || p->h.addr != d->dev || p->h.len != d->ino)
-			continue;
-		if (p->fd < 0)
-			return -ESTALE;
-		if (session_learn(c->s, p->fd, &dev, &ino) || dev != d->dev || ino != d->ino)
-			return -EFAULT;
-		return backing_get_fd(c->s->b->backings, p->fd, out);
-	}
-	return need(c, PART_BACKING, d->dev, d->ino, 0);
+	*out = known_backing(&c->s->known, cache, d->dev, d->ino);
+	if (*out)
+		return 0;
+	p = find_backing_part(c, d->dev, d->ino);
+	if (!p)
+		return need(c, PART_BACKING, d->dev, d->ino, 0);
+	if (p->fd < 0)
+		return -ESTALE;
+	err = known_show(&c->s->known, cache, p->fd, out);
+	if (err)
+		return err;
+	key = backing_key(*out);
+	if (key.dev == d->dev && key.ino == d->ino)
+		return 0;
+	backing_put(*out);
+	return -EFAULT;
 }
 
 struct slice_list {
@@ -265,16 +316,13 @@ static int collect_slices(struct call *c, uint64_t va, uint64_t len, struct slic
 	uint64_t end = va + len;
 
 	while (va < end) {
-		struct part *p, *found = NULL;
+		struct part *p = find_part(c, PART_PAGES, va);
 		uint64_t n;
 		int err;
 
-		list_for_each (p, &c->parts, node)
-			if (p->h.kind == PART_PAGES && p->h.addr == va)
-				found = p;
-		if (!found)
+		if (!p)
 			return need(c, PART_PAGES, va, end - va, c->retried_pages);
-		err = slices_of_part(c, found, l, &n);
+		err = slices_of_part(c, p, l, &n);
 		if (err)
 			return err;
 		if (!n || n > end - va)
@@ -315,7 +363,7 @@ static int call_install(struct ucall *u, struct ufile *f)
 {
 	struct call *c = call_of(u);
 
-	return object_new(&c->s->b->objects, f, &c->install_fd);
+	return object_new(&c->s->b->objects, f, c->s->quota, &c->install_fd);
 }
 
 static const struct ucall_ops call_ops = {
@@ -343,27 +391,27 @@ struct call *call_new(struct session *s, unsigned int slot)
 	return c;
 }
 
-static void free_parts(struct list *l)
+static void free_parts(struct call *c, struct list *l, size_t *count)
 {
-	while (!list_empty(l)) {
-		struct part *p = list_first(l, struct part, node);
-
-		if (p->fd >= 0)
-			close(p->fd);
-		list_del(&p->node);
-		free(p);
-	}
+	while (!list_empty(l))
+		part_free(c, list_first(l, struct part, node), count);
 }
 
 void call_free(struct call *c)
 {
 	if (!c)
 		return;
-	free_parts(&c->parts);
-	free_parts(&c->outs);
+	free_parts(c, &c->parts, &c->in_bytes);
+	free_parts(c, &c->outs, &c->out_bytes);
 	if (c->install_fd >= 0)
 		close(c->install_fd);
 	free(c);
+}
+
+static bool part_valid(const struct ucall_part *h, size_t left)
+{
+	return h->kind < PART_KINDS && h->got <= left && (h->kind != PART_BYTES || h->got <= h->len) &&
+	       (h->kind != PART_PAGES || h->got % sizeof(struct page_desc) == 0);
 }
 
 int call_receive(struct call *c, const uint8_t *payload, size_t len)
@@ -376,19 +424,17 @@ int call_receive(struct call *c, const uint8_t *payload, size_t len)
 
 		memcpy(&h, payload + at, sizeof(h));
 		at += sizeof(h);
-		if (h.kind > PART_BACKING || h.got > len - at || (h.kind == PART_BYTES && h.got > h.len) ||
-		    (h.kind == PART_PAGES && h.got % sizeof(struct page_desc)))
+		if (!part_valid(&h, len - at))
 			return -EINVAL;
-		if (c->bytes + h.got > CALL_BYTES_MAX || c->nparts >= CALL_PARTS_MAX)
-			return -ENOMEM;
-		p = part_new(&h, payload + at);
+		p = c->nparts < CALL_PARTS_MAX ? part_new(c, &h, payload + at, &c->in_bytes, CALL_BYTES_MAX) : NULL;
 		if (!p)
 			return -ENOMEM;
 		if ((h.kind == PART_FD || h.kind == PART_BACKING) && !h.error)
 			p->fd = session_take_fd(c->s, c->slot);
-		c->bytes += h.got;
 		c->nparts++;
 		list_add_tail(&c->parts, &p->node);
+		if (key_of(c, p))
+			itree_insert(&c->index[h.kind], &p->key);
 		at = MIN(at + ALIGN_UP(h.got, 8UL), len);
 	}
 	return 0;
@@ -406,8 +452,7 @@ static void flush_outs(struct call *c, uint8_t *payload, uint32_t *len)
 		memcpy(payload + *len, &p->h, sizeof(p->h));
 		memcpy(payload + *len + sizeof(p->h), p->data, p->h.got);
 		*len += n;
-		list_del(&p->node);
-		free(p);
+		part_free(c, p, &c->out_bytes);
 	}
 }
 
@@ -419,7 +464,7 @@ long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, u
 	if (!c->finished) {
 		c->result = f->ops->ioctl ? f->ops->ioctl(f, &c->u, cmd, arg) : -ENOTTY;
 		if (c->result == UCALL_AGAIN) {
-			free_parts(&c->outs);
+			free_parts(c, &c->outs, &c->out_bytes);
 			memcpy(payload, &c->need, sizeof(c->need));
 			*len = sizeof(c->need);
 			return RPC_NEED;

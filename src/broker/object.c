@@ -17,6 +17,27 @@ static struct list *bucket_of(struct objects *os, uint64_t id)
 	return &os->bucket[id % OBJECT_BUCKETS];
 }
 
+struct quota *quota_new(void)
+{
+	struct quota *q = calloc(1, sizeof(*q));
+
+	if (q)
+		q->refs = 1;
+	return q;
+}
+
+struct quota *quota_get(struct quota *q)
+{
+	q->refs++;
+	return q;
+}
+
+void quota_put(struct quota *q)
+{
+	if (q && !--q->refs)
+		free(q);
+}
+
 struct object *object_find(struct objects *os, uint64_t id)
 {
 	struct object *o;
@@ -34,6 +55,8 @@ static void object_free(struct objects *os, struct object *o)
 	close(o->fd);
 	o->file->host = NULL;
 	ufile_put(o->file);
+	o->quota->objects--;
+	quota_put(o->quota);
 	free(o);
 }
 
@@ -66,15 +89,15 @@ int objects_init(struct objects *os, struct loop *l)
 	if (os->hangups < 0)
 		return -errno;
 	os->watch = (struct loop_fd){os->hangups, EPOLLIN, hangups_ready};
-	err = loop_fd_add(l, &os->watch);
-	if (err) {
-		close(os->hangups);
-		return err;
-	}
 	os->count = 0;
 	for (unsigned int i = 0; i < OBJECT_BUCKETS; i++)
 		list_init(&os->bucket[i]);
-	return 0;
+	err = loop_fd_add(l, &os->watch);
+	if (err) {
+		close(os->hangups);
+		os->hangups = -1;
+	}
+	return err;
 }
 
 void objects_fini(struct objects *os, struct loop *l)
@@ -97,24 +120,43 @@ static int name_socket(const struct objects *os, int fd, uint64_t id)
 	return 0;
 }
 
-int object_new(struct objects *os, struct ufile *file, int *client_fd)
+/*
+ * Names the client's end, learns its cookie, and makes ours deaf: a descriptor that the client sent us there would
+ * never be read and never be closed, and if it was one of this object's own the last copy would be out of everybody's
+ * reach.
+ */
+static int prepare_pair(struct objects *os, struct object *o, const int sv[2])
 {
-	/* Nothing is asked for: EPOLLHUP comes by itself when the last copy of the other end is closed. What a client
-	 * may write stays unread. */
+	socklen_t len = sizeof(o->cookie);
+	int err;
+
+	if (getrandom(&o->id, sizeof(o->id), 0) != sizeof(o->id))
+		return -EIO;
+	err = name_socket(os, sv[1], o->id);
+	if (err)
+		return err;
+	if (getsockopt(sv[1], SOL_SOCKET, SO_COOKIE, &o->cookie, &len) || shutdown(sv[0], SHUT_RD))
+		return -errno;
+	return 0;
+}
+
+int object_new(struct objects *os, struct ufile *file, struct quota *q, int *client_fd)
+{
+	/* Nothing is asked for: EPOLLHUP comes by itself when the last copy of the other end is closed. */
 	struct epoll_event ev = {.events = 0};
-	struct object *o = malloc(sizeof(*o));
+	struct object *o;
 	int sv[2], err;
 
+	if (q->objects >= os->per_client)
+		return -EMFILE;
+	o = malloc(sizeof(*o));
 	if (!o)
 		return -ENOMEM;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv)) {
-		err = -errno;
+		err = errno == ENFILE ? -EMFILE : -errno;
 		goto free_object;
 	}
-	err = -EIO;
-	if (getrandom(&o->id, sizeof(o->id), 0) != sizeof(o->id))
-		goto close_pair;
-	err = name_socket(os, sv[1], o->id);
+	err = prepare_pair(os, o, sv);
 	if (err)
 		goto close_pair;
 	ev.data.ptr = o;
@@ -124,6 +166,8 @@ int object_new(struct objects *os, struct ufile *file, int *client_fd)
 	}
 	o->fd = sv[0];
 	o->file = file;
+	o->quota = quota_get(q);
+	q->objects++;
 	file->host = o;
 	list_add_tail(bucket_of(os, o->id), &o->node);
 	os->count++;
@@ -141,9 +185,10 @@ free_object:
 struct object *object_of_fd(struct objects *os, int fd)
 {
 	struct sockaddr_un sa;
-	socklen_t len = sizeof(sa);
+	socklen_t len = sizeof(sa), cookie_len = sizeof(uint64_t);
 	char name[OBJECT_NAME_LEN];
-	uint64_t broker, id;
+	uint64_t broker, id, cookie;
+	struct object *o;
 
 	if (getsockname(fd, (struct sockaddr *)&sa, &len) || sa.sun_family != AF_UNIX ||
 	    len != offsetof(struct sockaddr_un, sun_path) + OBJECT_NAME_LEN)
@@ -152,5 +197,9 @@ struct object *object_of_fd(struct objects *os, int fd)
 	name[OBJECT_NAME_LEN - 1] = 0;
 	if (sscanf(name, OBJECT_NAME_PREFIX "%" SCNx64 "/%" SCNx64, &broker, &id) != 2 || broker != os->broker_id)
 		return NULL;
-	return object_find(os, id);
+	/* In another network namespace the name is free for anyone to take. */
+	o = object_find(os, id);
+	if (!o || getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &cookie_len) || cookie != o->cookie)
+		return NULL;
+	return o;
 }

@@ -3,6 +3,7 @@
 #ifndef PINFOLD_BROKER_PRIVATE_H
 #define PINFOLD_BROKER_PRIVATE_H
 
+#include <string.h>
 #include <sys/types.h>
 
 #include "base/event.h"
@@ -17,15 +18,35 @@ struct session;
 struct shadow;
 struct vfio;
 
+/* Copies what a client shares with us. The barrier keeps the compiler from reading a word there a second time, which it
+ * may do with memory that it thinks nobody else writes. */
+static inline void copy_shared(void *dst, const void *src, size_t n)
+{
+	memcpy(dst, src, n);
+	__asm__ volatile("" : : "r"(dst) : "memory");
+}
+
 /* ---- object.c: descriptors that clients hold ---- */
 #define OBJECT_BUCKETS 256
+
+/* What one client has made us keep: outlives its session in the objects that were passed on. */
+struct quota {
+	unsigned int refs;
+	unsigned int objects; /* descriptors given out and not closed yet */
+	unsigned int fds;     /* descriptors received and not closed yet */
+};
+struct quota *quota_new(void);
+struct quota *quota_get(struct quota *q);
+void quota_put(struct quota *q);
 
 /* One ufile with a socket pair: the client's end is what programs hold, ours tells when the last copy is closed. */
 struct object {
 	struct list node; /* in objects.bucket */
 	uint64_t id;	  /* random: naming it is the right to use it */
+	uint64_t cookie;  /* the kernel's number of the client's end, which nobody can forge */
 	struct ufile *file;
-	int fd; /* our end */
+	struct quota *quota; /* of the client that it was made for */
+	int fd;		     /* our end */
 };
 
 struct objects {
@@ -34,13 +55,16 @@ struct objects {
 	struct loop_fd watch;
 	struct list bucket[OBJECT_BUCKETS];
 	unsigned int count;
+	unsigned int per_client;
 };
 
 int objects_init(struct objects *os, struct loop *l);
 void objects_fini(struct objects *os, struct loop *l); /* releases what is left */
-/* Gives file (its first reference) a descriptor: *client_fd is the end for the client, to be sent and closed. 0 or
- * -errno. */
-int object_new(struct objects *os, struct ufile *file, int *client_fd);
+/*
+ * Gives file (its first reference) a descriptor: *client_fd is the end for the client, to be sent and closed. 0,
+ * -EMFILE (also when q has its share), -ENOMEM, -EIO.
+ */
+int object_new(struct objects *os, struct ufile *file, struct quota *q, int *client_fd);
 struct object *object_find(struct objects *os, uint64_t id);
 /* The object behind an open socket, or NULL. */
 struct object *object_of_fd(struct objects *os, int fd);
@@ -54,14 +78,63 @@ void objects_reap(struct objects *os);
 struct call;
 struct call *call_new(struct session *s, unsigned int slot);
 void call_free(struct call *c);
-/* Takes in the request's parts. 0 or -errno. */
+/* Takes in the request's parts (a private copy). 0 or -errno. */
 int call_receive(struct call *c, const uint8_t *payload, size_t len);
 /* Runs the handler, or goes on with a long answer. Fills in the payload; returns the reply's ret. */
 long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, uint8_t *payload, uint32_t *len,
 	      bool *has_fd);
 
+/* ---- closer.c ---- */
+struct closer;
+struct closer *closer_new(void);
+void closer_free(struct closer *c); /* does not wait for what hangs */
+/* Closes fd sooner or later, never waiting for it. */
+void closer_close(struct closer *c, int fd);
+/* The same for any descriptor that a client has sent: at once if it is of a kind that closes without asking anybody. */
+void client_fd_close(struct broker *b, int fd);
+bool client_fd_closes_at_once(struct broker *b, int fd);
+
+/* ---- known.c: files that a client has shown us: its right to name them ---- */
+#define KNOWN_MAX     65536 /* the oldest is forgotten, and asked for again */
+#define KNOWN_BUCKETS 1024
+#define HELD_MAX      1024
+
+struct known_files {
+	uint64_t seed;
+	struct list bucket[KNOWN_BUCKETS];
+	struct list age; /* least recently used first */
+	unsigned int count, held;
+};
+void known_init(struct known_files *k, uint64_t seed);
+void known_fini(struct known_files *k);
+/* The backing of a file that has been shown, with the access it was shown with; a new reference. NULL: not shown, or
+ * let go of since. */
+struct backing *known_backing(struct known_files *k, struct backing_cache *c, uint64_t dev, uint64_t ino);
+/* Takes note of an open file: its backing, a new reference. Errors are backing_get_fd()'s. fd stays the caller's. */
+int known_show(struct known_files *k, struct backing_cache *c, int fd, struct backing **b);
+/* Shared anonymous memory whose only descriptor is here: kept for as long as the client maps it. */
+int known_hold(struct known_files *k, struct backing_cache *c, int fd);
+void known_drop(struct known_files *k, uint64_t dev, uint64_t ino);
+
+/* For hashes and trees of keys that clients choose: without the seed nobody finds keys that collide. */
+static inline uint64_t seeded_hash(uint64_t seed, uint64_t a, uint64_t b)
+{
+	uint64_t h = seed;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		h ^= i ? b : a;
+		h = (h ^ h >> 30) * 0xbf58476d1ce4e5b9ull;
+		h = (h ^ h >> 27) * 0x94d049bb133111ebull;
+		h ^= h >> 31;
+		h += seed;
+	}
+	return h;
+}
+
 /* ---- session.c: one client process ---- */
-#define SESSION_FDS_MAX 512
+#define SESSION_FDS_MAX	     512 /* waiting to be asked for */
+#define SESSIONS_PER_PROCESS 64
+#define MAPPINGS_MAX	     4096 /* objects that a client has mapped */
 
 struct session_fd {
 	uint32_t slot;
@@ -73,37 +146,35 @@ struct session {
 	struct broker *b;
 	pid_t pid;
 	struct loop_fd watch; /* the socket */
+	struct loop_fd death; /* a pidfd, or -1 */
 	struct loop_poll poll;
 	struct channel *ch;
 	uint32_t tail; /* of the ring: ours, not the client's copy of it */
 	unsigned int hold; /* turns for which clients are asked to hold */
 	struct mm_owner *owner;
+	struct quota *quota;
 	bool may_lock;	     /* CAP_IPC_LOCK */
-	struct object *last; /* the last object that a posted write went to */
+	struct object *last; /* the object that the last posted write went to; good for one walk over the ring */
 	struct call *call[CHANNEL_SLOTS];
+	size_t call_bytes;			/* that the calls keep */
 	struct session_fd fds[SESSION_FDS_MAX]; /* arrived, not yet asked for */
 	unsigned int nfds;
-	struct list mappings, known;
-	unsigned int nknown;
+	struct list mappings;
+	unsigned int nmappings;
+	struct known_files known;
 };
 
 int session_accept(struct broker *b, int sock); /* takes the socket */
 void session_free(struct session *s);
-/* The next descriptor that came for this slot, the caller's; -1: none. */
+/* The next descriptor that came for this slot, the caller's, to be closed with session_close_fd; -1: none. */
 int session_take_fd(struct session *s, unsigned int slot);
+void session_close_fd(struct session *s, int fd);
 int session_send_fd(struct session *s, unsigned int slot, int fd);
-/* Files that this client has shown us: its right to name them. */
-bool session_knows(struct session *s, uint64_t dev, uint64_t ino);
-int session_learn(struct session *s, int fd, uint64_t *dev, uint64_t *ino);
-
-/* Shared anonymous memory whose only descriptor is here: known for as long as the client maps it. */
-int session_hold(struct session *s, int fd);
-void session_drop(struct session *s, uint64_t dev, uint64_t ino);
 void session_receive(struct session *s); /* takes in what waits on the socket */
 void session_discard_fds(struct session *s, unsigned int slot);
 
 /* ---- rpc.c ---- */
-void rpc_serve(struct session *s, unsigned int slot);
+bool rpc_serve(struct session *s, unsigned int slot); /* false: there was no request */
 void rpc_drop_mappings(struct session *s);
 /* A posted write. The entry is a private copy. A mapping outlives the descriptor it was made with. */
 void rpc_mmio_write(struct session *s, const struct ring_entry *e);
@@ -129,6 +200,11 @@ struct broker {
 	struct backing_cache *backings;
 	struct objects objects;
 	struct list sessions;
+	struct closer *closer;
+	uint64_t seed;		  /* of seeded_hash */
+	unsigned int client_fds;  /* each client's share of our descriptors */
+	int spare_fd;		  /* to be closed when there is none left to accept with */
+	uint64_t refused_printed; /* when a refusal was last reported */
 	struct loop_fd listener, stopper;
 	char address[128];
 	bool unlink_socket;

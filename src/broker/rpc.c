@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One function for each call of proto/channel.h's table. The slot is the client's memory: each word of it is read once.
- */
+/* One function for each call of proto/channel.h's table. The slot is the client's memory: what is needed of it is
+ * copied once, before anything looks at it, and answers are only written there. */
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -20,7 +20,8 @@ struct request {
 	unsigned int slot;
 	uint32_t op, nfds, payload_len;
 	uint64_t object, a[4];
-	uint8_t *payload; /* the client's: copy before looking twice */
+	const uint8_t *in; /* payload_len bytes of our own */
+	uint8_t *out_data; /* the client's payload */
 	/* reply */
 	uint64_t out[2];
 	uint32_t out_len;
@@ -72,7 +73,7 @@ static long give_file(struct request *r, struct ufile *f)
 	int fd, err;
 
 	event_emit(&b->events, EVENT_OPEN, .who = r->s->pid, .name = f->ops->name);
-	err = object_new(&b->objects, f, &fd);
+	err = object_new(&b->objects, f, r->s->quota, &fd);
 	if (err) {
 		ufile_put(f);
 		return err;
@@ -86,6 +87,21 @@ static long give_file(struct request *r, struct ufile *f)
 	return 0;
 }
 
+/* Nothing outside the tree is looked up: it could be a file system that keeps us waiting. */
+static bool path_confined(const char *path)
+{
+	const char *p = path;
+
+	if (strncmp(path, "/sys/", 5) && strncmp(path, "/dev/", 5))
+		return false;
+	while ((p = strstr(p, "/.."))) {
+		p += 3;
+		if (!*p || *p == '/')
+			return false;
+	}
+	return true;
+}
+
 static long rpc_OPEN(struct request *r)
 {
 	struct vfio *v = r->s->b->vfio;
@@ -96,8 +112,10 @@ static long rpc_OPEN(struct request *r)
 
 	if (n >= sizeof(path))
 		return -ENAMETOOLONG;
-	memcpy(path, r->payload, n);
+	memcpy(path, r->in, n);
 	path[n] = 0;
+	if (!path_confined(path))
+		return -EXDEV;
 	if (!strcmp(path, "/dev/vfio/vfio")) {
 		err = vfio_open_container(v, &f);
 	} else if (!strncmp(path, "/dev/vfio/", 10) && path[10] >= '0' && path[10] <= '9') {
@@ -126,11 +144,11 @@ static long rpc_IOCTL(struct request *r)
 		return -EBADF;
 	if (!*slot)
 		return -ENOMEM;
-	ret = call_receive(*slot, r->payload, r->payload_len);
+	ret = call_receive(*slot, r->in, r->payload_len);
 	if (!ret) {
 		/* The handler may release f, through a descriptor it was given last. */
 		ufile_get(f);
-		ret = call_run(*slot, f, r->a[0], r->a[1], r->payload, &r->out_len, &r->has_fd);
+		ret = call_run(*slot, f, r->a[0], r->a[1], r->out_data, &r->out_len, &r->has_fd);
 		ufile_put(f);
 	}
 	if (ret != RPC_NEED) {
@@ -152,7 +170,7 @@ static long rpc_PREAD(struct request *r)
 		return -EBADF;
 	ret = f->ops->pread ? f->ops->pread(f, buf, n, r->a[0]) : -EINVAL;
 	if (ret > 0) {
-		memcpy(r->payload, buf, ret);
+		memcpy(r->out_data, buf, ret);
 		r->out_len = ret;
 	}
 	return ret;
@@ -160,13 +178,11 @@ static long rpc_PREAD(struct request *r)
 
 static long rpc_PWRITE(struct request *r)
 {
-	static uint8_t buf[SLOT_PAYLOAD];
 	struct ufile *f = file_of(r);
 
 	if (!f)
 		return -EBADF;
-	memcpy(buf, r->payload, r->payload_len);
-	return f->ops->pwrite ? f->ops->pwrite(f, buf, r->payload_len, r->a[0]) : -EINVAL;
+	return f->ops->pwrite ? f->ops->pwrite(f, r->in, r->payload_len, r->a[0]) : -EINVAL;
 }
 
 static bool mmio_valid(uint64_t off, uint64_t size)
@@ -188,9 +204,10 @@ void rpc_mmio_write(struct session *s, const struct ring_entry *e)
 		f->ops->mmio_write(f, e->offset, e->size, e->value);
 }
 
-static void mapping_free(struct mapping *m)
+static void mapping_free(struct session *s, struct mapping *m)
 {
 	list_del(&m->node);
+	s->nmappings--;
 	ufile_put(m->file);
 	free(m);
 }
@@ -211,9 +228,10 @@ static long rpc_MMAP(struct request *r)
 		return err;
 	m = mapping_of(r->s, r->object);
 	if (!m) {
-		m = malloc(sizeof(*m));
+		m = r->s->nmappings < MAPPINGS_MAX ? malloc(sizeof(*m)) : NULL;
 		if (!m)
 			return -ENOMEM;
+		r->s->nmappings++;
 		*m = (struct mapping){.file = ufile_get(f), .object = r->object};
 		list_add_tail(&r->s->mappings, &m->node);
 	}
@@ -221,7 +239,7 @@ static long rpc_MMAP(struct request *r)
 		err = session_send_fd(r->s, r->slot, map.fd);
 		if (err) {
 			if (!m->bytes)
-				mapping_free(m);
+				mapping_free(r->s, m);
 			return err;
 		}
 		r->has_fd = true;
@@ -241,14 +259,14 @@ static long rpc_MUNMAP(struct request *r)
 		return 0; /* a forked child unmaps what it inherited */
 	m->bytes -= MIN(m->bytes, r->a[1]);
 	if (!m->bytes)
-		mapping_free(m);
+		mapping_free(r->s, m);
 	return 0;
 }
 
 void rpc_drop_mappings(struct session *s)
 {
 	while (!list_empty(&s->mappings))
-		mapping_free(list_first(&s->mappings, struct mapping, node));
+		mapping_free(s, list_first(&s->mappings, struct mapping, node));
 }
 
 static long rpc_MMIO_READ(struct request *r)
@@ -262,13 +280,10 @@ static long rpc_MMIO_READ(struct request *r)
 
 static long rpc_DECODE(struct request *r)
 {
-	uint8_t code[INSN_MAX_BYTES];
-	size_t n = MIN((size_t)r->payload_len, sizeof(code));
-	struct insn in;
+	struct insn in = {0};
 
-	memcpy(code, r->payload, n);
-	insn_decode(code, n, &in);
-	memcpy(r->payload, &in, sizeof(in));
+	insn_decode(r->in, MIN((size_t)r->payload_len, (size_t)INSN_MAX_BYTES), &in);
+	memcpy(r->out_data, &in, sizeof(in));
 	r->out_len = sizeof(in);
 	return 0;
 }
@@ -280,7 +295,7 @@ static long rpc_NAME(struct request *r)
 	if (!f)
 		return -EBADF;
 	r->out_len = strlen(f->ops->name);
-	memcpy(r->payload, f->ops->name, r->out_len);
+	memcpy(r->out_data, f->ops->name, r->out_len);
 	return 0;
 }
 
@@ -291,14 +306,14 @@ static long rpc_HOLD(struct request *r)
 
 	if (fd < 0)
 		return -EBADF;
-	ret = session_hold(r->s, fd);
-	close(fd);
+	ret = known_hold(&r->s->known, r->s->b->backings, fd);
+	session_close_fd(r->s, fd);
 	return ret;
 }
 
 static long rpc_DROP(struct request *r)
 {
-	session_drop(r->s, r->a[0], r->a[1]);
+	known_drop(&r->s->known, r->a[0], r->a[1]);
 	return 0;
 }
 
@@ -314,20 +329,23 @@ static bool depends_on_closes(uint32_t op)
 	return op == RPC_OPEN || op == RPC_IOCTL || op == RPC_MMAP;
 }
 
-void rpc_serve(struct session *s, unsigned int slot)
+bool rpc_serve(struct session *s, unsigned int slot)
 {
+	/* As aligned as ucall_parts want it. One call is served at a time. */
+	static uint64_t in[SLOT_PAYLOAD / sizeof(uint64_t)];
 	struct slot *sl = &s->ch->slot[slot];
-	struct request r = {.s = s, .slot = slot, .payload = channel_payload(s->ch, slot)};
+	struct request r = {.s = s, .slot = slot, .in = (uint8_t *)in, .out_data = channel_payload(s->ch, slot)};
 	long ret = -ENOSYS;
 
 	if ((atomic_load_explicit(&sl->state, memory_order_acquire) & SLOT_STATE_MASK) != SLOT_REQUEST)
-		return;
+		return false;
 	r.op = __atomic_load_n(&sl->op, __ATOMIC_RELAXED);
 	r.nfds = __atomic_load_n(&sl->nfds, __ATOMIC_RELAXED);
 	r.object = __atomic_load_n(&sl->object, __ATOMIC_RELAXED);
 	r.payload_len = MIN(__atomic_load_n(&sl->payload_len, __ATOMIC_RELAXED), SLOT_PAYLOAD);
 	for (unsigned int i = 0; i < 4; i++)
 		r.a[i] = __atomic_load_n(&sl->a[i], __ATOMIC_RELAXED);
+	copy_shared(in, r.out_data, r.payload_len);
 
 	if (depends_on_closes(r.op))
 		objects_reap(&s->b->objects);
@@ -345,4 +363,5 @@ void rpc_serve(struct session *s, unsigned int slot)
 	sl->payload_len = r.out_len;
 	if (atomic_exchange_explicit(&sl->state, SLOT_REPLY, memory_order_acq_rel) & SLOT_WAITING)
 		syscall(SYS_futex, &sl->state, FUTEX_WAKE, 1, NULL, NULL, 0);
+	return true;
 }

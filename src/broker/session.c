@@ -12,24 +12,17 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "broker/private.h"
 #include "broker/shadow.h"
 #include "vfio/vfio.h"
 
-/* What one turn does for one client before the next has its turn (rule C1). */
-#define RING_TURN 512
+/* Messages taken from one client's socket before the next has its turn (rule C1). */
+#define MESSAGES_TURN 64
 
-/* Files a client may have shown us at a time. */
-#define KNOWN_MAX 65536
-
-struct known {
-	struct list node;
-	uint64_t dev, ino;
-	struct backing *held; /* not NULL: HOLD */
-};
+#define SCM_FDS_MAX 253 /* the kernel's SCM_MAX_FD */
 
 static bool may_lock(pid_t pid)
 {
@@ -65,89 +58,6 @@ static uint64_t session_limit(void *ctx)
 
 static const struct mm_owner_ops owner_ops = {session_limit};
 
-/* ---- files that the client has shown ---- */
-static struct known *known_find(struct session *s, uint64_t dev, uint64_t ino)
-{
-	struct known *k;
-
-	list_for_each (k, &s->known, node)
-		if (k->ino == ino && k->dev == dev)
-			return k;
-	return NULL;
-}
-
-bool session_knows(struct session *s, uint64_t dev, uint64_t ino)
-{
-	struct known *k = known_find(s, dev, ino);
-
-	if (k) { /* likely to be asked for again */
-		list_del(&k->node);
-		list_add(&s->known, &k->node);
-	}
-	return k;
-}
-
-static void known_free(struct session *s, struct known *k)
-{
-	list_del(&k->node);
-	s->nknown--;
-	if (k->held)
-		backing_put(k->held);
-	free(k);
-}
-
-static int known_add(struct session *s, int fd, struct known **out)
-{
-	struct stat st;
-	struct known *k;
-
-	if (fstat(fd, &st))
-		return -EBADF;
-	k = known_find(s, st.st_dev, st.st_ino);
-	if (!k) {
-		if (s->nknown == KNOWN_MAX)
-			known_free(s, list_entry(s->known.prev, struct known, node));
-		k = malloc(sizeof(*k));
-		if (!k)
-			return -ENOMEM;
-		*k = (struct known){.dev = st.st_dev, .ino = st.st_ino};
-		list_add(&s->known, &k->node);
-		s->nknown++;
-	}
-	*out = k;
-	return 0;
-}
-
-int session_learn(struct session *s, int fd, uint64_t *dev, uint64_t *ino)
-{
-	struct known *k;
-	int err = known_add(s, fd, &k);
-
-	if (err)
-		return err;
-	*dev = k->dev;
-	*ino = k->ino;
-	return 0;
-}
-
-int session_hold(struct session *s, int fd)
-{
-	struct known *k;
-	int err = known_add(s, fd, &k);
-
-	if (err || k->held)
-		return err;
-	return backing_get_fd(s->b->backings, fd, &k->held);
-}
-
-void session_drop(struct session *s, uint64_t dev, uint64_t ino)
-{
-	struct known *k = known_find(s, dev, ino);
-
-	if (k && k->held)
-		known_free(s, k);
-}
-
 /* ---- descriptors over the socket ---- */
 int session_take_fd(struct session *s, unsigned int slot)
 {
@@ -167,7 +77,13 @@ void session_discard_fds(struct session *s, unsigned int slot)
 	int fd;
 
 	while ((fd = session_take_fd(s, slot)) >= 0)
-		close(fd);
+		session_close_fd(s, fd);
+}
+
+void session_close_fd(struct session *s, int fd)
+{
+	s->quota->fds--;
+	client_fd_close(s->b, fd);
 }
 
 int session_send_fd(struct session *s, unsigned int slot, int fd)
@@ -192,23 +108,36 @@ int session_send_fd(struct session *s, unsigned int slot, int fd)
 	return 0;
 }
 
-/* One message: a bell (one byte) or a note with a descriptor. False: nothing more, *gone if the client is. */
+static void keep_fd(struct session *s, unsigned int slot, int fd)
+{
+	if (slot >= CHANNEL_SLOTS || s->nfds == SESSION_FDS_MAX || s->quota->fds >= s->b->client_fds) {
+		client_fd_close(s->b, fd);
+		return;
+	}
+	s->quota->fds++;
+	s->fds[s->nfds++] = (struct session_fd){slot, fd};
+}
+
+/*
+ * One message: a bell (one byte) or a note with descriptors. False: nothing more, *gone if the client is. There is room
+ * for all that a message can carry, because the kernel would close here and now what does not fit.
+ */
 static bool receive_one(struct session *s, bool *gone)
 {
 	struct fd_note note = {0};
 	struct iovec iov = {&note, sizeof(note)};
 	union {
 		struct cmsghdr align;
-		char buf[CMSG_SPACE(8 * sizeof(int))];
+		char buf[CMSG_SPACE(SCM_FDS_MAX * sizeof(int))];
 	} control;
 	struct msghdr m = {
 	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof(control.buf)};
 	ssize_t n = recvmsg(s->watch.fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	struct cmsghdr *cm;
 
-	if (n <= 0) {
-		*gone = n == 0 || (errno != EAGAIN && errno != EINTR);
-		return n < 0 && errno == EINTR;
+	if (n < 0) {
+		*gone = errno != EAGAIN && errno != EINTR;
+		return errno == EINTR;
 	}
 	for (cm = CMSG_FIRSTHDR(&m); cm; cm = CMSG_NXTHDR(&m, cm)) {
 		size_t nfd = cm->cmsg_level == SOL_SOCKET && cm->cmsg_type == SCM_RIGHTS
@@ -219,13 +148,11 @@ static bool receive_one(struct session *s, bool *gone)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(cm) + i * sizeof(int), sizeof(fd));
-			if (n == sizeof(note) && note.slot < CHANNEL_SLOTS && s->nfds < SESSION_FDS_MAX)
-				s->fds[s->nfds++] = (struct session_fd){note.slot, fd};
-			else
-				close(fd);
+			keep_fd(s, n == sizeof(note) ? note.slot : CHANNEL_SLOTS, fd);
 		}
 	}
-	return true;
+	*gone = n == 0;
+	return n > 0;
 }
 
 void session_receive(struct session *s)
@@ -233,8 +160,22 @@ void session_receive(struct session *s)
 	bool gone = false;
 
 	/* Bounded: a client cannot keep us here by sending on. */
-	for (unsigned int i = 0; i < 2 * SESSION_FDS_MAX && receive_one(s, &gone); i++)
+	for (unsigned int i = 0; i < SESSION_FDS_MAX && receive_one(s, &gone); i++)
 		;
+}
+
+/* What is left in the queue may hold descriptors that take long to close; closing the socket closes them. */
+static void close_socket(struct session *s)
+{
+	bool gone = false;
+
+	session_receive(s);
+	while (s->nfds)
+		session_close_fd(s, s->fds[--s->nfds].fd);
+	if (receive_one(s, &gone) || !gone)
+		closer_close(s->b->closer, s->watch.fd);
+	else
+		close(s->watch.fd);
 }
 
 /* ---- the channel ---- */
@@ -257,24 +198,32 @@ static void tune_hold(struct session *s, uint64_t took, bool rang)
 		atomic_store_explicit(&s->ch->hold_ns, s->hold ? HOLD_TURN_NS : 0, memory_order_relaxed);
 }
 
+/*
+ * Carries out the writes that were posted before this was called. There can be no more of them than the ring holds: a
+ * client that claims otherwise has overwritten its own, and starts anew.
+ */
 static bool drain_ring(struct session *s)
 {
 	struct channel *ch = s->ch;
 	uint32_t head = atomic_load_explicit(&ch->ring_head, memory_order_acquire), tail = s->tail;
 	uint64_t began, rung;
-	unsigned int n = 0;
 
 	if (head == tail)
 		return false;
+	if (head - tail > RING_ENTRIES)
+		tail = head;
 	began = loop_now();
 	rung = vfio_interrupts(s->b->vfio);
-	/* A client that claims more than the ring holds gets what is there: its own lies. */
-	for (; tail != head && n < RING_TURN; tail++, n++) {
-		struct ring_entry e = ch->ring[tail % RING_ENTRIES];
+	/* Between two walks objects come and go. */
+	s->last = NULL;
+	while (tail != head) {
+		struct ring_entry e;
 
+		copy_shared(&e, &ch->ring[tail % RING_ENTRIES], sizeof(e));
 		rpc_mmio_write(s, &e);
-		atomic_store_explicit(&ch->ring_tail, tail + 1, memory_order_release);
+		atomic_store_explicit(&ch->ring_tail, ++tail, memory_order_release);
 	}
+	atomic_store_explicit(&ch->ring_tail, tail, memory_order_release);
 	s->tail = tail;
 	tune_hold(s, loop_now() - began, vfio_interrupts(s->b->vfio) != rung);
 	return true;
@@ -283,21 +232,15 @@ static bool drain_ring(struct session *s)
 static bool session_poll(struct loop_poll *p)
 {
 	struct session *s = container_of(p, struct session, poll);
-	bool busy = false;
-	uint32_t pending;
+	uint32_t pending = 0;
+	bool busy;
 
-	/* Descriptors may have been closed since: never trust an old pointer across turns. */
-	s->last = NULL;
-	if (likely(atomic_load_explicit(&s->ch->pending, memory_order_relaxed) == 0))
-		return drain_ring(s);
-	pending = atomic_exchange_explicit(&s->ch->pending, 0, memory_order_acquire);
-	for (; pending; pending &= pending - 1) {
-		/* A call pushes the writes that were posted before it. */
-		for (unsigned int turn = 0; turn < RING_ENTRIES / RING_TURN && drain_ring(s); turn++)
-			;
-		rpc_serve(s, __builtin_ctz(pending));
-		busy = true;
-	}
+	if (unlikely(atomic_load_explicit(&s->ch->pending, memory_order_relaxed)))
+		pending = atomic_exchange_explicit(&s->ch->pending, 0, memory_order_acquire);
+	/* A call pushes the writes that its thread posted before it: they are in the ring by now. */
+	busy = drain_ring(s);
+	for (; pending; pending &= pending - 1)
+		busy |= rpc_serve(s, __builtin_ctz(pending));
 	return busy;
 }
 
@@ -318,20 +261,32 @@ static void session_cancel_sleep(struct loop_poll *p)
 	atomic_store_explicit(&s->ch->broker_sleeps, 0, memory_order_relaxed);
 }
 
+static void session_end(struct session *s)
+{
+	/* What it posted before it died goes out, as on a bus. */
+	drain_ring(s);
+	session_free(s);
+}
+
 static void session_ready(struct loop_fd *w, uint32_t events)
 {
 	struct session *s = container_of(w, struct session, watch);
 	bool gone = false;
 	unsigned int i;
 
-	for (i = 0; i < 64 && receive_one(s, &gone); i++)
+	for (i = 0; i < MESSAGES_TURN && receive_one(s, &gone); i++)
 		;
-	if (!gone)
-		return;
-	/* What it posted before it died goes out, as on a bus. */
-	for (i = 0; i < RING_ENTRIES / RING_TURN && drain_ring(s); i++)
-		;
-	session_free(s);
+	if (gone)
+		session_end(s);
+}
+
+/*
+ * The process is gone, though its end of the socket may not be: it may have sent it to us, or into a queue that only we
+ * could empty.
+ */
+static void session_died(struct loop_fd *w, uint32_t events)
+{
+	session_end(container_of(w, struct session, death));
 }
 
 static int send_hello(struct session *s, int memfd)
@@ -363,59 +318,96 @@ static int send_hello(struct session *s, int memfd)
 static int map_channel(struct session *s)
 {
 	int fd = memfd_create("pinfold-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING), err;
+	void *p;
 
 	if (fd < 0)
 		return -errno;
 	err = -ENOMEM;
 	if (ftruncate(fd, CHANNEL_SIZE) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		goto out;
-	s->ch = mmap(NULL, CHANNEL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (s->ch == MAP_FAILED) {
-		s->ch = NULL;
+	p = mmap(NULL, CHANNEL_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
 		goto out;
-	}
+	s->ch = p;
 	s->ch->magic = CHANNEL_MAGIC;
 	s->ch->version = CHANNEL_VERSION;
 	s->ch->spin_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 50000 : 0;
 	s->ch->broker_sleeps = 1;
 	err = send_hello(s, fd);
+	if (err) {
+		munmap(p, CHANNEL_SIZE);
+		s->ch = NULL;
+	}
 out:
 	close(fd);
 	return err;
 }
 
+static unsigned int sessions_of(const struct broker *b, pid_t pid)
+{
+	const struct session *s;
+	unsigned int n = 0;
+
+	list_for_each (s, &b->sessions, node)
+		n += s->pid == pid;
+	return n;
+}
+
+/* Who is it, and may it? The broker acts with its user's rights: for that user alone. */
+static int identify(struct session *s)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(s->watch.fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) || (cred.uid != geteuid() && cred.uid != 0))
+		return -EPERM;
+	if (sessions_of(s->b, cred.pid) >= SESSIONS_PER_PROCESS)
+		return -EUSERS;
+	s->pid = cred.pid;
+	s->may_lock = may_lock(s->pid);
+	return 0;
+}
+
+/* Where processes cannot be watched (an old kernel, a filter, a process of another namespace) the socket has to do. */
+static void watch_process(struct session *s)
+{
+	int fd = s->pid > 0 ? syscall(SYS_pidfd_open, s->pid, 0) : -1;
+
+	s->death = (struct loop_fd){fd, EPOLLIN, session_died};
+	if (fd >= 0 && loop_fd_add(s->b->loop, &s->death)) {
+		close(fd);
+		s->death.fd = -1;
+	}
+}
+
 int session_accept(struct broker *b, int sock)
 {
 	struct session *s = calloc(1, sizeof(*s));
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
 	int err = -ENOMEM;
 
 	if (!s)
 		goto close_sock;
 	list_init(&s->mappings);
-	list_init(&s->known);
+	known_init(&s->known, b->seed);
 	s->b = b;
 	s->watch = (struct loop_fd){sock, EPOLLIN | EPOLLRDHUP, session_ready};
 	s->poll = (struct loop_poll){
 	    .poll = session_poll, .prepare_sleep = session_prepare_sleep, .cancel_sleep = session_cancel_sleep};
-	err = -EPERM;
-	/* The broker acts with its user's rights: for that user alone. */
-	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) || (cred.uid != geteuid() && cred.uid != 0))
+	err = identify(s);
+	if (err)
 		goto free_session;
-	s->pid = cred.pid;
-	s->may_lock = may_lock(s->pid);
+	err = -ENOMEM;
+	s->quota = quota_new();
 	s->owner = mm_owner_new(&owner_ops, s, s->pid, &b->events);
-	if (!s->owner) {
-		err = -ENOMEM;
-		goto free_session;
-	}
+	if (!s->owner || !s->quota)
+		goto free_owner;
 	err = map_channel(s);
 	if (err)
 		goto free_owner;
 	err = loop_fd_add(b->loop, &s->watch);
 	if (err)
 		goto unmap;
+	watch_process(s);
 	loop_poll_add(b->loop, &s->poll);
 	list_add_tail(&b->sessions, &s->node);
 	event_emit(&b->events, EVENT_CLIENT, .who = s->pid, .flags = EVENT_START);
@@ -424,14 +416,13 @@ int session_accept(struct broker *b, int sock)
 unmap:
 	munmap(s->ch, CHANNEL_SIZE);
 free_owner:
-	if (s->ch && err)
-		s->ch = NULL;
-	mm_owner_orphan(s->owner);
 	mm_owner_put(s->owner);
+	quota_put(s->quota);
 free_session:
 	free(s);
 close_sock:
-	close(sock);
+	/* What it may have sent by now is not known. */
+	closer_close(b->closer, sock);
 	return err;
 }
 
@@ -443,17 +434,19 @@ void session_free(struct session *s)
 	atomic_store(&s->ch->dead, 1);
 	loop_poll_del(b->loop, &s->poll);
 	loop_fd_del(b->loop, &s->watch);
+	if (s->death.fd >= 0) {
+		loop_fd_del(b->loop, &s->death);
+		close(s->death.fd);
+	}
 	for (unsigned int i = 0; i < CHANNEL_SLOTS; i++)
 		call_free(s->call[i]);
-	for (unsigned int i = 0; i < s->nfds; i++)
-		close(s->fds[i].fd);
-	close(s->watch.fd);
+	close_socket(s);
 	rpc_drop_mappings(s);
-	while (!list_empty(&s->known))
-		known_free(s, list_first(&s->known, struct known, node));
+	known_fini(&s->known);
 	munmap(s->ch, CHANNEL_SIZE);
 	mm_owner_orphan(s->owner);
 	mm_owner_put(s->owner);
+	quota_put(s->quota);
 	list_del(&s->node);
 	free(s);
 	objects_reap(&b->objects);
