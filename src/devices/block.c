@@ -41,7 +41,7 @@
 struct block {
 	struct loop *loop;
 	int fd;
-	uint64_t size;
+	uint64_t size, identity;
 	bool readonly, direct;
 	bool nowait_read, nowait_write; /* cleared for good once the file system says EOPNOTSUPP */
 	uint64_t slow_until, slow_pause;
@@ -483,6 +483,11 @@ bool block_readonly(const struct block *b)
 	return b->readonly;
 }
 
+uint64_t block_identity(const struct block *b)
+{
+	return b->identity;
+}
+
 unsigned int block_inflight(const struct block *b)
 {
 	return b->inflight;
@@ -510,12 +515,28 @@ static int open_file(const struct block_config *cfg, char *err, size_t errlen)
 	return fail(err, errlen, cfg->path, "cannot open", rc);
 }
 
-static int find_size(int fd, const struct block_config *cfg, uint64_t *size, char *err, size_t errlen)
+/* Direct I/O in smaller units than the file system or the disk can do would fail request by request. */
+static int check_direct(int fd, const struct block_config *cfg, char *err, size_t errlen)
+{
+	struct statx stx;
+
+	if (!cfg->direct || statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) < 0 || !(stx.stx_mask & STATX_DIOALIGN))
+		return 0;
+	if (!stx.stx_dio_offset_align)
+		return fail(err, errlen, cfg->path, "this file cannot do direct I/O (cache=none)", -EINVAL);
+	if (cfg->block_size % stx.stx_dio_offset_align)
+		return fail(err, errlen, cfg->path, "direct I/O (cache=none) needs blocksize=4096 here", -EINVAL);
+	return 0;
+}
+
+static int find_size(int fd, const struct block_config *cfg, uint64_t *size, uint64_t *identity, char *err,
+		     size_t errlen)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
 		return fail(err, errlen, cfg->path, "stat", -errno);
+	*identity = ((uint64_t)st.st_dev << 40 | st.st_dev >> 24) ^ st.st_ino;
 	if (S_ISBLK(st.st_mode)) {
 		if (ioctl(fd, BLKGETSIZE64, size) < 0)
 			return fail(err, errlen, cfg->path, "size of block device", -errno);
@@ -559,7 +580,9 @@ int block_open(struct loop *loop, const struct block_config *cfg, struct block *
 		rc = b->fd;
 		goto err_free;
 	}
-	rc = find_size(b->fd, cfg, &b->size, err, errlen);
+	rc = find_size(b->fd, cfg, &b->size, &b->identity, err, errlen);
+	if (!rc)
+		rc = check_direct(b->fd, cfg, err, errlen);
 	if (rc)
 		goto err_fd;
 	b->bell =

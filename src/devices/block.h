@@ -38,6 +38,7 @@ void block_close(struct block *b);
 
 uint64_t block_size(const struct block *b); /* bytes */
 bool block_readonly(const struct block *b);
+uint64_t block_identity(const struct block *b);	    /* made from the file's device and inode number */
 unsigned int block_inflight(const struct block *b); /* requests submitted and not done */
 
 /*

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "devices/nvme/nvme.h"
 #include "host.h"
 #include "mm/mm.h"
 
@@ -291,6 +292,68 @@ static void delete_queue_with_io_in_flight(void **state)
 	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 0, 1, buf), NVME_OK);
 }
 
+/* Completions that found no room in their queue are not posted once their submission queue is gone. */
+static void delete_queue_with_completions_waiting(void **state)
+{
+	struct nvme_cmd cmd = {.opcode = NVME_ADM_DELETE_SQ, .cdw10 = 1};
+	struct nvme_cqe cqe;
+
+	assert_int_equal(host_create_cq(&h, 1, 2, -1), NVME_OK);
+	assert_int_equal(host_create_cq(&h, 2, 8, -1), NVME_OK);
+	assert_int_equal(host_create_sq(&h, 1, 8, 1), NVME_OK);
+	for (unsigned int i = 0; i < 5; i++) {
+		struct nvme_cmd flush = {.opcode = NVME_IO_FLUSH, .nsid = 1};
+
+		/* One at a time: a command is fetched while there is room, which another one then takes. */
+		host_put(&h, 1, &flush);
+		host_ring(&h, 1);
+	}
+	while (block_inflight(container_of(h.f, struct nvme, f)->ns[0].blk))
+		loop_step(h.loop, true);
+	assert_false(list_empty(&container_of(h.f, struct nvme, f)->cq[1].waiting));
+	assert_int_equal(host_cmd(&h, 0, &cmd, NULL), NVME_OK);
+	assert_true(host_poll(&h, 1, &cqe));
+	host_run(&h, 5);
+	assert_false(host_poll(&h, 1, &cqe));
+}
+
+/* A pool full of requests at the disk holds I/O back, not the admin queue; and nothing of it is lost. */
+static void full_pool_holds_back_io_alone(void **state)
+{
+	struct nvme *c = container_of(h.f, struct nvme, f);
+	uint64_t list = host_alloc(&h, HOST_PAGE, HOST_PAGE);
+	struct nvme_cqe cqe;
+
+	for (unsigned int i = 0; i < 127; i++)
+		((uint64_t *)host_ptr(&h, list))[i] = buf;
+	host_io_queue(&h, 1, 512);
+	for (unsigned int i = 0; i < 400; i++) {
+		struct nvme_cmd cmd = rw_cmd(NVME_IO_READ, 0, 1024, buf, list);
+
+		cmd.cdw12 |= BIT(30);
+		host_put(&h, 1, &cmd);
+	}
+	host_ring(&h, 1);
+	/* Turns alone, so that nothing completes. */
+	for (unsigned int i = 0; i < 100 && !nvme_pool_full(c->pool); i++)
+		c->work.run(&c->work);
+	assert_true(nvme_pool_full(c->pool));
+	assert_in_range(c->pool->bytes, NVME_POOL_BYTES, NVME_POOL_BYTES + (1 << 20));
+	loop_work_cancel(h.loop, &c->work);
+	{
+		struct nvme_cmd id = {.opcode = NVME_ADM_IDENTIFY, .dptr = {buf}, .cdw10 = 1};
+
+		host_put(&h, 0, &id);
+		host_ring(&h, 0);
+		assert_true(host_poll(&h, 0, &cqe));
+	}
+	for (unsigned int i = 0; i < 400; i++) {
+		host_wait(&h, 1, &cqe);
+		assert_int_equal(cqe.status >> 1, 0);
+	}
+	assert_int_equal(c->pool->bytes, 0);
+}
+
 /* Memory unmapped while a request waits for the disk: that command fails, and nothing else does (rule A3). */
 static void unmap_with_io_in_flight(void **state)
 {
@@ -329,12 +392,20 @@ static void unmap_with_io_in_flight(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    T(phase_wraps_at_every_size),	  T(batch_wraps),
-	    TT(full_completion_queue_holds_back), T(deepest_queue_in_one_ring),
-	    T(large_commands_bound_the_turn_too), T(sixty_four_queues),
-	    T(unreachable_queues_are_fatal),	  T(no_bus_master_no_dma),
-	    TT(disable_with_io_in_flight),	  TT(reset_with_io_in_flight),
-	    TT(destroy_with_io_in_flight),	  TT(delete_queue_with_io_in_flight),
+	    T(phase_wraps_at_every_size),
+	    T(batch_wraps),
+	    TT(full_completion_queue_holds_back),
+	    T(deepest_queue_in_one_ring),
+	    T(large_commands_bound_the_turn_too),
+	    T(sixty_four_queues),
+	    T(unreachable_queues_are_fatal),
+	    T(no_bus_master_no_dma),
+	    TT(disable_with_io_in_flight),
+	    TT(reset_with_io_in_flight),
+	    TT(destroy_with_io_in_flight),
+	    TT(delete_queue_with_io_in_flight),
+	    TT(delete_queue_with_completions_waiting),
+	    TT(full_pool_holds_back_io_alone),
 	    TT(unmap_with_io_in_flight),
 	};
 

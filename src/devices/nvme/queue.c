@@ -199,7 +199,25 @@ static void sq_execute(struct nvme *c, struct nvme_sq *sq, const struct nvme_cmd
 
 static bool turn_goes_on(const struct nvme *c)
 {
-	return c->turn_cmds && c->turn_bytes < NVME_TURN_BYTES && nvme_running(c) && !nvme_pool_full(c->pool);
+	return c->turn_cmds && c->turn_bytes < NVME_TURN_BYTES && nvme_running(c);
+}
+
+/* While the pool is full I/O waits, but the admin queue does not: deleting queues may be what makes room. */
+static bool sq_may_fetch(const struct nvme *c, const struct nvme_sq *sq)
+{
+	return sq->id == 0 || !nvme_pool_full(c->pool);
+}
+
+static struct nvme_sq *pending_next(struct nvme *c)
+{
+	struct nvme_sq *first;
+
+	if (list_empty(&c->pending))
+		return NULL;
+	first = list_first(&c->pending, struct nvme_sq, pending);
+	if (sq_may_fetch(c, first))
+		return first;
+	return list_empty(&c->sq[0].pending) ? NULL : &c->sq[0];
 }
 
 /* True: there is more to fetch, and room for it. */
@@ -219,7 +237,7 @@ static bool sq_run(struct nvme *c, struct nvme_sq *sq)
 	n = MIN(n, (unsigned int)NVME_BATCH);
 	if (!sq_fetch(c, sq, n))
 		return false;
-	for (unsigned int i = 0; i < n && turn_goes_on(c); i++) {
+	for (unsigned int i = 0; i < n && turn_goes_on(c) && sq_may_fetch(c, sq); i++) {
 		sq->head = sq->head + 1 == sq->size ? 0 : sq->head + 1;
 		c->turn_cmds--;
 		sq_execute(c, sq, &c->sqe[i]);
@@ -230,15 +248,14 @@ static bool sq_run(struct nvme *c, struct nvme_sq *sq)
 static void turn(struct nvme *c)
 {
 	struct nvme_cq *cq, *tmp;
+	struct nvme_sq *sq;
 
 	if (!nvme_running(c))
 		return;
 	c->in_turn = true;
 	c->turn_cmds = NVME_TURN_CMDS;
 	c->turn_bytes = 0;
-	while (!list_empty(&c->pending) && turn_goes_on(c)) {
-		struct nvme_sq *sq = list_first(&c->pending, struct nvme_sq, pending);
-
+	while (turn_goes_on(c) && (sq = pending_next(c))) {
 		list_del(&sq->pending);
 		if (sq_run(c, sq))
 			list_add_tail(&c->pending, &sq->pending);
@@ -248,7 +265,7 @@ static void turn(struct nvme *c)
 		cq_show(c, cq);
 	c->in_turn = false;
 	/* A full pool wakes us itself when it has room again. */
-	if (!list_empty(&c->pending) && nvme_running(c) && !nvme_pool_full(c->pool))
+	if (nvme_running(c) && pending_next(c))
 		nvme_turn_later(c);
 }
 

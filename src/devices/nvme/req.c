@@ -77,6 +77,12 @@ struct nvme_req *nvme_req_get(struct nvme *c, struct nvme_sq *sq, const struct n
 	return r;
 }
 
+static void pool_wake(struct nvme_pool *p, bool was_full)
+{
+	if (p->c && was_full && !nvme_pool_full(p))
+		nvme_turn_later(p->c);
+}
+
 static void buf_put(struct nvme_req *r)
 {
 	struct nvme_pool *p = r->pool;
@@ -112,8 +118,8 @@ void nvme_req_put(struct nvme_req *r)
 	}
 	if (!p->c && !p->nused)
 		pool_free(p);
-	else if (p->c && was_full && !nvme_pool_full(p))
-		nvme_turn_later(p->c);
+	else
+		pool_wake(p, was_full);
 }
 
 int nvme_req_buf(struct nvme_req *r, size_t len)
@@ -168,6 +174,7 @@ void nvme_req_complete(struct nvme_req *r, uint16_t status, uint32_t dw0)
 	struct nvme *c = r->c;
 	struct nvme_sq *sq = &c->sq[r->sqid];
 	struct nvme_cq *cq = &c->cq[sq->cqid];
+	bool was_full;
 
 	if (!list_empty(&r->node)) {
 		list_del(&r->node);
@@ -181,6 +188,11 @@ void nvme_req_complete(struct nvme_req *r, uint16_t status, uint32_t dw0)
 	} else {
 		r->cqe = (struct nvme_cqe){.dw0 = dw0, .status = status};
 		list_add_tail(&cq->waiting, &r->node);
+		/* Nobody knows how long, so the buffer does not wait too. */
+		was_full = nvme_pool_full(r->pool);
+		nvme_sg_fini(&r->sg);
+		buf_put(r);
+		pool_wake(r->pool, was_full);
 	}
 	if (sq->deleting && !sq->inflight) {
 		r = sq->deleting;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The device type "nvme": its options, and a controller made from them. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +32,8 @@ static const struct device_option options[] = {
     [OPTION_AIO] = {"aio", OPT_STRING, "io_uring", false, "io_uring (threads where it is not allowed) or threads"},
     [OPTION_QUEUES] = {"queues", OPT_UINT, "64", false, "I/O queue pairs offered", 1, NVME_QUEUES_MAX},
     [OPTION_MDTS] = {"mdts", OPT_UINT, "7", false, "largest transfer: 2^N pages of 4 KiB", 1, 10},
-    [OPTION_SERIAL] = {"serial", OPT_STRING, "PINFOLD0001", false, "serial number, up to 20 characters"},
+    [OPTION_SERIAL] = {"serial", OPT_STRING, NULL, false,
+		       "serial number, up to 20 characters; by default made from the image's inode number"},
     [OPTION_MODEL] = {"model", OPT_STRING, "Pinfold NVMe", false, "model number, up to 40 characters"},
     {NULL},
 };
@@ -105,7 +107,7 @@ static int check_options(const struct device_value *v, char *err, size_t errlen)
 		return invalid(err, errlen, "cache is writeback or none");
 	if (strcmp(v[OPTION_AIO].str, "io_uring") && strcmp(v[OPTION_AIO].str, "threads"))
 		return invalid(err, errlen, "aio is io_uring or threads");
-	if (!printable(v[OPTION_SERIAL].str, 20))
+	if (v[OPTION_SERIAL].str && !printable(v[OPTION_SERIAL].str, 20))
 		return invalid(err, errlen, "serial is 1 to 20 printable ASCII characters");
 	if (!printable(v[OPTION_MODEL].str, 40))
 		return invalid(err, errlen, "model is 1 to 40 printable ASCII characters");
@@ -184,7 +186,6 @@ static int create(const struct device_env *env, const struct device_value *v, st
 	c->mdts = (unsigned int)v[OPTION_MDTS].num;
 	c->max_bytes = 4096ULL << c->mdts;
 	c->born = loop_now();
-	snprintf(c->serial, sizeof(c->serial), "%s", v[OPTION_SERIAL].str);
 	snprintf(c->model, sizeof(c->model), "%s", v[OPTION_MODEL].str);
 	nvme_queue_init(c);
 	nvme_features_reset(c);
@@ -200,6 +201,11 @@ static int create(const struct device_env *env, const struct device_value *v, st
 		ctrl_free(c);
 		return rc;
 	}
+	/* Two controllers of one serial number would pass for one subsystem (7.9). */
+	if (v[OPTION_SERIAL].str)
+		snprintf(c->serial, sizeof(c->serial), "%s", v[OPTION_SERIAL].str);
+	else
+		snprintf(c->serial, sizeof(c->serial), "PF%016" PRIX64, block_identity(c->ns[0].blk));
 	*f = &c->f;
 	return 0;
 }
