@@ -149,7 +149,7 @@ struct session {
 	struct loop_fd death; /* a pidfd, or -1 */
 	struct loop_poll poll;
 	struct channel *ch;
-	uint32_t tail; /* of the ring: ours, not the client's copy of it */
+	uint32_t tail;	   /* of the ring: ours, not the client's copy of it */
 	unsigned int hold; /* turns for which clients are asked to hold */
 	struct mm_owner *owner;
 	struct quota *quota;
