@@ -228,21 +228,45 @@ int type1_check_borders(struct type1 *t, uint64_t first, uint64_t last)
 	return 0;
 }
 
-/*
- * v1 promises only that a request which covers the first byte of a mapping removes all of it, and that one which starts
- * inside a mapping succeeds and removes nothing.
- */
-static uint64_t unmap_v1(struct type1 *t, uint64_t first, uint64_t last)
-{
-	struct ioas_area_info a;
-	uint64_t total = 0, n;
+/* What a request will remove: areas in [first, last], whole ones. */
+struct unmap_plan {
+	uint64_t first, last, bytes;
+};
 
-	while (ioas_next(t->io, first, &a) && a.iova >= first && a.iova <= last) {
-		if (ioas_unmap(t->io, a.iova, area_last(&a), &n))
+static int plan_all(struct type1 *t, const struct vfio_iommu_type1_dma_unmap *un, struct unmap_plan *plan)
+{
+	if (un->iova || un->size)
+		return -EINVAL;
+	plan->first = 0;
+	plan->last = UINT64_MAX;
+	return 0;
+}
+
+static int plan_range(struct type1 *t, const struct vfio_iommu_type1_dma_unmap *un, struct unmap_plan *plan)
+{
+	if (!un->size || !IS_ALIGNED(un->iova | un->size, PF_PAGE_SIZE) ||
+	    add_overflows(un->iova, un->size - 1, &plan->last))
+		return -EINVAL;
+	plan->first = un->iova;
+	return t->v2 ? type1_check_borders(t, plan->first, plan->last) : 0;
+}
+
+/*
+ * Counts the bytes, and lets last grow to the end of the last area. v1 promises only that a request which covers the
+ * first byte of a mapping removes all of it, and that one which starts inside a mapping succeeds and removes nothing.
+ */
+static void plan_finish(struct type1 *t, struct unmap_plan *plan)
+{
+	uint64_t at = plan->first, stop = plan->last;
+	struct ioas_area_info a;
+
+	plan->bytes = 0;
+	while (ioas_next(t->io, at, &a) && a.iova >= plan->first && a.iova <= stop) {
+		plan->bytes += a.len;
+		plan->last = MAX(plan->last, area_last(&a));
+		if (add_overflows(a.iova, a.len, &at))
 			break;
-		total += n;
 	}
-	return total;
 }
 
 static int check_unmap_bitmap(struct type1 *t, struct ucall *c, uint64_t arg,
@@ -261,30 +285,13 @@ static int check_unmap_bitmap(struct type1 *t, struct ucall *c, uint64_t arg,
 	return t->dirty_tracking ? 0 : -EINVAL;
 }
 
-static int unmap_range(struct type1 *t, struct ucall *c, const struct vfio_iommu_type1_dma_unmap *un,
-		       const struct vfio_bitmap *bm, uint64_t *unmapped)
-{
-	uint64_t last;
-	int ret;
-
-	if (!un->size || !IS_ALIGNED(un->iova | un->size, PF_PAGE_SIZE) || add_overflows(un->iova, un->size - 1, &last))
-		return -EINVAL;
-	if (!t->v2) {
-		*unmapped = unmap_v1(t, un->iova, last);
-		return 0;
-	}
-	ret = type1_check_borders(t, un->iova, last);
-	if (!ret && bm)
-		ret = dirty_report(t, c, bm, un->iova, last);
-	return ret ? ret : ioas_unmap(t->io, un->iova, last, unmapped);
-}
-
 static long type1_unmap_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 {
 	const uint32_t known = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP | VFIO_DMA_UNMAP_FLAG_ALL;
 	struct vfio_iommu_type1_dma_unmap un;
-	uint64_t unmapped = 0;
+	struct unmap_plan plan;
 	struct vfio_bitmap bm;
+	uint64_t unmapped;
 	bool dirty;
 	int ret;
 
@@ -294,22 +301,20 @@ static long type1_unmap_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 	if (un.argsz < sizeof(un) || un.flags & ~known)
 		return -EINVAL;
 	dirty = un.flags & VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
-	if (dirty) {
+	if (dirty)
 		ret = check_unmap_bitmap(t, c, arg, &un, &bm);
-		if (ret)
-			return ret;
-	}
-	if (un.flags & VFIO_DMA_UNMAP_FLAG_ALL) {
-		if (un.iova || un.size)
-			return -EINVAL;
-		ioas_unmap_all(t->io, &unmapped);
-	} else {
-		ret = unmap_range(t, c, &un, dirty ? &bm : NULL, &unmapped);
-		if (ret)
-			return ret;
-	}
-	un.size = unmapped;
-	return ucall_copy_out(c, arg, &un, sizeof(un));
+	if (!ret)
+		ret = un.flags & VFIO_DMA_UNMAP_FLAG_ALL ? plan_all(t, &un, &plan) : plan_range(t, &un, &plan);
+	if (!ret && dirty)
+		ret = dirty_report(t, c, &bm, plan.first, plan.last);
+	if (ret)
+		return ret;
+	plan_finish(t, &plan);
+	un.size = plan.bytes;
+	ret = ucall_copy_out(c, arg, &un, sizeof(un));
+	if (!ret && plan.bytes)
+		ioas_unmap(t->io, plan.first, plan.last, &unmapped);
+	return ret;
 }
 
 static const struct {

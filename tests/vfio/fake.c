@@ -172,6 +172,8 @@ static int fake_copy_out(struct ucall *c, uint64_t addr, const void *src, size_t
 	struct fake *k = to_fake(c);
 	struct output *o;
 
+	if (k->no_room)
+		return -ENOMEM;
 	k->outputs = realloc(k->outputs, (k->noutputs + 1) * sizeof(*o));
 	o = &k->outputs[k->noutputs++];
 	*o = (struct output){addr, len, malloc(len ? len : 1)};

@@ -66,6 +66,7 @@ struct fake {
 	uint8_t *hole; /* unmapped */
 	int fds_before;
 
+	bool no_room;	      /* nothing can be queued for the client's memory */
 	bool again;	      /* each input is refused with UCALL_AGAIN the first time */
 	unsigned int rounds;  /* how often the last ioctl's handler ran */
 	struct input *inputs; /* of the ioctl in progress */

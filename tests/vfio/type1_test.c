@@ -358,6 +358,23 @@ static void unmap_errors(void **state)
 	fake_session_close(k, &s);
 }
 
+/* An answer that cannot be given: then nothing was done either. */
+static void unmap_without_an_answer(void **state)
+{
+	struct fake *k = *state;
+	struct session s = fake_session(k, VFIO_TYPE1v2_IOMMU);
+	uint64_t size = PAGE;
+
+	assert_int_equal(fake_map(k, s.container, 0, va(k, 0), PAGE, RW), 0);
+	k->no_room = true;
+	assert_int_equal(fake_unmap(k, s.container, 0, &size, 0), -ENOMEM);
+	size = 0;
+	assert_int_equal(fake_unmap(k, s.container, 0, &size, VFIO_DMA_UNMAP_FLAG_ALL), -ENOMEM);
+	assert_int_equal(mm_charged(k->owner), 1);
+	k->no_room = false;
+	fake_session_close(k, &s);
+}
+
 /* To the last byte of the address space. */
 static void unmap_to_the_top(void **state)
 {
@@ -516,6 +533,7 @@ int main(void)
 	    T(unmap_v2),
 	    T(unmap_v1),
 	    T(unmap_errors),
+	    T(unmap_without_an_answer),
 	    T(unmap_to_the_top),
 	    T(dirty_flags),
 	    T(dirty_bitmap),
