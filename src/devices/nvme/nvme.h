@@ -37,7 +37,7 @@
 #define NVME_ACL	   4
 #define NVME_BATCH	   64
 #define NVME_TURN_CMDS	   256
-#define NVME_TURN_BYTES	   (4U << 20)
+#define NVME_TURN_BYTES	   (2U << 20)
 #define NVME_SEGS_INLINE   36	/* 128 KiB in 4 KiB pages at any offset */
 #define NVME_SEGS_MAX	   8192 /* what an SGL may be cut into */
 #define NVME_BUF_SMALL	   (128U << 10)
