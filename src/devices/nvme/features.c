@@ -189,8 +189,13 @@ uint16_t nvme_set_features(struct nvme *c, const struct nvme_cmd *cmd, uint32_t 
 		return NVME_INVALID_FIELD;
 	if (cmd->cdw10 & BIT(31))
 		return NVME_NOT_SAVEABLE;
-	if (fid != FID_ERROR_RECOVERY && cmd->nsid && cmd->nsid != NVME_NSID_ALL)
-		return nvme_ns_find(c, cmd->nsid) ? NVME_NOT_NS_SPECIFIC : NVME_INVALID_NAMESPACE;
+	if (fid != FID_ERROR_RECOVERY && cmd->nsid && cmd->nsid != NVME_NSID_ALL) {
+		if (!nvme_ns_find(c, cmd->nsid))
+			return NVME_INVALID_NAMESPACE;
+		/* Controllers in the field take the write cache with a namespace too, and qemu's driver sets it so. */
+		if (fid != FID_WRITE_CACHE)
+			return NVME_NOT_NS_SPECIFIC;
+	}
 	return set_word(c, cmd, dw0);
 }
 
