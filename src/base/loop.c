@@ -14,7 +14,8 @@
 #define NS_PER_MS	 1000000ULL
 #define SPIN_MAX_DEFAULT 100000 /* ns; some two or three wake-ups across cores */
 #define SPIN_MIN	 2000	/* ns; less than this is not worth a look at the clock */
-#define FD_CHECK_EVERY	 16	/* rounds between looks at epoll while there is something else to do */
+#define FD_CHECK_BUSY	 16	/* rounds between looks at epoll, a system call, while pollers find work */
+#define FD_CHECK_SPIN	 64	/* and while they do not */
 #define EVENTS_MAX	 64
 
 struct loop {
@@ -248,7 +249,7 @@ static bool run_round(struct loop *l, bool check_fds)
 	did = run_polls(l);
 	did |= run_work(l);
 	did |= run_timers(l);
-	if (check_fds || ++l->rounds % FD_CHECK_EVERY == 0)
+	if (check_fds)
 		did |= dispatch_fds(l, epoll_wait(l->epfd, l->ev, EVENTS_MAX, 0));
 	return did;
 }
@@ -272,6 +273,7 @@ static void spin_decay(struct loop *l)
  */
 static bool loop_spin(struct loop *l)
 {
+	unsigned int n = 0;
 	uint64_t until;
 
 	if (!l->spin)
@@ -279,7 +281,7 @@ static bool loop_spin(struct loop *l)
 	until = loop_now() + l->spin;
 	do {
 		cpu_pause();
-		if (run_round(l, false)) {
+		if (run_round(l, ++n % FD_CHECK_SPIN == 0)) {
 			spin_grow(l);
 			return true;
 		}
@@ -349,7 +351,7 @@ static bool loop_sleep(struct loop *l)
 
 bool loop_step(struct loop *l, bool may_sleep)
 {
-	if (run_round(l, !may_sleep))
+	if (run_round(l, !may_sleep || ++l->rounds % FD_CHECK_BUSY == 0))
 		return true;
 	if (!may_sleep || l->stop)
 		return false;
