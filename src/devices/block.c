@@ -512,6 +512,8 @@ static int open_file(const struct block_config *cfg, char *err, size_t errlen)
 		return fail(err, errlen, cfg->path, "this file system cannot do direct I/O (cache=none)", rc);
 	if (rc == -EACCES && !cfg->readonly && access(cfg->path, R_OK) == 0)
 		return fail(err, errlen, cfg->path, "cannot open for writing (add readonly=on?)", rc);
+	if (rc == -ENOENT && !cfg->size)
+		return fail(err, errlen, cfg->path, "cannot open (give size= to create it)", rc);
 	return fail(err, errlen, cfg->path, "cannot open", rc);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "devices/device.h"
 #include "devices/nvme/ctrl.h"
@@ -114,36 +115,44 @@ static int check_options(const struct device_value *v, char *err, size_t errlen)
 	return 0;
 }
 
+static int open_namespace(struct nvme *c, struct block_config *cfg, char *err, size_t errlen)
+{
+	struct nvme_ns *ns = &c->ns[c->nns];
+	int rc;
+
+	if (c->nns == NVME_NS_MAX)
+		return invalid(err, errlen, "more than 16 namespaces");
+	rc = block_open(c->loop, cfg, &ns->blk, err, errlen);
+	if (rc)
+		return rc;
+	ns->id = ++c->nns;
+	ns->shift = cfg->block_size == 512 ? 9 : 12;
+	ns->nlb = block_size(ns->blk) >> ns->shift;
+	ns->readonly = cfg->readonly;
+	return 0;
+}
+
 static int open_namespaces(struct nvme *c, const struct device_value *v, char *err, size_t errlen)
 {
 	struct block_config cfg = {
+	    .path = v[OPTION_PATH].str,
 	    .size = v[OPTION_SIZE].num,
 	    .block_size = (unsigned int)v[OPTION_BLOCKSIZE].num,
 	    .readonly = v[OPTION_READONLY].num,
 	    .direct = !strcmp(v[OPTION_CACHE].str, "none"),
 	    .threads = !strcmp(v[OPTION_AIO].str, "threads"),
 	};
-	char *paths = strdup(v[OPTION_PATH].str), *rest = paths, *path;
+	char *paths, *rest;
 	int rc = 0;
 
+	/* Names under /dev/disk have colons of their own. */
+	if (access(cfg.path, F_OK) == 0)
+		return open_namespace(c, &cfg, err, errlen);
+	paths = rest = strdup(cfg.path);
 	if (!paths)
 		return -ENOMEM;
-	while (!rc && (path = strsep(&rest, ":"))) {
-		struct nvme_ns *ns = &c->ns[c->nns];
-
-		if (c->nns == NVME_NS_MAX) {
-			rc = invalid(err, errlen, "more than 16 namespaces");
-			break;
-		}
-		cfg.path = path;
-		rc = block_open(c->loop, &cfg, &ns->blk, err, errlen);
-		if (rc)
-			break;
-		ns->id = ++c->nns;
-		ns->shift = cfg.block_size == 512 ? 9 : 12;
-		ns->nlb = block_size(ns->blk) >> ns->shift;
-		ns->readonly = cfg.readonly;
-	}
+	while (!rc && (cfg.path = strsep(&rest, ":")))
+		rc = open_namespace(c, &cfg, err, errlen);
 	free(paths);
 	return rc;
 }
