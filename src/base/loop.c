@@ -16,6 +16,7 @@
 #define SPIN_MIN	 2000	/* ns; less than this is not worth a look at the clock */
 #define FD_CHECK_BUSY	 16	/* rounds between looks at epoll, a system call, while pollers find work */
 #define FD_CHECK_SPIN	 64	/* and while they do not */
+#define CLOCK_CHECK_SPIN 8	/* rounds between looks at the clock, which cost as much as the poll */
 #define EVENTS_MAX	 64
 
 struct loop {
@@ -242,15 +243,17 @@ static bool dispatch_fds(struct loop *l, int n)
 	return true;
 }
 
-static bool run_round(struct loop *l, bool check_fds)
+/* Descriptors and timers can wait for a few rounds; what is polled cannot. */
+static bool run_round(struct loop *l, bool all)
 {
 	bool did;
 
 	did = run_polls(l);
 	did |= run_work(l);
-	did |= run_timers(l);
-	if (check_fds)
+	if (all) {
+		did |= run_timers(l);
 		did |= dispatch_fds(l, epoll_wait(l->epfd, l->ev, EVENTS_MAX, 0));
+	}
 	return did;
 }
 
@@ -285,7 +288,7 @@ static bool loop_spin(struct loop *l)
 			spin_grow(l);
 			return true;
 		}
-	} while (!l->stop && loop_now() < until);
+	} while (!l->stop && (n % CLOCK_CHECK_SPIN || loop_now() < until));
 	spin_decay(l);
 	return false;
 }
@@ -346,7 +349,7 @@ static bool loop_sleep(struct loop *l)
 		if (p->cancel_sleep)
 			p->cancel_sleep(p);
 	}
-	return dispatch_fds(l, n) || !sleep;
+	return dispatch_fds(l, n) | run_timers(l) || !sleep;
 }
 
 bool loop_step(struct loop *l, bool may_sleep)
