@@ -269,16 +269,31 @@ int rpc_recv_fd(struct rpc *r)
 	}
 }
 
+/* After a wait that was in vain (the broker's core is busy with something else), this many posts go without. */
+#define HOLD_PENALTY 16
+
 /* Until the broker has done what was posted up to entry end, or the time it suggested is over. */
-static void hold(struct channel *ch, uint32_t end)
+static void hold(struct channel *ch, uint64_t offset, uint32_t end)
 {
 	uint64_t start, limit = 3ull * atomic_load_explicit(&ch->hold_ns, memory_order_relaxed);
+	/* The same doorbell twice in a row: the program has more to do than to wait for the first. */
+	bool burst = process->last_offset == offset;
 
-	if (!limit)
+	process->last_offset = offset;
+	if (!limit || burst)
 		return;
+	if (process->hold_skip) {
+		process->hold_skip--;
+		return;
+	}
 	start = tsc();
-	while ((int32_t)(atomic_load_explicit(&ch->ring_tail, memory_order_acquire) - end) < 0 && tsc() - start < limit)
+	while ((int32_t)(atomic_load_explicit(&ch->ring_tail, memory_order_acquire) - end) < 0) {
+		if (tsc() - start > limit) {
+			process->hold_skip = HOLD_PENALTY;
+			return;
+		}
 		__builtin_ia32_pause();
+	}
 }
 
 void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value)
@@ -303,7 +318,7 @@ void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_
 	atomic_store_explicit(&ch->ring_head, head + 1, memory_order_release);
 	spin_unlock(&ch->ring_lock);
 	ring_bell(ch);
-	hold(ch, head + 1);
+	hold(ch, offset, head + 1);
 }
 
 /* A read of a register. What is not there reads as ones, as on a bus. */

@@ -183,7 +183,7 @@ static void close_socket(struct session *s)
  * A turn that ended quickly and rang a client is worth waiting for. One without interrupts says little (half of all
  * doorbells only give entries back); many of them mean that the client polls.
  */
-#define HOLD_TURN_NS 15000
+#define HOLD_TURN_NS 12000
 #define HOLD_TURNS   8
 
 static void tune_hold(struct session *s, uint64_t took, bool rang)
@@ -195,7 +195,7 @@ static void tune_hold(struct session *s, uint64_t took, bool rang)
 	else if (s->hold)
 		s->hold--;
 	if (!before != !s->hold)
-		atomic_store_explicit(&s->ch->hold_ns, s->hold ? HOLD_TURN_NS : 0, memory_order_relaxed);
+		atomic_store_explicit(&s->ch->hold_ns, s->hold ? 2 * HOLD_TURN_NS : 0, memory_order_relaxed);
 }
 
 /*
@@ -206,7 +206,7 @@ static bool drain_ring(struct session *s)
 {
 	struct channel *ch = s->ch;
 	uint32_t head = atomic_load_explicit(&ch->ring_head, memory_order_acquire), tail = s->tail;
-	uint64_t began, rung;
+	uint64_t began, took, rung;
 
 	if (head == tail)
 		return false;
@@ -216,16 +216,20 @@ static bool drain_ring(struct session *s)
 	rung = vfio_interrupts(s->b->vfio);
 	/* Between two walks objects come and go. */
 	s->last = NULL;
-	while (tail != head) {
+	vfio_batch_begin(s->b->vfio);
+	for (; tail != head; tail++) {
 		struct ring_entry e;
 
 		copy_shared(&e, &ch->ring[tail % RING_ENTRIES], sizeof(e));
 		rpc_mmio_write(s, &e);
-		atomic_store_explicit(&ch->ring_tail, ++tail, memory_order_release);
 	}
+	/* Before the ringing, which takes longest when the client sleeps already. */
+	took = loop_now() - began;
+	vfio_batch_end(s->b->vfio);
+	/* Only now: who holds for its write shall find its interrupt. */
 	atomic_store_explicit(&ch->ring_tail, tail, memory_order_release);
 	s->tail = tail;
-	tune_hold(s, loop_now() - began, vfio_interrupts(s->b->vfio) != rung);
+	tune_hold(s, took, vfio_interrupts(s->b->vfio) != rung);
 	return true;
 }
 

@@ -75,11 +75,39 @@ static bool ring_by_aio(struct eventfd_ringer *r, int fd)
 	return syscall(SYS_io_submit, r->aio, 1L, &p) == 1;
 }
 
+static bool ring_later(struct eventfd_ringer *r, int fd)
+{
+	for (unsigned int i = 0; i < r->nheld; i++)
+		if (r->held[i] == fd)
+			return true;
+	if (r->nheld == EVENTFD_BATCH_MAX)
+		return false;
+	r->held[r->nheld++] = fd;
+	return true;
+}
+
+void eventfd_batch_begin(struct eventfd_ringer *r)
+{
+	r->batching = true;
+}
+
+void eventfd_batch_end(struct eventfd_ringer *r)
+{
+	unsigned int n = r->nheld;
+
+	r->batching = false;
+	r->nheld = 0;
+	for (unsigned int i = 0; i < n; i++)
+		eventfd_ring(r, r->held[i]);
+}
+
 void eventfd_ring(struct eventfd_ringer *r, int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
 	uint64_t one = 1;
 
+	if (r->batching && ring_later(r, fd))
+		return;
 	r->rung++;
 	if (ring_by_aio(r, fd))
 		return;

@@ -12,6 +12,8 @@
 
 #include "base/loop.h"
 
+#define EVENTFD_BATCH_MAX 32
+
 /* Adds 1 to eventfds without ever waiting. What it needs is set up when the first one rings: taking it down again, or
  * exiting with it, costs tens of milliseconds in the kernel. */
 struct eventfd_ringer {
@@ -20,11 +22,17 @@ struct eventfd_ringer {
 	int empty;	   /* a file whose reads end at once */
 	unsigned int unreaped;
 	uint64_t rung; /* how often, for who wonders whether anybody was woken */
+	bool batching;
+	unsigned int nheld;
+	int held[EVENTFD_BATCH_MAX]; /* to be rung when the batch ends */
 };
 
 void eventfd_ringer_init(struct eventfd_ringer *r);
 void eventfd_ringer_fini(struct eventfd_ringer *r);
 void eventfd_ring(struct eventfd_ringer *r, int fd);
+/* Between the two, an eventfd that is rung several times rings once, at the end. None may be closed meanwhile. */
+void eventfd_batch_begin(struct eventfd_ringer *r);
+void eventfd_batch_end(struct eventfd_ringer *r);
 
 int eventfd_check(int fd); /* 0, or -EINVAL: not an eventfd */
 

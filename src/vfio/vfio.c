@@ -102,3 +102,13 @@ uint64_t vfio_interrupts(const struct vfio *v)
 {
 	return v->ringer.rung;
 }
+
+void vfio_batch_begin(struct vfio *v)
+{
+	eventfd_batch_begin(&v->ringer);
+}
+
+void vfio_batch_end(struct vfio *v)
+{
+	eventfd_batch_end(&v->ringer);
+}

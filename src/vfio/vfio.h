@@ -24,6 +24,13 @@ void vfio_free(struct vfio *v);			  /* every ufile must be gone; frees the funct
 int vfio_add(struct vfio *v, struct pci_func *f); /* takes ownership on success; 0, -EEXIST (address taken), -ENOMEM */
 struct pci_func *vfio_func(struct vfio *v, size_t i); /* i-th, NULL past the end */
 
+/*
+ * Around a run of posted register writes: an interrupt vector that is raised several times meanwhile reaches its eventfd
+ * once, at the end, as it may when a device's messages overtake the reader.
+ */
+void vfio_batch_begin(struct vfio *v);
+void vfio_batch_end(struct vfio *v);
+
 /* How many interrupts have been sent to clients so far. */
 uint64_t vfio_interrupts(const struct vfio *v);
 
