@@ -403,6 +403,13 @@ static void flood(void *arg)
 	for (unsigned int i = 0; i < ARRAY_SIZE(r); i++)
 		n += raw_try_connect(&r[i], &sv);
 	CHECK(n > 2 && n < ARRAY_SIZE(r));
+	/* The last descriptor, too, so that there is none to accept with. */
+	for (unsigned int i = 0; i < 64; i++)
+		raw_note_fds(&r[0], 1, &r[0].memfd, 1);
+	CHECK(!raw_call(&r[0], 0, RPC_NOP, 0, 0, 0, NULL, 0));
+	usleep(100000);
+	for (unsigned int i = n; i < ARRAY_SIZE(r); i++)
+		CHECK(!raw_try_connect(&r[i], &sv));
 }
 
 static void test_accept_flood(void)
@@ -607,6 +614,7 @@ static void test_paths(void)
 	raw_connect(&r, &sv);
 	for (unsigned int i = 0; i < ARRAY_SIZE(paths); i++)
 		CHECK(raw_open(&r, paths[i]) < 0);
+	CHECK(raw_open(&r, "/sys/../../../../there/is/no/such/file") == -EXDEV);
 	memset(longest, '/', sizeof(longest));
 	CHECK(raw_call(&r, 0, RPC_OPEN, 0, 0, 0, longest, sizeof(longest)) == -ENAMETOOLONG);
 	raw_close(&r);
