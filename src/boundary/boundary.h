@@ -43,9 +43,10 @@ char *format_number(char *p, uint64_t v, unsigned int base, unsigned int digits)
 /* ---- init.c: facts of this process image ---- */
 struct image {
 	const char *preload; /* absolute path of this library */
-	const char *socket;  /* value of ENV_SOCKET */
+	char socket[108];    /* value of ENV_SOCKET: copied, programs write their title over their environment */
 	const char *exe;     /* what /proc/self/exe shall say, if not what the kernel says */
 	char shadow[224];    /* root of the tree, "" until known */
+	uint32_t keep_first; /* keep.c */
 	bool host_devices;
 	bool fsgsbase;	    /* user code may read its segment bases */
 	struct text_range { /* code whose system calls are ours to see */
@@ -56,14 +57,15 @@ struct image {
 extern struct image image;
 
 /* ---- filter.c ---- */
-int filter_install(void); /* 0 or -errno */
+#define FILTER_TRAP_DATA 0x7066 /* arrives as si_errno: tells our traps from those of a filter of the program's */
+int filter_install(void);	/* 0 or -errno */
 
 /* ---- trap.c: SIGSYS ---- */
 void trap_handler(int sig, siginfo_t *si, void *uc);
 /* Leaves the handler so that the trapped call runs as it is (arguments in the frame may have been changed). */
 void trap_resume(ucontext_t *uc);
-/* The same, with n bytes reserved below the red zone of the program's stack; returns their address. The call must not
- * return to a moved stack. */
+/* The same, with n bytes reserved below the red zone of the program's stack; returns their address. Arguments 1, 4, 5
+ * and 6 may be changed afterwards: the program finds them as they were. */
 void *trap_resume_with(ucontext_t *uc, size_t n);
 #define UC_ARG1(uc) ((uc)->uc_mcontext.gregs[REG_RDI])
 #define UC_ARG2(uc) ((uc)->uc_mcontext.gregs[REG_RSI])
@@ -77,12 +79,15 @@ void *trap_resume_with(ucontext_t *uc, size_t n);
 
 /* ---- scratch.c: buffers too big for a program's stack ---- */
 struct scratch {
-	_Atomic uint32_t taken;
+	_Atomic uint32_t taken;	 /* 0 = free; the kernel may clear it (exec.c) */
+	uint64_t room, room_len; /* a mapping that goes with it, unmapped by the next to take it */
 	struct path_result path;
 	char buf[8192];
 	_Alignas(16) uint8_t stack[16384];
 };
-struct scratch *scratch_get(void); /* waits for one, never fails */
+struct scratch *scratch_get(void); /* waits for one, never fails; the caller holds none */
+/* One more: who holds one of these and waits for another must hold describe_lock, so that it cannot wait for itself. */
+struct scratch *scratch_get_nested(void);
 void scratch_put(struct scratch *s);
 void scratch_after_fork(void);
 
@@ -132,8 +137,10 @@ void object_pwrite(ucontext_t *uc);
 void object_fstat(ucontext_t *uc);
 
 /* ---- keep.c: our own descriptor ---- */
-#define KEEP_FD_FIRST 900 /* where it lives, and the range in which closing and replacing is looked at */
+/* Where it lives: KEEP_FD_COUNT numbers from image.keep_first on, in which closing and replacing is looked at. */
+#define KEEP_FD_FIRST 900 /* lower where the limit on descriptors is */
 #define KEEP_FD_COUNT 64
+void keep_init(void);
 int keep_move(int fd); /* to that range if the limit on descriptors allows; the new number */
 void keep_syscall(ucontext_t *uc, long nr);
 
@@ -141,10 +148,14 @@ void keep_syscall(ucontext_t *uc, long nr);
 void file_syscall(ucontext_t *uc, long nr);
 
 /* ---- window.c: mapped BARs ---- */
-void window_mmap(ucontext_t *uc);
+bool window_mmap(ucontext_t *uc);		  /* false: not a descriptor of ours, nothing done */
 void window_forget(uint64_t start, uint64_t len); /* the program unmaps or replaces this range */
 bool window_fault(ucontext_t *uc, siginfo_t *si); /* true: handled */
 bool window_contains(uint64_t addr);
+bool window_overlaps(uint64_t start, uint64_t len);
+void window_move(uint64_t from, uint64_t len, uint64_t to); /* the program has moved it */
+void window_lock(void);
+void window_unlock(void);
 void window_after_fork(void);
 
 /* ---- memory.c: the program's memory, as pages that the broker can reach ---- */
@@ -155,20 +166,27 @@ void window_after_fork(void);
  */
 int memory_describe(struct rpc *r, uint64_t va, uint64_t len, bool fresh); /* fresh: what was adopted before, again */
 int memory_send_backing(struct rpc *r, uint64_t dev, uint64_t ino);
-bool memory_fault(uint64_t addr); /* a write met a range that is being moved: true after it is over */
+bool memory_fault(uint64_t addr); /* was a write to a range that is being moved: true, after it is over */
 long stack_call(long (*fn)(void *), void *arg, void *stack_top); /* stub.S */
 void memory_mmap(ucontext_t *uc);
 void memory_munmap(ucontext_t *uc);
 void memory_mremap(ucontext_t *uc);
 void memory_madvise(ucontext_t *uc);
+void memory_forget(uint64_t start, uint64_t len); /* this range is being unmapped or replaced */
 bool memory_has_adopted(void);
+/* Around fork: no other thread is half way through a change that the child would inherit. */
+void memory_lock(void);
+void memory_unlock(void);
 void memory_unshare_in_child(void); /* after fork, in the child: private copies of what was adopted */
 
 /* ---- signals.c ---- */
 int signals_init(void);
+void signals_lock(void);
+void signals_unlock(void);
 void signals_sigaction(ucontext_t *uc);
 void signals_sigprocmask(ucontext_t *uc);
 void signals_mask_argument(ucontext_t *uc, long nr);
+long signals_execve(ucontext_t *uc, long nr); /* returns if it fails */
 
 /* ---- exec.c ---- */
 void exec_syscall(ucontext_t *uc, long nr);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * execve: the next image must load this library again, whatever the program did to its environment. The new environment
- * is built on the program's stack, below the red zone, and the call then runs as it is: in a vfork child the memory is
- * the parent's, and only that stack is the child's own to change.
+ * is built in memory of the boundary's, never on the program's stack: a vfork child may run on a few hundred bytes of
+ * its parent's. The call is made here; in a vfork child the kernel gives the memory back (room_lend).
  */
 #include "boundary/boundary.h"
 
 #include <elf.h>
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #define ENV_MAX (128 * 1024) /* entries; more is E2BIG for any kernel with default limits */
 
@@ -23,32 +25,48 @@ static bool read_word(uint64_t addr, uint64_t *v)
 	return guard_copy(v, (void *)addr, sizeof(*v)) == 0;
 }
 
-/* Reads the start of a string of the program's; out is always terminated. */
+/* Reads a string of the program's, or its first size - 1 bytes; never a page that it does not reach into. */
 static bool read_string(uint64_t addr, char *out, size_t size)
 {
-	size_t n = size - 1, left;
-	char *p;
+	size_t n = 0;
 
-	/* Never past a page that may be the last. */
-	size_t first = PF_PAGE_SIZE - (addr & ~PF_PAGE_MASK);
+	while (n < size - 1) {
+		size_t step = MIN(size - 1 - n, PF_PAGE_SIZE - ((addr + n) & ~PF_PAGE_MASK));
 
-	left = guard_copy(out, (void *)addr, MIN(n, first));
-	if (left)
-		return false;
-	out[MIN(n, first)] = 0;
-	for (p = out; *p; p++)
-		;
-	if (p == out + first && first < n) {
-		if (guard_copy(out + first, (void *)(addr + first), n - first))
+		if (guard_copy(out + n, (void *)(addr + n), step))
 			return false;
-		out[n] = 0;
+		for (; step; step--)
+			if (!out[n++])
+				return true;
 	}
+	out[n] = 0;
+	return true;
+}
+
+static bool string_length(uint64_t addr, uint64_t *len, char *buf, size_t size)
+{
+	size_t n;
+
+	*len = 0;
+	do {
+		if (!read_string(addr + *len, buf, size))
+			return false;
+		n = strlen(buf);
+		*len += n;
+	} while (n == size - 1);
 	return true;
 }
 
 static bool starts_with(const char *s, const char *prefix)
 {
 	return !strncmp(s, prefix, strlen(prefix));
+}
+
+static bool preload_is_ours(const char *value)
+{
+	char end = value[starts_with(value, image.preload) ? strlen(image.preload) : 0];
+
+	return starts_with(value, image.preload) && (!end || end == ':' || end == ' ');
 }
 
 static bool plan(uint64_t envp, struct env_plan *p, char *buf, size_t size)
@@ -61,12 +79,15 @@ static bool plan(uint64_t envp, struct env_plan *p, char *buf, size_t size)
 			return false;
 		if (!s)
 			break;
-		if (!read_string(s, buf, size))
+		if (!read_string(s, buf, 64))
 			return false;
 		if (starts_with(buf, "LD_PRELOAD=")) {
 			p->preload = s + 11;
-			p->preload_len = strlen(buf + 11);
-			p->preload_ours = starts_with(buf + 11, image.preload);
+			if (!read_string(p->preload, buf, size))
+				return false;
+			p->preload_ours = preload_is_ours(buf);
+			if (!string_length(p->preload, &p->preload_len, buf, size))
+				return false;
 		} else if (starts_with(buf, ENV_SOCKET "=")) {
 			p->socket_there = true;
 		} else if (starts_with(buf, ENV_SHADOW "=")) {
@@ -74,6 +95,11 @@ static bool plan(uint64_t envp, struct env_plan *p, char *buf, size_t size)
 		}
 	}
 	return true;
+}
+
+static bool plan_changes(const struct env_plan *p)
+{
+	return !p->preload_ours || !p->socket_there || (!p->shadow_there && image.shadow[0]);
 }
 
 static char *put(char *at, const char *s)
@@ -85,13 +111,13 @@ static char *put(char *at, const char *s)
 }
 
 /* Lays the new environment out at room: pointers first, then the strings they need. */
-static bool build(uint64_t envp, const struct env_plan *p, uint64_t *room, char *buf, size_t size)
+static bool build(uint64_t envp, const struct env_plan *p, uint64_t *room)
 {
-	char *text = (char *)(room + p->n + 4);
+	char *text = (char *)(room + p->n + 4), buf[16];
 	uint64_t n = 0, s;
 
 	for (uint64_t i = 0; i < p->n; i++) {
-		if (!read_word(envp + 8 * i, &s) || !read_string(s, buf, size))
+		if (!read_word(envp + 8 * i, &s) || !read_string(s, buf, sizeof(buf)))
 			return false;
 		if (!p->preload_ours && starts_with(buf, "LD_PRELOAD="))
 			continue;
@@ -122,54 +148,48 @@ static bool build(uint64_t envp, const struct env_plan *p, uint64_t *room, char 
 	return true;
 }
 
-/* ld.so has no PT_INTERP either; unlike a static-pie program it names itself. */
-static bool elf_is_linker(const char *buf, size_t n)
-{
-	const Elf64_Ehdr *eh = (const void *)buf;
-
-	/* A static-pie program's entry is far into its text; both have PT_DYNAMIC. The name tells: DT_SONAME is only in
-	 * ld.so, but it lies beyond what has been read. PT_TLS is in every static glibc or musl program and not in
-	 * ld.so. */
-	for (unsigned int i = 0; i < eh->e_phnum; i++)
-		if (((const Elf64_Phdr *)(buf + eh->e_phoff))[i].p_type == PT_TLS)
-			return false;
-	(void)n;
-	return true;
-}
-
 /*
  * A static program has no dynamic linker to load us: our loader runs it instead. What is found here decides the new
  * argument list.
  */
 struct target {
 	bool is_static;
-	bool script;	/* path is a script whose interpreter is static: interp [interp_arg] path ARG... */
-	char path[512]; /* the static program */
+	bool script;	 /* path is a script whose interpreter is static: interp [interp_arg] path ARG... */
+	char path[4096]; /* the static program */
 	char interp_arg[256];
 };
 
-static bool elf_is_static(const char *buf, size_t n)
+/* ld.so, run as a program, has no PT_INTERP either, but loads us on its own. Of a static-pie program only its name
+ * tells it: both have PT_DYNAMIC, and what differs there lies beyond what has been read. */
+static bool is_linker(const char *path, const Elf64_Ehdr *eh)
+{
+	const char *base = path;
+
+	for (const char *p = path; *p; p++)
+		if (*p == '/')
+			base = p + 1;
+	return eh->e_type == ET_DYN && (starts_with(base, "ld-") || starts_with(base, "ld.so"));
+}
+
+static bool elf_is_static(const char *path, const char *buf, size_t n)
 {
 	const Elf64_Ehdr *eh = (const void *)buf;
 
 	if (n < sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG) || eh->e_ident[EI_CLASS] != ELFCLASS64 ||
-	    eh->e_machine != EM_X86_64 || eh->e_phentsize != sizeof(Elf64_Phdr) ||
-	    eh->e_phoff + eh->e_phnum * sizeof(Elf64_Phdr) > n)
+	    eh->e_machine != EM_X86_64 || (eh->e_type != ET_EXEC && eh->e_type != ET_DYN) ||
+	    eh->e_phentsize != sizeof(Elf64_Phdr) || eh->e_phoff > n ||
+	    eh->e_phnum * sizeof(Elf64_Phdr) > n - eh->e_phoff)
 		return false;
 	for (unsigned int i = 0; i < eh->e_phnum; i++)
 		if (((const Elf64_Phdr *)(buf + eh->e_phoff))[i].p_type == PT_INTERP)
 			return false;
-	/* The dynamic linker itself, run as a program, loads us on its own. */
-	for (unsigned int i = 0; i < eh->e_phnum; i++)
-		if (((const Elf64_Phdr *)(buf + eh->e_phoff))[i].p_type == PT_DYNAMIC && eh->e_type == ET_DYN &&
-		    elf_is_linker(buf, n))
-			return false;
-	return true;
+	return !is_linker(path, eh);
 }
 
-static long read_head(int dirfd, const char *path, char *buf, size_t size)
+static long read_head(const char *path, char *buf, size_t size)
 {
-	long fd = sys4(__NR_openat, dirfd, path, O_RDONLY | O_CLOEXEC, 0), n;
+	/* What would block the open is nothing that can be executed. */
+	long fd = sys4(__NR_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0), n;
 
 	if (fd < 0)
 		return fd;
@@ -178,42 +198,87 @@ static long read_head(int dirfd, const char *path, char *buf, size_t size)
 	return n;
 }
 
-static bool may_execute(int dirfd, const char *path)
+static bool may_execute(const char *path)
 {
-	return sys4(__NR_faccessat2, dirfd, path, 1 /* X_OK */, 0x200 /* AT_EACCESS */) == 0;
+	return sys4(__NR_faccessat2, AT_FDCWD, path, 1 /* X_OK */, 0x200 /* AT_EACCESS */) == 0;
 }
 
-static size_t take_word(const char *from, size_t n, char *to, size_t size)
+/* "#!" [blanks] INTERPRETER [blanks ARGUMENT], the argument being all the rest of the line without blanks at its end.
+ */
+static void parse_script(const char *line, size_t n, struct target *t)
 {
-	size_t i = 0, k = 0;
+	size_t i = 2, end = 2, k = 0;
 
-	while (i < n && (from[i] == ' ' || from[i] == '\t'))
+	while (end < n && end < 256 && line[end] != '\n' && line[end])
+		end++;
+	while (end > i && (line[end - 1] == ' ' || line[end - 1] == '\t'))
+		end--;
+	while (i < end && (line[i] == ' ' || line[i] == '\t'))
 		i++;
-	while (i < n && from[i] != '\n' && from[i] != ' ' && from[i] != '\t' && k + 1 < size)
-		to[k++] = from[i++];
-	to[k] = 0;
-	return i;
+	while (i < end && line[i] != ' ' && line[i] != '\t')
+		t->path[k++] = line[i++];
+	t->path[k] = 0;
+	while (i < end && (line[i] == ' ' || line[i] == '\t'))
+		i++;
+	memcpy(t->interp_arg, line + i, end - i);
+	t->interp_arg[end - i] = 0;
 }
 
-static void find_target(int dirfd, const char *path, char *buf, size_t size, struct target *t)
+static void find_target(const char *path, char *buf, size_t size, struct target *t)
 {
-	long n = read_head(dirfd, path, buf, size);
+	long n = read_head(path, buf, size);
 
 	t->is_static = t->script = false;
-	if (n < 2 || !may_execute(dirfd, path))
+	if (n < 2 || !may_execute(path))
 		return; /* the kernel will say why */
 	if (buf[0] == '#' && buf[1] == '!') {
-		size_t at = 2 + take_word(buf + 2, n - 2, t->path, sizeof(t->path));
-
-		take_word(buf + at, n - at, t->interp_arg, sizeof(t->interp_arg));
-		n = read_head(AT_FDCWD, t->path, buf, size);
+		parse_script(buf, n, t);
+		n = t->path[0] ? read_head(t->path, buf, size) : 0;
 		t->script = true;
-		t->is_static = n > 0 && elf_is_static(buf, n) && may_execute(AT_FDCWD, t->path);
+		t->is_static = n > 0 && elf_is_static(t->path, buf, n) && may_execute(t->path);
 		return;
 	}
-	t->is_static = elf_is_static(buf, n);
-	if (t->is_static && strlen(path) < sizeof(t->path))
-		memcpy(t->path, path, strlen(path) + 1);
+	t->is_static = elf_is_static(path, buf, n);
+	memcpy(t->path, path, strlen(path) + 1);
+}
+
+/* The absolute path of what a descriptor stands for, if that is still its name. */
+static bool fd_path(int fd, char *out, size_t size)
+{
+	char link[40] = "/proc/self/fd/";
+	struct stat a, b;
+	long n;
+
+	format_number(link + strlen(link), (uint32_t)fd, 10, 1);
+	n = sys4(__NR_readlinkat, AT_FDCWD, link, out, size - 1);
+	if (n <= 0 || out[0] != '/')
+		return false;
+	out[n] = 0;
+	return !sys2(__NR_fstat, fd, &a) && !sys2(__NR_stat, out, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* What the call names, as a path that the loader could open too. False: leave it to the kernel. */
+static bool target_path(ucontext_t *uc, bool at, char *out, size_t size)
+{
+	uint64_t addr = at ? UC_ARG2(uc) : UC_ARG1(uc), n = 0;
+
+	if (!read_string(addr, out, size))
+		return false;
+	/* busybox runs its applets so; the kernel's idea of the executable is our loader. */
+	if (image.exe && !strcmp(out, "/proc/self/exe"))
+		memcpy(out, image.exe, strlen(image.exe) + 1);
+	if (!at || out[0] == '/')
+		return out[0] && !(at && UC_ARG5(uc) & ~(uint64_t)AT_EMPTY_PATH);
+	if (UC_ARG5(uc) & ~(uint64_t)AT_EMPTY_PATH || (!out[0] && !(UC_ARG5(uc) & AT_EMPTY_PATH)))
+		return false;
+	if ((int)UC_ARG1(uc) == AT_FDCWD)
+		return out[0];
+	if (!fd_path(UC_ARG1(uc), out, size))
+		return false;
+	n = strlen(out);
+	if (n + 1 < size && read_string(addr, out + n + 1, size - n - 1) && out[n + 1])
+		out[n] = '/';
+	return true;
 }
 
 /* Installed, pinfold-loader lies beside this library; in a build tree, in ../loader. */
@@ -228,22 +293,20 @@ static char *put_loader_path(char *at)
 	memcpy(at, image.preload, slash - image.preload);
 	at += slash - image.preload;
 	*put(at, "pinfold-loader") = 0;
-	if (!may_execute(AT_FDCWD, start))
+	if (!may_execute(start))
 		*put(at, "../loader/pinfold-loader") = 0;
 	return at + strlen(at);
 }
 
 /* LOADER PROGRAM ARGV0 ARG..., or for a script LOADER INTERPRETER INTERPRETER [OPTION] SCRIPT ARG... */
-static void build_static(ucontext_t *uc, long nr, const struct target *t, struct scratch *s, uint64_t *room,
+static void build_static(ucontext_t *uc, bool at, const struct target *t, const char *path, uint64_t *room,
 			 uint64_t argc)
 {
-	bool at = nr == __NR_execveat;
 	greg_t *pathp = at ? &UC_ARG2(uc) : &UC_ARG1(uc), *argvp = at ? &UC_ARG3(uc) : &UC_ARG2(uc);
 	char *text = (char *)(room + argc + 8), *loader = text;
 	uint64_t n = 0, w;
 
-	text = put_loader_path(text);
-	*text++ = 0;
+	text = put_loader_path(text) + 1;
 	room[n++] = (uint64_t)loader;
 	room[n++] = (uint64_t)text;
 	text = put(text, t->path);
@@ -257,14 +320,16 @@ static void build_static(ucontext_t *uc, long nr, const struct target *t, struct
 			*text++ = 0;
 		}
 		room[n++] = (uint64_t)text;
-		text = put(text, s->path.logical);
+		text = put(text, path);
 		*text++ = 0;
 	}
 	for (uint64_t i = t->script ? 1 : 0; i < argc; i++)
 		if (read_word(*argvp + 8 * i, &w))
 			room[n++] = w;
-	if (!t->script && !argc)
-		room[n++] = room[1];
+	if (!t->script && !argc) {
+		room[n++] = (uint64_t)text; /* as Linux does: never no argument at all */
+		*text++ = 0;
+	}
 	room[n] = 0;
 	*pathp = (greg_t)loader;
 	*argvp = (greg_t)room;
@@ -274,35 +339,54 @@ static void build_static(ucontext_t *uc, long nr, const struct target *t, struct
 	}
 }
 
-/* The new environment and, for a static program, the new path and arguments, all below the program's stack. */
-void exec_syscall(ucontext_t *uc, long nr)
+static uint64_t *room_get(struct scratch *s, size_t n)
 {
-	bool at = nr == __NR_execveat;
-	greg_t *pathp = at ? &UC_ARG2(uc) : &UC_ARG1(uc), *argvp, *envp;
-	struct scratch *s = scratch_get();
-	struct target *t = (struct target *)s->stack;
-	struct env_plan p;
+	long p;
+
+	if (n <= sizeof(s->stack))
+		return (uint64_t *)s->stack;
+	p = sys6(__NR_mmap, 0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p < 0)
+		return NULL;
+	s->room = p;
+	s->room_len = n;
+	return (uint64_t *)p;
+}
+
+/*
+ * A vfork child that succeeds never comes back to release what it took of its parent's memory. The kernel does: it
+ * clears the child's "tid address" at the moment when the child has left that memory.
+ */
+static void room_lend(struct scratch *s)
+{
+	if (process_is_vfork_child())
+		sys1(__NR_set_tid_address, &s->taken);
+}
+
+static void room_lend_no_more(void)
+{
+	if (process_is_vfork_child())
+		sys1(__NR_set_tid_address, NULL);
+}
+
+/* Puts the new environment and, for a static program, the new path and arguments into the frame. */
+static bool prepare(ucontext_t *uc, bool at, struct scratch *s)
+{
+	greg_t *argvp = at ? &UC_ARG3(uc) : &UC_ARG2(uc), *envp = at ? &UC_ARG4(uc) : &UC_ARG3(uc);
+	struct target *t = (struct target *)s->path.scratch;
+	char *path = s->path.logical;
 	uint64_t *room, argc = 0, w;
 	size_t env_bytes, arg_bytes = 0;
+	struct env_plan p;
 
-	argvp = at ? &UC_ARG3(uc) : &UC_ARG2(uc);
-	envp = at ? &UC_ARG4(uc) : &UC_ARG3(uc);
+	_Static_assert(sizeof(*t) <= sizeof(s->path.scratch), "a target fits in scratch space");
 	t->is_static = false;
-	if (!read_string(*pathp, s->path.logical, sizeof(s->path.logical)))
-		s->path.logical[0] = 0;
-	/* busybox runs its applets so; the kernel's idea of the executable is our loader. */
-	if (image.exe && !strcmp(s->path.logical, "/proc/self/exe"))
-		memcpy(s->path.logical, image.exe, strlen(image.exe) + 1);
-	if (s->path.logical[0])
-		find_target(at ? UC_ARG1(uc) : AT_FDCWD, s->path.logical, s->buf, sizeof(s->buf), t);
-	/* A descriptor of the caller's would be needed to open it again. */
-	if (t->is_static && at && s->path.logical[0] != '/' && (int)UC_ARG1(uc) != AT_FDCWD)
-		t->is_static = false;
-
-	if (!image.preload || !plan(*envp, &p, s->buf, sizeof(s->buf))) {
-		trap_resume(uc);
-		goto out;
-	}
+	if (target_path(uc, at, path, sizeof(s->path.logical)))
+		find_target(path, s->buf, sizeof(s->buf), t);
+	if (!image.preload || !plan(*envp, &p, s->buf, sizeof(s->buf)))
+		return true;
+	if (!t->is_static && !plan_changes(&p))
+		return true;
 	if (t->is_static && *argvp)
 		while (argc < ENV_MAX && read_word(*argvp + 8 * argc, &w) && w)
 			argc++;
@@ -310,14 +394,34 @@ void exec_syscall(ucontext_t *uc, long nr)
 	    (p.n + 4) * 8 + p.preload_len + strlen(image.preload) + strlen(image.socket) + strlen(image.shadow) + 64;
 	env_bytes = ALIGN_UP(env_bytes, 16UL);
 	if (t->is_static)
-		arg_bytes = (argc + 8) * 8 + sizeof(*t) + PF_PAGE_SIZE + sizeof(s->path.logical);
-	room = trap_resume_with(uc, env_bytes + arg_bytes);
+		arg_bytes = (argc + 8) * 8 + strlen(t->path) + strlen(t->interp_arg) + strlen(path) +
+			    strlen(image.preload) + 64;
+	room = room_get(s, env_bytes + arg_bytes);
 	if (!room)
-		goto out;
-	if (build(*envp, &p, room, s->buf, sizeof(s->buf)))
+		return false;
+	if (build(*envp, &p, room))
 		*envp = (greg_t)room;
 	if (t->is_static)
-		build_static(uc, nr, t, s, (uint64_t *)((char *)room + env_bytes), argc);
-out:
+		build_static(uc, at, t, path, (uint64_t *)((char *)room + env_bytes), argc);
+	return true;
+}
+
+void exec_syscall(ucontext_t *uc, long nr)
+{
+	struct scratch *s = scratch_get();
+	greg_t given[] = {UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc)};
+	long ret = -ENOMEM;
+
+	if (prepare(uc, nr == __NR_execveat, s)) {
+		room_lend(s);
+		ret = signals_execve(uc, nr);
+		room_lend_no_more();
+	}
+	UC_ARG1(uc) = given[0];
+	UC_ARG2(uc) = given[1];
+	UC_ARG3(uc) = given[2];
+	UC_ARG4(uc) = given[3];
+	UC_ARG5(uc) = given[4];
+	UC_RET(uc) = ret;
 	scratch_put(s);
 }

@@ -6,9 +6,11 @@
 #include "boundary/boundary.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <linux/stat.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 /* Where a call keeps its path. Argument numbers count from 1; dirfd 0: relative to the working directory. */
 struct path_call {
@@ -85,17 +87,30 @@ static bool base_path(int dirfd, char *out, size_t size)
 	return true;
 }
 
+static uint64_t open_flags(ucontext_t *uc, long nr)
+{
+	uint64_t flags = 0;
+
+	if (nr == __NR_open)
+		return UC_ARG2(uc);
+	if (nr == __NR_openat)
+		return UC_ARG3(uc);
+	if (nr == __NR_creat)
+		return O_CREAT | O_WRONLY | O_TRUNC;
+	guard_copy(&flags, (void *)UC_ARG3(uc), sizeof(flags));
+	return flags;
+}
+
 static bool follows(ucontext_t *uc, const struct path_call *c)
 {
 	uint64_t flags;
 
 	switch (c->nr) {
 	case __NR_open:
-		return !(UC_ARG2(uc) & (O_NOFOLLOW | (UC_ARG2(uc) & O_CREAT ? O_EXCL : 0)));
 	case __NR_openat:
-		return !(UC_ARG3(uc) & O_NOFOLLOW);
 	case __NR_openat2:
-		return guard_copy(&flags, (void *)UC_ARG3(uc), sizeof(flags)) || !(flags & O_NOFOLLOW);
+		flags = open_flags(uc, c->nr);
+		return !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
 	}
 	return c->last == FOLLOW || (c->last == FLAGS_AT && !(*arg(uc, c->flags) & AT_SYMLINK_NOFOLLOW));
 }
@@ -111,20 +126,6 @@ static long make(ucontext_t *uc, const struct path_call *c, const char *path)
 		a[c->dirfd - 1] = AT_FDCWD;
 	a[c->path - 1] = (long)path;
 	return sys6(c->nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
-
-static uint64_t open_flags(ucontext_t *uc, long nr)
-{
-	uint64_t flags = 0;
-
-	if (nr == __NR_open)
-		return UC_ARG2(uc);
-	if (nr == __NR_openat)
-		return UC_ARG3(uc);
-	if (nr == __NR_creat)
-		return O_CREAT | O_WRONLY | O_TRUNC;
-	guard_copy(&flags, (void *)UC_ARG3(uc), sizeof(flags));
-	return flags;
 }
 
 /* The broker decides about every open below our places, and gives out descriptors for devices. */
@@ -182,8 +183,63 @@ static void dress_stat(ucontext_t *uc, long nr, const struct path_result *p)
 	}
 }
 
-static void serve(ucontext_t *uc, const struct path_call *c, const struct path_result *p)
+/* Programs tell sysfs from a directory that merely looks like it. */
+static long dress_statfs(uint64_t out)
 {
+	struct statfs st;
+
+	if (guard_copy(&st, (void *)out, sizeof(st)))
+		return -EFAULT;
+	st.f_type = SYSFS_MAGIC;
+	st.f_blocks = st.f_bfree = st.f_bavail = st.f_files = st.f_ffree = 0;
+	return guard_copy((void *)out, &st, sizeof(st)) ? -EFAULT : 0;
+}
+
+static bool is_readlink(const struct path_call *c)
+{
+	return c->nr == __NR_readlink || c->nr == __NR_readlinkat;
+}
+
+/* The answer n bytes at s->buf, cut to what the program has room for. */
+static void answer_link(ucontext_t *uc, const struct path_call *c, const struct scratch *s, long n)
+{
+	uint64_t out = c->nr == __NR_readlink ? UC_ARG2(uc) : UC_ARG3(uc);
+	int size = c->nr == __NR_readlink ? UC_ARG3(uc) : UC_ARG4(uc);
+
+	if (size <= 0)
+		n = -EINVAL;
+	else if (n > 0) {
+		n = MIN(n, (long)size);
+		if (guard_copy((void *)out, s->buf, n))
+			n = -EFAULT;
+	}
+	UC_RET(uc) = n;
+}
+
+/* Reads the link at path, or the one that the call names. What it says must not lead into the tree where the program
+ * can see it; the whole text is needed to tell. */
+static long read_link(ucontext_t *uc, const struct path_call *c, const char *path, struct scratch *s)
+{
+	struct path_env e = env();
+	size_t size = sizeof(s->buf) - 1;
+	long n, m;
+
+	if (path)
+		n = real_readlink(path, s->buf, size);
+	else if (c->nr == __NR_readlink)
+		n = sys3(__NR_readlink, UC_ARG1(uc), s->buf, size);
+	else
+		n = sys4(__NR_readlinkat, UC_ARG1(uc), UC_ARG2(uc), s->buf, size);
+	if (n <= 0)
+		return n;
+	s->buf[n] = 0;
+	m = path_unshadow(&e, s->buf, n);
+	return m < 0 ? n : m;
+}
+
+static void serve(ucontext_t *uc, const struct path_call *c, struct scratch *s)
+{
+	const struct path_result *p = &s->path;
 	long ret;
 
 	switch (c->nr) {
@@ -193,6 +249,15 @@ static void serve(ucontext_t *uc, const struct path_call *c, const struct path_r
 	case __NR_creat:
 		ret = p->route == PATH_REAL ? make(uc, c, p->out) : open_ours(uc, c, p);
 		break;
+	case __NR_readlink:
+	case __NR_readlinkat:
+		answer_link(uc, c, s, read_link(uc, c, p->out, s));
+		return;
+	case __NR_statfs:
+		ret = make(uc, c, p->out);
+		if (!ret && !strncmp(p->logical, "/sys/", 5))
+			ret = dress_statfs(UC_ARG2(uc));
+		break;
 	default:
 		ret = make(uc, c, p->out);
 		if (ret == 0 &&
@@ -200,22 +265,6 @@ static void serve(ucontext_t *uc, const struct path_call *c, const struct path_r
 			dress_stat(uc, c->nr, p);
 	}
 	UC_RET(uc) = ret;
-}
-
-/* What a link says must not lead into the tree where the program can see it. */
-static void unshadow_result(ucontext_t *uc, uint64_t buf, uint64_t size, struct scratch *s)
-{
-	struct path_env e = env();
-	long n = UC_RET(uc), m;
-
-	if (n <= 0 || !image.shadow[0] || (size_t)n >= sizeof(s->buf) || guard_copy(s->buf, (void *)buf, n))
-		return;
-	s->buf[n] = 0;
-	m = path_unshadow(&e, s->buf, n);
-	if (m < 0)
-		return;
-	UC_RET(uc) = MIN((uint64_t)m, size);
-	guard_copy((void *)buf, s->buf, UC_RET(uc));
 }
 
 static void do_getcwd(ucontext_t *uc)
@@ -268,6 +317,15 @@ static bool empty_path_stat(ucontext_t *uc, const struct path_call *c)
 	return true;
 }
 
+/* openat2 that must not leave its directory cannot reach a place of ours from outside; inside the tree the kernel keeps
+ * it there. */
+static bool confined(ucontext_t *uc)
+{
+	struct open_how how;
+
+	return !guard_copy(&how, (void *)UC_ARG3(uc), sizeof(how)) && how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT);
+}
+
 /*
  * Two looks. The first needs the path's text and, for a relative one, where it starts; nearly every call ends there.
  * The second walks the path as the kernel would.
@@ -280,12 +338,15 @@ static void path_syscall(ucontext_t *uc, const struct path_call *c, struct scrat
 	long n = copy_path(path, *arg(uc, c->path));
 
 	base[0] = 0;
-	if (n < 0 || (n == 0 && !empty_path_stat(uc, c))) {
-		trap_resume(uc); /* the kernel's error, or a call on the descriptor alone */
+	if (n <= 0) {
+		if (!(n == 0 || !*arg(uc, c->path)) || !empty_path_stat(uc, c))
+			trap_resume(uc); /* the kernel's error, or a call on the descriptor alone */
 		return;
 	}
-	if (n == 0)
+	if (c->nr == __NR_openat2 && confined(uc)) {
+		trap_resume(uc);
 		return;
+	}
 	if (path[0] != '/' && !base_path(dirfd, base, PF_PAGE_SIZE)) {
 		trap_resume(uc);
 		return;
@@ -308,42 +369,89 @@ static void path_syscall(ucontext_t *uc, const struct path_call *c, struct scrat
 	else if (s->path.route == PATH_NATIVE)
 		trap_resume(uc);
 	else
-		serve(uc, c, &s->path);
-	if (n == 0 && UC_IP(uc) < (greg_t)(STUB_ADDR + STUB_SIZE) && UC_IP(uc) >= (greg_t)STUB_ADDR)
-		return;
-	if (c->nr == __NR_readlink)
-		unshadow_result(uc, UC_ARG2(uc), UC_ARG3(uc), s);
-	else if (c->nr == __NR_readlinkat)
-		unshadow_result(uc, UC_ARG3(uc), UC_ARG4(uc), s);
+		serve(uc, c, s);
 }
 
-/* Links in /proc that say where a process is: native, but their text may name the tree. */
-static bool proc_link(ucontext_t *uc, const struct path_call *c, struct scratch *s)
+/* A descriptor of ours is a socket; Linux says what it is for. */
+static long object_link(struct scratch *s, int fd)
 {
+	uint64_t object;
+	struct rpc r;
 	long n;
 
-	if (c->nr != __NR_readlink && c->nr != __NR_readlinkat)
+	if (!object_of_fd(fd, &object) || rpc_begin(&r, RPC_NAME, object))
+		return -1;
+	n = rpc_call(&r);
+	if (n >= 0) {
+		n = MIN((size_t)r.slot->payload_len, sizeof(s->buf));
+		memcpy(s->buf, r.payload, n);
+	}
+	rpc_end(&r);
+	return n;
+}
+
+/* The number in "/proc/self/fd/N", or in the same with our own process number; -1: something else. */
+static int proc_fd(const char *path)
+{
+	const char *p = path + 6;
+	int fd;
+
+	if (!strncmp(p, "self/", 5))
+		p += 4;
+	else if (!strncmp(p, "thread-self/", 12))
+		p += 11;
+	else if (parse_number(&p, 10) != (uint64_t)sys0(__NR_getpid))
+		return -1;
+	if (strncmp(p, "/fd/", 4))
+		return -1;
+	p += 4;
+	if (*p < '0' || *p > '9')
+		return -1;
+	fd = parse_number(&p, 10);
+	return *p ? -1 : fd;
+}
+
+/* Links in /proc that say where a process is, or what it holds: native, but their text may name the tree. */
+static bool proc_link(ucontext_t *uc, const struct path_call *c, struct scratch *s)
+{
+	long n, m = -1;
+	int fd;
+
+	if (!is_readlink(c))
 		return false;
 	n = copy_path(s->buf, *arg(uc, c->path));
 	if (n <= 6 || strncmp(s->buf, "/proc/", 6))
 		return false;
 	if (image.exe && !strcmp(s->buf, "/proc/self/exe")) {
-		uint64_t out = c->nr == __NR_readlink ? UC_ARG2(uc) : UC_ARG3(uc);
-		uint64_t size = c->nr == __NR_readlink ? UC_ARG3(uc) : UC_ARG4(uc);
-
-		UC_RET(uc) = MIN(strlen(image.exe), size);
-		if (guard_copy((void *)out, image.exe, UC_RET(uc)))
-			UC_RET(uc) = -EFAULT;
+		n = strlen(image.exe);
+		memcpy(s->buf, image.exe, n);
+		answer_link(uc, c, s, n);
 		return true;
 	}
 	if (!image.shadow[0])
 		return false;
-	UC_RET(uc) = sys4(c->nr, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc));
-	if (c->nr == __NR_readlink)
-		unshadow_result(uc, UC_ARG2(uc), UC_ARG3(uc), s);
-	else
-		unshadow_result(uc, UC_ARG3(uc), UC_ARG4(uc), s);
+	fd = proc_fd(s->buf);
+	n = read_link(uc, c, NULL, s);
+	if (n > 8 && fd >= 0 && !strncmp(s->buf, "socket:[", 8))
+		m = object_link(s, fd);
+	answer_link(uc, c, s, m >= 0 ? m : n);
 	return true;
+}
+
+/* fstatfs */
+static void do_fstatfs(ucontext_t *uc)
+{
+	struct scratch *s = scratch_get();
+	long ret = sys2(__NR_fstatfs, UC_ARG1(uc), UC_ARG2(uc)), n;
+	struct path_env e = env();
+
+	if (!ret && image.shadow[0] && base_path(UC_ARG1(uc), s->buf, sizeof(s->buf))) {
+		n = path_unshadow(&e, s->buf, strlen(s->buf));
+		if (n > 5 && !strncmp(s->buf, "/sys/", 5))
+			ret = dress_statfs(UC_ARG2(uc));
+	}
+	UC_RET(uc) = ret;
+	scratch_put(s);
 }
 
 void file_syscall(ucontext_t *uc, long nr)
@@ -352,6 +460,10 @@ void file_syscall(ucontext_t *uc, long nr)
 
 	if (nr == __NR_getcwd) {
 		do_getcwd(uc);
+		return;
+	}
+	if (nr == __NR_fstatfs) {
+		do_fstatfs(uc);
 		return;
 	}
 	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++) {

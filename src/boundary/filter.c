@@ -22,7 +22,7 @@
 #define DATA(field) offsetof(struct seccomp_data, field)
 #define ARG_LO(n)   (DATA(args) + 8 * (n))
 #define ARG_HI(n)   (DATA(args) + 8 * (n) + 4)
-#define FILTER_MAX  256
+#define FILTER_MAX  400
 
 struct builder {
 	struct sock_filter insn[FILTER_MAX];
@@ -31,7 +31,9 @@ struct builder {
 
 static void emit(struct builder *b, uint16_t code, uint8_t jt, uint8_t jf, uint32_t k)
 {
-	b->insn[b->n++] = (struct sock_filter){code, jt, jf, k};
+	if (b->n < FILTER_MAX)
+		b->insn[b->n] = (struct sock_filter){code, jt, jf, k};
+	b->n++;
 }
 
 #define LOAD(off)	emit(b, BPF_LD | BPF_W | BPF_ABS, 0, 0, off)
@@ -45,11 +47,11 @@ static void emit(struct builder *b, uint16_t code, uint8_t jt, uint8_t jf, uint3
 #define ALLOW RET(SECCOMP_RET_ALLOW)
 
 static const uint16_t always[] = {
-    __NR_open,	    __NR_openat,     __NR_openat2,	 __NR_creat,	    __NR_stat,	    __NR_lstat,
-    __NR_fstat,	    __NR_newfstatat, __NR_statx,	 __NR_access,	    __NR_faccessat, __NR_faccessat2,
-    __NR_readlink,  __NR_readlinkat, __NR_chdir,	 __NR_getcwd,	    __NR_getxattr,  __NR_lgetxattr,
-    __NR_listxattr, __NR_llistxattr, __NR_statfs,	 __NR_execve,	    __NR_execveat,  __NR_munmap,
-    __NR_mremap,    __NR_fork,	     __NR_rt_sigsuspend, __NR_rt_sigaction,
+    __NR_open,	    __NR_openat,     __NR_openat2, __NR_creat,	       __NR_stat,	  __NR_lstat,
+    __NR_fstat,	    __NR_newfstatat, __NR_statx,   __NR_access,	       __NR_faccessat,	  __NR_faccessat2,
+    __NR_readlink,  __NR_readlinkat, __NR_chdir,   __NR_getcwd,	       __NR_getxattr,	  __NR_lgetxattr,
+    __NR_listxattr, __NR_llistxattr, __NR_statfs,  __NR_fstatfs,       __NR_execve,	  __NR_execveat,
+    __NR_munmap,    __NR_mremap,     __NR_fork,	   __NR_rt_sigsuspend, __NR_rt_sigaction,
 };
 
 /* jump over the n following instructions unless the number (in A) is nr */
@@ -102,9 +104,10 @@ static void build_conditions(struct builder *b, unsigned int *trap_jumps, unsign
 	JEQ(__NR_mmap, 0, 1);
 	ALLOW;
 
-	CASE(__NR_madvise, 6);
+	CASE(__NR_madvise, 7);
 	LOAD(ARG_LO(2));
-	JEQ(MADV_DONTNEED, 3, 0);
+	JEQ(MADV_DONTNEED, 4, 0);
+	JEQ(24 /* MADV_DONTNEED_LOCKED */, 3, 0);
 	JEQ(MADV_FREE, 2, 0);
 	JEQ(MADV_REMOVE, 1, 0);
 	ALLOW;
@@ -119,14 +122,14 @@ static void build_conditions(struct builder *b, unsigned int *trap_jumps, unsign
 	for (unsigned int i = 0; i < ARRAY_SIZE(closing); i++) {
 		CASE(closing[i].nr, 5);
 		LOAD(ARG_LO(closing[i].arg));
-		JGE(KEEP_FD_FIRST, 0, 1);
-		JGE(KEEP_FD_FIRST + KEEP_FD_COUNT, 0, 1);
+		JGE(image.keep_first, 0, 1);
+		JGE(image.keep_first + KEEP_FD_COUNT, 0, 1);
 		ALLOW;
 		TRAP();
 	}
 	CASE(__NR_close_range, 4);
 	LOAD(ARG_LO(1));
-	JGE(KEEP_FD_FIRST, 1, 0);
+	JGE(image.keep_first, 1, 0);
 	ALLOW;
 	TRAP();
 
@@ -141,11 +144,8 @@ static void build_conditions(struct builder *b, unsigned int *trap_jumps, unsign
 	static const struct {
 		uint16_t nr;
 		uint8_t arg;
-	} masks[] = {{__NR_ppoll, 3},
-		     {__NR_pselect6, 5},
-		     {__NR_epoll_pwait, 4},
-		     {__NR_epoll_pwait2, 4},
-		     {__NR_rt_sigprocmask, 1}};
+	} masks[] = {{__NR_ppoll, 3},	    {__NR_pselect6, 5},	    {__NR_io_pgetevents, 5},
+		     {__NR_epoll_pwait, 4}, {__NR_epoll_pwait2, 4}, {__NR_rt_sigprocmask, 1}};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(masks); i++) {
 		CASE(masks[i].nr, 6);
@@ -167,7 +167,7 @@ static void build_range(struct builder *b, uint64_t start, uint64_t last)
 	LOAD(DATA(instruction_pointer));
 	JGE((uint32_t)start, 0, 2);
 	emit(b, BPF_JMP | BPF_JGT | BPF_K, 1, 0, (uint32_t)last);
-	RET(SECCOMP_RET_TRAP);
+	RET(SECCOMP_RET_TRAP | FILTER_TRAP_DATA);
 }
 
 /*
@@ -220,6 +220,10 @@ int filter_install(void)
 	}
 	ALLOW;
 
+	if (b->n > FILTER_MAX) {
+		scratch_put(s);
+		return -E2BIG;
+	}
 	prog.len = b->n;
 	prog.filter = b->insn;
 	ret = sys5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

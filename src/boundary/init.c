@@ -104,14 +104,15 @@ __attribute__((constructor)) static void boundary_init(int argc, char **argv, ch
 	const ElfW(Phdr) *ph = NULL;
 	const ElfW(auxv_t) * av;
 	unsigned int nph = 0;
-	const char *shadow;
+	const char *shadow, *socket;
 	char **e = envp;
 
 	(void)argc;
 	(void)argv;
-	image.socket = env_get(envp, ENV_SOCKET);
-	if (!image.socket || !&_r_debug)
+	socket = env_get(envp, ENV_SOCKET);
+	if (!socket || strlen(socket) >= sizeof(image.socket) || !&_r_debug)
 		return;
+	memcpy(image.socket, socket, strlen(socket) + 1);
 	shadow = env_get(envp, ENV_SHADOW);
 	if (shadow && strlen(shadow) < sizeof(image.shadow))
 		memcpy(image.shadow, shadow, strlen(shadow) + 1);
@@ -128,6 +129,7 @@ __attribute__((constructor)) static void boundary_init(int argc, char **argv, ch
 	if (map_stub())
 		return; /* somebody else lives there; nothing can be said safely */
 	find_text(_r_debug.r_map, ph, nph);
+	keep_init();
 	if (process_init() || signals_init())
 		complain("this process cannot be prepared; its system calls are not seen");
 	else if (filter_install())

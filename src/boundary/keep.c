@@ -6,16 +6,25 @@
 #include "boundary/boundary.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 
 static bool is_ours(uint64_t fd)
 {
-	return process->channel && process->sock >= KEEP_FD_FIRST && fd == (uint32_t)process->sock &&
-	       !process_is_vfork_child();
+	return process->channel && process->sock >= 0 && fd == (uint32_t)process->sock;
+}
+
+void keep_init(void)
+{
+	uint64_t limit[2];
+
+	image.keep_first = KEEP_FD_FIRST;
+	if (!sys4(__NR_prlimit64, 0, RLIMIT_NOFILE, NULL, limit) && limit[0] < KEEP_FD_FIRST + KEEP_FD_COUNT)
+		image.keep_first = limit[0] > 2 * KEEP_FD_COUNT ? limit[0] - KEEP_FD_COUNT : limit[0] / 2;
 }
 
 int keep_move(int fd)
 {
-	long high = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, KEEP_FD_FIRST);
+	long high = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, image.keep_first);
 
 	if (high < 0)
 		return fd; /* a low limit on descriptors: stay where we are */
@@ -52,7 +61,9 @@ static void keep_close_range(ucontext_t *uc)
  * replaced. */
 static void keep_dup(ucontext_t *uc)
 {
-	if (is_ours((uint32_t)UC_ARG2(uc)) && UC_ARG1(uc) != UC_ARG2(uc)) {
+	/* A vfork child has a table of its own, and with it its own copy to lose. */
+	if (is_ours((uint32_t)UC_ARG2(uc)) && UC_ARG1(uc) != UC_ARG2(uc) && !process_is_vfork_child() &&
+	    sys2(__NR_fcntl, UC_ARG1(uc), F_GETFD) >= 0) {
 		long fd = sys3(__NR_fcntl, process->sock, F_DUPFD_CLOEXEC, process->sock + 1);
 
 		if (fd >= 0)

@@ -77,7 +77,7 @@ static void parse_line(const char *p, struct vma *v)
 
 static int find_by_text(int fd, uint64_t addr, struct vma *v)
 {
-	struct scratch *s = scratch_get();
+	struct scratch *s = scratch_get_nested();
 	size_t have = 0;
 	int ret = -ENOENT;
 

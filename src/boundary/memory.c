@@ -41,6 +41,15 @@ static bool in_hull(uint64_t start, uint64_t len)
 	return start < atomic_load(&hull_high) && start + len > atomic_load(&hull_low);
 }
 
+/* With adopt_lock held. */
+static void hull_add(uint64_t start, uint64_t end)
+{
+	if (start < atomic_load(&hull_low))
+		atomic_store(&hull_low, start);
+	if (end > atomic_load(&hull_high))
+		atomic_store(&hull_high, end);
+}
+
 bool memory_has_adopted(void)
 {
 	return atomic_load(&hull_high) != 0;
@@ -134,7 +143,7 @@ static long adopt_on_stack(void *arg)
 /* Moves [start, end) of one mapping into a new memfd: its descriptor, or -errno and nothing has changed. */
 static int adopt(uint64_t start, uint64_t end, const struct vma *v)
 {
-	struct scratch *s = scratch_get();
+	struct scratch *s = scratch_get_nested();
 	struct adoption *a = (struct adoption *)s->buf;
 	int fd = sys2(__NR_memfd_create, ADOPTED_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
@@ -143,20 +152,17 @@ static int adopt(uint64_t start, uint64_t end, const struct vma *v)
 		struct vma *copy = (struct vma *)(a + 1);
 		uint8_t probe;
 
-		/* The mapping below a piece of the main stack must stay one that grows. */
-		if (!strncmp(v->name, "[stack]", 7))
+		/* A stack that grows must keep a piece that does, below what is taken; nothing else has a mapping that
+		 * appears by being touched. */
+		if (start == v->start && !v->ino)
 			guard_copy(&probe, (void *)(start - 1), 1);
 		*copy = *v;
 		a->vma = copy;
 		sys3(__NR_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
 		spin_lock(&adopt_lock);
 		stack_call(adopt_on_stack, a, s->stack + sizeof(s->stack));
-		if (!a->ret) {
-			if (start < atomic_load(&hull_low))
-				atomic_store(&hull_low, start);
-			if (end > atomic_load(&hull_high))
-				atomic_store(&hull_high, end);
-		}
+		if (!a->ret)
+			hull_add(start, end);
 		spin_unlock(&adopt_lock);
 	}
 	if (a->ret && fd >= 0) {
@@ -171,7 +177,7 @@ bool memory_fault(uint64_t addr)
 {
 	struct vma v;
 
-	if (!memory_has_adopted() && !atomic_load(&moving_end))
+	if (!in_hull(addr, 1) && !atomic_load(&moving_end))
 		return false;
 	while (addr >= atomic_load(&moving_start) && addr < atomic_load(&moving_end))
 		sys0(__NR_sched_yield);
@@ -223,7 +229,7 @@ static int describe_vma(struct rpc *r, const struct vma *v, uint64_t va, uint64_
 
 static int describe_locked(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
 {
-	struct scratch *s = scratch_get();
+	struct scratch *s = scratch_get_nested();
 	struct page_desc *d = (struct page_desc *)s->buf;
 	struct vma *v = (struct vma *)(s->buf + DESCS_PER_PART * sizeof(*d));
 	uint64_t a = va, end = va + len;
@@ -269,7 +275,7 @@ int memory_describe(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
 /* A descriptor of this process for the file (dev, ino), preferably a writable one. -1: none. */
 static int find_fd(uint64_t dev, uint64_t ino)
 {
-	struct scratch *s = scratch_get();
+	struct scratch *s = scratch_get_nested();
 	long dir = sys4(__NR_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), n;
 	int found = -1;
 
@@ -297,32 +303,48 @@ static int find_fd(uint64_t dev, uint64_t ino)
 	return found;
 }
 
-/* A mapped file whose descriptors are all closed may still have a name. */
-static int open_by_name(uint64_t dev, uint64_t ino)
+static int open_if(const char *path, uint64_t dev, uint64_t ino)
+{
+	static const int modes[] = {O_RDWR, O_RDONLY};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(modes); i++) {
+		long fd = sys4(__NR_openat, AT_FDCWD, path, modes[i] | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0);
+		struct stat st;
+
+		if (fd < 0)
+			continue;
+		if (!sys2(__NR_fstat, fd, &st) && st.st_dev == dev && st.st_ino == ino)
+			return fd;
+		sys1(__NR_close, fd);
+	}
+	return -1;
+}
+
+/* A mapped file whose descriptors are all closed may still have a name; and root may open it by its mapping. */
+static int open_mapped(uint64_t dev, uint64_t ino)
 {
 	struct vma v;
-	struct stat st;
 
 	for (uint64_t a = 0; !maps_find(a, &v); a = v.end) {
-		long fd;
+		char link[64] = "/proc/self/map_files/", *p;
+		int fd;
 
 		if (v.dev != dev || v.ino != ino || v.name[0] != '/')
 			continue;
-		fd = sys4(__NR_openat, AT_FDCWD, v.name, O_RDWR | O_CLOEXEC | O_NONBLOCK, 0);
-		if (fd < 0)
-			fd = sys4(__NR_openat, AT_FDCWD, v.name, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-		if (fd >= 0 && !sys2(__NR_fstat, fd, &st) && st.st_dev == dev && st.st_ino == ino)
-			return fd;
+		fd = open_if(v.name, dev, ino);
 		if (fd >= 0)
-			sys1(__NR_close, fd);
-		return -1;
+			return fd;
+		p = format_number(link + strlen(link), v.start, 16, 1);
+		*p++ = '-';
+		format_number(p, v.end, 16, 1);
+		return open_if(link, dev, ino);
 	}
 	return -1;
 }
 
 int memory_send_backing(struct rpc *r, uint64_t dev, uint64_t ino)
 {
-	int fd = find_fd(dev, ino), opened = fd < 0 ? open_by_name(dev, ino) : -1;
+	int fd = find_fd(dev, ino), opened = fd < 0 ? open_mapped(dev, ino) : -1;
 	int ret = send_backing_part(r, dev, ino, fd < 0 ? opened : fd);
 
 	if (opened >= 0)
@@ -344,23 +366,76 @@ static void hold_message(enum rpc_op op, uint64_t dev, uint64_t ino, int fd)
 	rpc_end(&r);
 }
 
+static bool held_known(uint64_t dev, uint64_t ino)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
+		if (held[i].len && held[i].dev == dev && held[i].ino == ino)
+			return true;
+	return false;
+}
+
+static bool held_add(struct held h)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
+		if (!held[i].len) {
+			held[i] = h;
+			return true;
+		}
+	return false;
+}
+
+static bool held_overlaps(uint64_t start, uint64_t len)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
+		if (held[i].len && held[i].start < start + len && held[i].start + held[i].len > start)
+			return true;
+	return false;
+}
+
+/* Cuts [start, start + len) out of what is held; a file none of which is mapped any more is let go. */
 static void held_forget(uint64_t start, uint64_t len)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++) {
-		struct held h = held[i];
+	uint64_t end = start + len;
 
-		if (!h.len || h.start < start || h.start + h.len > start + len)
-			continue;
+	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++) {
+		struct held h, rest;
+		bool gone;
+
 		spin_lock(&held_lock);
-		held[i].len = 0;
+		h = held[i];
+		if (!h.len || h.start >= end || h.start + h.len <= start) {
+			spin_unlock(&held_lock);
+			continue;
+		}
+		held[i].len = h.start < start ? start - h.start : 0;
+		rest = (struct held){end, h.start + h.len - end, h.dev, h.ino};
+		/* No room: it stays held while the session lasts. */
+		gone = (h.start + h.len <= end || held_add(rest)) && !held_known(h.dev, h.ino);
 		spin_unlock(&held_lock);
-		hold_message(RPC_DROP, h.dev, h.ino, -1);
+		if (gone)
+			hold_message(RPC_DROP, h.dev, h.ino, -1);
 	}
 }
 
-static void forget_range(uint64_t start, uint64_t len)
+static void held_move(uint64_t from, uint64_t from_len, uint64_t to, uint64_t to_len)
 {
-	if (process_is_vfork_child())
+	spin_lock(&held_lock);
+	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
+		if (held[i].len && held[i].start == from && held[i].len == from_len) {
+			held[i].start = to;
+			held[i].len = to_len;
+		}
+	spin_unlock(&held_lock);
+}
+
+static bool something_of_ours(uint64_t start, uint64_t len)
+{
+	return window_overlaps(start, len) || held_overlaps(start, len);
+}
+
+void memory_forget(uint64_t start, uint64_t len)
+{
+	if (!something_of_ours(start, len) || process_is_vfork_child())
 		return;
 	window_forget(start, len);
 	held_forget(start, len);
@@ -379,13 +454,11 @@ static long map_shared_anonymous(ucontext_t *uc)
 	p = sys2(__NR_ftruncate, fd, len);
 	if (!p)
 		p = sys6(__NR_mmap, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), flags & ~(uint64_t)MAP_ANONYMOUS, fd, 0);
+	if (p > 0 && flags & MAP_FIXED)
+		memory_forget(p, len);
 	if (p > 0 && !sys2(__NR_fstat, fd, &st)) {
 		spin_lock(&held_lock);
-		for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
-			if (!held[i].len) {
-				held[i] = (struct held){p, len, st.st_dev, st.st_ino};
-				break;
-			}
+		held_add((struct held){p, len, st.st_dev, st.st_ino});
 		spin_unlock(&held_lock);
 		hold_message(RPC_HOLD, st.st_dev, st.st_ino, fd);
 	}
@@ -395,50 +468,77 @@ static long map_shared_anonymous(ucontext_t *uc)
 
 void memory_mmap(ucontext_t *uc)
 {
-	uint64_t flags = UC_ARG4(uc), off = UC_ARG6(uc);
+	uint64_t len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc), off = UC_ARG6(uc);
+	long p;
 
 	if (!(flags & MAP_ANONYMOUS) &&
-	    ((off & REGION_OFFSET_MAGIC_MASK) == REGION_OFFSET_MAGIC || off >> REGION_INDEX_SHIFT)) {
-		window_mmap(uc);
+	    ((off & REGION_OFFSET_MAGIC_MASK) == REGION_OFFSET_MAGIC || off >> REGION_INDEX_SHIFT) && window_mmap(uc))
+		return;
+	if ((flags & (MAP_TYPE | MAP_ANONYMOUS)) == (MAP_SHARED | MAP_ANONYMOUS) && len) {
+		UC_RET(uc) = map_shared_anonymous(uc);
 		return;
 	}
-	if (flags & MAP_FIXED)
-		forget_range(UC_ARG1(uc), UC_ARG2(uc));
-	if ((flags & (MAP_TYPE | MAP_ANONYMOUS)) == (MAP_SHARED | MAP_ANONYMOUS) && UC_ARG2(uc) > 0)
-		UC_RET(uc) = map_shared_anonymous(uc);
-	else
+	if (!(flags & MAP_FIXED) || !something_of_ours(UC_ARG1(uc), len)) {
 		trap_resume(uc);
+		return;
+	}
+	p = sys6(__NR_mmap, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), flags, UC_ARG5(uc), off);
+	if (p == UC_ARG1(uc))
+		memory_forget(p, len);
+	UC_RET(uc) = p;
 }
 
 void memory_munmap(ucontext_t *uc)
 {
-	forget_range(UC_ARG1(uc), UC_ARG2(uc));
+	uint64_t start = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
+
+	/* First, because from then on the range may be anybody's. What the kernel refuses is left as it is. */
+	if (len && !(start & ~PF_PAGE_MASK) && start + len > start)
+		memory_forget(start, len);
 	trap_resume(uc);
 }
 
-/* Discarded private memory reads as zeros; the device keeps the old page. */
+static bool has_adopted(uint64_t start, uint64_t len)
+{
+	uint64_t end = start + len;
+	struct vma v;
+
+	if (end < start || !in_hull(start, len))
+		return false;
+	for (uint64_t a = start; a < end && !maps_find(a, &v) && v.start < end; a = v.end)
+		if (vma_is_adopted(&v))
+			return true;
+	return false;
+}
+
+/*
+ * Discarded private memory reads as zeros; the device keeps the old page. MADV_FREE lets the kernel choose when to
+ * discard, and it never chooses a pinned page: adopted memory stays.
+ */
 static long discard_adopted(uint64_t start, uint64_t end, int advice)
 {
-	long ret = 0;
+	long ret = 0, hole = 0;
 	struct vma v;
 
 	for (uint64_t a = start; a < end && !ret; a = v.end) {
 		uint64_t from, to;
 
 		if (maps_find(a, &v) || v.start >= end)
-			return a < end ? -ENOMEM : 0;
+			return -ENOMEM;
+		if (v.start > a)
+			hole = -ENOMEM; /* said at the end: what is mapped is discarded all the same */
 		from = MAX(a, v.start);
 		to = MIN(v.end, end);
-		if (vma_is_adopted(&v)) {
+		if (!vma_is_adopted(&v)) {
+			ret = sys3(__NR_madvise, from, to - from, advice);
+		} else if (advice != MADV_FREE) {
 			long p = sys6(__NR_mmap, from, to - from, vma_prot(&v), MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
 				      -1, 0);
 
 			ret = p < 0 && p >= -4095 ? p : 0;
-		} else {
-			ret = sys3(__NR_madvise, from, to - from, advice);
 		}
 	}
-	return ret;
+	return ret ? ret : hole;
 }
 
 void memory_madvise(ucontext_t *uc)
@@ -446,7 +546,7 @@ void memory_madvise(ucontext_t *uc)
 	uint64_t start = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
 	int advice = UC_ARG3(uc);
 
-	if (start & ~PF_PAGE_MASK || !len || start + len < start || !in_hull(start, len)) {
+	if (start & ~PF_PAGE_MASK || !len || !has_adopted(start, len)) {
 		trap_resume(uc);
 		return;
 	}
@@ -473,63 +573,121 @@ static long move_pieces(uint64_t from, uint64_t to, uint64_t len)
 	return 0;
 }
 
+static bool failed(long p)
+{
+	return p < 0 && p >= -4095;
+}
+
+static long map_private(uint64_t addr, uint64_t len, int prot, int flags)
+{
+	return sys6(__NR_mmap, addr, len, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
+}
+
+/* The arguments are ones that the kernel would not refuse. */
 static long remap_adopted(uint64_t old, uint64_t old_len, uint64_t new_len, int flags, uint64_t fixed)
 {
 	uint64_t keep = MIN(old_len, new_len);
 	struct vma v;
 	long p, ret;
 
-	if (new_len <= old_len && !(flags & MREMAP_FIXED)) {
-		ret = new_len < old_len ? sys2(__NR_munmap, old + new_len, old_len - new_len) : 0;
-		return ret ? ret : (long)old;
+	if (!(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
+		if (new_len <= old_len) {
+			ret = new_len < old_len ? sys2(__NR_munmap, old + new_len, old_len - new_len) : 0;
+			return ret ? ret : (long)old;
+		}
+		fixed = 0;
 	}
 	if (maps_find(old, &v) || v.start > old)
 		return -EFAULT;
-	if (!(flags & MREMAP_FIXED)) {
-		p = sys6(__NR_mmap, old + old_len, new_len - old_len, vma_prot(&v),
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	if (!(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
+		p = map_private(old + old_len, new_len - old_len, vma_prot(&v), MAP_FIXED_NOREPLACE);
 		if (p == (long)(old + old_len))
 			return old;
-		if (p > 0 || p < -4095)
+		if (!failed(p))
 			sys2(__NR_munmap, p, new_len - old_len);
 		if (!(flags & MREMAP_MAYMOVE))
 			return -ENOMEM;
 	}
-	p = sys6(__NR_mmap, fixed, new_len, vma_prot(&v),
-		 MAP_PRIVATE | MAP_ANONYMOUS | (flags & MREMAP_FIXED ? MAP_FIXED : 0), -1, 0);
-	if (p < 0 && p >= -4095)
+	p = map_private(fixed, new_len, vma_prot(&v), flags & MREMAP_FIXED ? MAP_FIXED : 0);
+	if (failed(p))
 		return p;
 	ret = move_pieces(old, p, keep);
 	if (ret)
 		return ret;
 	if (old_len > keep)
 		sys2(__NR_munmap, old + keep, old_len - keep);
+	if (flags & MREMAP_DONTUNMAP)
+		map_private(old, old_len, vma_prot(&v), MAP_FIXED_NOREPLACE);
 	/* Its pages are somewhere new. */
 	spin_lock(&adopt_lock);
-	if ((uint64_t)p < atomic_load(&hull_low))
-		atomic_store(&hull_low, p);
-	if (p + keep > atomic_load(&hull_high))
-		atomic_store(&hull_high, p + keep);
+	hull_add(p, p + keep);
 	spin_unlock(&adopt_lock);
 	return p;
+}
+
+static bool remap_is_valid(uint64_t old, uint64_t old_len, uint64_t new_len, uint64_t flags, uint64_t fixed)
+{
+	if (old & ~PF_PAGE_MASK || !new_len || old + old_len < old ||
+	    flags & ~(uint64_t)(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
+		return false;
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) && !(flags & MREMAP_MAYMOVE))
+		return false;
+	if (flags & MREMAP_DONTUNMAP && old_len != new_len)
+		return false;
+	return !(flags & MREMAP_FIXED) ||
+	       (!(fixed & ~PF_PAGE_MASK) && (old + old_len <= fixed || fixed + new_len <= old) &&
+		fixed + new_len > fixed);
 }
 
 void memory_mremap(ucontext_t *uc)
 {
 	uint64_t old = UC_ARG1(uc), old_len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
-	uint64_t new_len = ALIGN_UP((uint64_t)UC_ARG3(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc);
+	uint64_t new_len = ALIGN_UP((uint64_t)UC_ARG3(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc), fixed = UC_ARG5(uc);
+	bool ours = something_of_ours(old, old_len) || (flags & MREMAP_FIXED && something_of_ours(fixed, new_len));
+	bool adopted = has_adopted(old, old_len ? old_len : 1), whole;
+	long p;
 
-	if (flags & MREMAP_FIXED)
-		forget_range(UC_ARG5(uc), new_len);
-	if (old & ~PF_PAGE_MASK || !old_len || !new_len || flags & ~(uint64_t)(MREMAP_MAYMOVE | MREMAP_FIXED) ||
-	    !in_hull(old, old_len)) {
+	if (!remap_is_valid(old, old_len, new_len, flags, fixed) || (!ours && !adopted)) {
 		trap_resume(uc);
 		return;
 	}
-	UC_RET(uc) = remap_adopted(old, old_len, new_len, flags, UC_ARG5(uc));
+	whole = !adopted && window_overlaps(old, old_len);
+	if (whole && (new_len > old_len || flags & MREMAP_DONTUNMAP)) {
+		UC_RET(uc) = new_len > old_len ? -EFAULT : -EINVAL; /* a device's memory: VM_DONTEXPAND, VM_PFNMAP */
+		return;
+	}
+	if (!adopted)
+		p = sys5(__NR_mremap, old, old_len, new_len, flags, fixed);
+	else
+		p = old_len ? remap_adopted(old, old_len, new_len, flags, fixed) : -EINVAL;
+	UC_RET(uc) = p;
+	if (failed(p) || !ours || process_is_vfork_child())
+		return;
+	if ((uint64_t)p != old)
+		memory_forget(p, new_len);
+	if (new_len < old_len)
+		memory_forget(old + new_len, old_len - new_len);
+	if (old_len && !(flags & MREMAP_DONTUNMAP)) {
+		held_move(old, MIN(old_len, new_len), p, new_len);
+		window_move(old, MIN(old_len, new_len), p);
+	}
 }
 
 /* ---- fork ---- */
+void memory_lock(void)
+{
+	spin_lock(&describe_lock);
+	spin_lock(&adopt_lock);
+	spin_lock(&held_lock);
+}
+
+void memory_unlock(void)
+{
+	spin_unlock(&held_lock);
+	spin_unlock(&adopt_lock);
+	spin_unlock(&describe_lock);
+}
+
 static long unshare_on_stack(void *arg)
 {
 	struct vma *v = arg;
@@ -544,8 +702,10 @@ static long unshare_on_stack(void *arg)
 		if (p < 0 && p >= -4095)
 			continue; /* no memory for a copy: the child keeps sharing, and is told by nobody; Linux would
 				     have failed the fork */
-		if (v->flags & VMA_READ)
-			guard_copy((void *)p, (void *)v->start, len);
+		/* What may not be read now may be allowed again. */
+		if (!(v->flags & VMA_READ))
+			sys3(__NR_mprotect, v->start, len, PROT_READ);
+		guard_copy((void *)p, (void *)v->start, len);
 		sys3(__NR_mprotect, p, len, vma_prot(v));
 		sys5(__NR_mremap, p, len, len, MREMAP_MAYMOVE | MREMAP_FIXED, v->start);
 	}

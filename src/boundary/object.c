@@ -20,7 +20,6 @@ bool object_of_fd(int fd, uint64_t *object)
 	    memcmp(sa.sun_path + 1, OBJECT_NAME_PREFIX, sizeof(OBJECT_NAME_PREFIX) - 1))
 		return false;
 	sa.sun_path[OBJECT_NAME_LEN] = 0; /* the kernel does not end it, and what the stack held may look like digits */
-	sa.sun_path[OBJECT_NAME_LEN] = 0;
 	p = sa.sun_path + 1 + sizeof(OBJECT_NAME_PREFIX) - 1;
 	parse_number(&p, 16);
 	if (*p++ != '/')

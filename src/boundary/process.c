@@ -46,6 +46,21 @@ void spin_unlock(_Atomic uint32_t *l)
 	atomic_store_explicit(l, 0, memory_order_release);
 }
 
+/* What another thread was changing must be whole in the child, which has no such thread to finish it. */
+static void lock_all(void)
+{
+	memory_lock();
+	window_lock();
+	signals_lock();
+}
+
+static void unlock_all(void)
+{
+	signals_unlock();
+	window_unlock();
+	memory_unlock();
+}
+
 static void fork_child(int inherited_sock)
 {
 	if (inherited_sock >= 0)
@@ -63,22 +78,12 @@ static void fork_child(int inherited_sock)
 void process_fork(ucontext_t *uc)
 {
 	long nr = UC_RET(uc), sock = process->sock;
-	bool has_stack = nr == __NR_clone && UC_ARG2(uc) != 0;
+	/* A stack of its own is where the child continues; until then it runs on its copy of this one. */
+	uint64_t child_stack = nr == __NR_clone ? UC_ARG2(uc) : 0;
+	bool shares_files = nr == __NR_clone && UC_ARG1(uc) & CLONE_FILES;
 	_Atomic uint32_t *done = NULL;
 	long pid;
 
-	if (has_stack) {
-		/* The child returns on a stack of its own: give it the return address that the stub pops. */
-		uint64_t *top = (uint64_t *)(UC_ARG2(uc) - 136), ret = UC_IP(uc);
-
-		if (guard_copy(top, &ret, sizeof(ret))) {
-			UC_RET(uc) = -EFAULT;
-			return;
-		}
-		UC_ARG2(uc) = (long)top;
-		trap_resume(uc);
-		return;
-	}
 	if (memory_has_adopted()) {
 		long p = sys6(__NR_mmap, 0, PF_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
@@ -88,9 +93,13 @@ void process_fork(ucontext_t *uc)
 		}
 		done = (_Atomic uint32_t *)p;
 	}
-	pid = sys5(nr, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc));
+	lock_all();
+	pid = sys5(nr, UC_ARG1(uc), 0, UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc));
+	unlock_all();
 	if (pid == 0) {
-		fork_child(sock);
+		fork_child(shares_files ? -1 : sock);
+		if (child_stack)
+			UC_SP(uc) = child_stack;
 		if (done) {
 			memory_unshare_in_child();
 			atomic_store(done, 1);

@@ -223,7 +223,9 @@ static long wait_reply(struct rpc *r)
 		sys4(__NR_futex, state, FUTEX_WAIT, SLOT_REQUEST | SLOT_WAITING, &t);
 		s = atomic_load_explicit(state, memory_order_acquire);
 		if (s != SLOT_REPLY && broker_gone(r->ch)) {
-			atomic_store(&r->ch->dead, 1);
+			/* A vfork child may have closed its own copy of the socket; its parent goes on. */
+			if (!process_is_vfork_child())
+				atomic_store(&r->ch->dead, 1);
 			return -EIO;
 		}
 	}

@@ -3,17 +3,33 @@
 
 static struct scratch pool[64];
 
-struct scratch *scratch_get(void)
+#define NESTED 8 /* of the pool, for those that hold one already */
+
+static struct scratch *get(unsigned int from, unsigned int to)
 {
 	for (;;) {
-		for (unsigned int i = 0; i < ARRAY_SIZE(pool); i++) {
+		for (unsigned int i = from; i < to; i++) {
 			uint32_t free = 0;
 
-			if (atomic_compare_exchange_strong(&pool[i].taken, &free, 1))
-				return &pool[i];
+			if (!atomic_compare_exchange_strong(&pool[i].taken, &free, 1))
+				continue;
+			if (pool[i].room)
+				sys2(__NR_munmap, pool[i].room, pool[i].room_len);
+			pool[i].room = 0;
+			return &pool[i];
 		}
 		sys0(__NR_sched_yield);
 	}
+}
+
+struct scratch *scratch_get(void)
+{
+	return get(NESTED, ARRAY_SIZE(pool));
+}
+
+struct scratch *scratch_get_nested(void)
+{
+	return get(0, NESTED);
 }
 
 void scratch_put(struct scratch *s)

@@ -17,7 +17,12 @@ struct kernel_sigaction {
 #define SIGBIT(s)    (1ULL << ((s)-1))
 #define OURS	     (SIGBIT(SIGSYS) | SIGBIT(SIGSEGV) | SIGBIT(SIGBUS))
 
+/* Everything asynchronous waits while we are inside; faults cannot. */
+#define INSIDE ~(OURS | SIGBIT(SIGTRAP) | SIGBIT(SIGILL) | SIGBIT(SIGFPE))
+
+static const int our_signals[] = {SIGSYS, SIGSEGV, SIGBUS};
 static struct kernel_sigaction shadow[3];
+static uint64_t stripped[65]; /* of OURS, what the program asked to be blocked in the handler of each signal */
 static _Atomic uint32_t shadow_lock;
 
 static struct kernel_sigaction *shadow_of(int sig)
@@ -67,39 +72,49 @@ static void deliver(int sig, siginfo_t *si, ucontext_t *uc)
 	*frame_mask(uc) &= ~OURS;
 }
 
+#define FAULT_WRITE 2 /* in a page fault's error code */
+
 static void fault_handler(int sig, siginfo_t *si, void *ctx)
 {
 	ucontext_t *uc = ctx;
 
 	if (guard_fixup(uc))
 		return;
-	if (si->si_code > 0 && (window_fault(uc, si) || (sig == SIGSEGV && memory_fault((uint64_t)si->si_addr))))
+	if (si->si_code > 0 && window_fault(uc, si))
+		return;
+	if (sig == SIGSEGV && si->si_code == SEGV_ACCERR && uc->uc_mcontext.gregs[REG_ERR] & FAULT_WRITE &&
+	    memory_fault((uint64_t)si->si_addr))
 		return;
 	deliver(sig, si, uc);
 }
 
 static void sys_handler(int sig, siginfo_t *si, void *ctx)
 {
-	if (si->si_code == 1 /* SYS_SECCOMP */)
+	/* The program may have a filter of its own that traps. */
+	if (si->si_code == 1 /* SYS_SECCOMP */ && si->si_errno == FILTER_TRAP_DATA)
 		trap_handler(sig, si, ctx);
 	else
 		deliver(sig, si, ctx);
 }
 
+static long take(int sig, struct kernel_sigaction *old)
+{
+	struct kernel_sigaction sa = {
+	    sig == SIGSYS ? (void *)sys_handler : (void *)fault_handler,
+	    SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER_,
+	    (void *)STUB_RETURN,
+	    INSIDE,
+	};
+
+	return sys4(__NR_rt_sigaction, sig, &sa, old, 8);
+}
+
 int signals_init(void)
 {
-	static const int sigs[] = {SIGSYS, SIGSEGV, SIGBUS};
 	uint64_t ours = OURS;
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(sigs); i++) {
-		struct kernel_sigaction sa = {
-		    sigs[i] == SIGSYS ? (void *)sys_handler : (void *)fault_handler,
-		    SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER_,
-		    (void *)STUB_RETURN,
-		    /* Everything asynchronous waits while we are inside; faults cannot. */
-		    ~(OURS | SIGBIT(SIGTRAP) | SIGBIT(SIGILL) | SIGBIT(SIGFPE)),
-		};
-		long ret = sys4(__NR_rt_sigaction, sigs[i], &sa, shadow_of(sigs[i]), 8);
+	for (unsigned int i = 0; i < ARRAY_SIZE(our_signals); i++) {
+		long ret = take(our_signals[i], shadow_of(our_signals[i]));
 
 		if (ret)
 			return ret;
@@ -111,8 +126,8 @@ void signals_sigaction(ucontext_t *uc)
 {
 	int sig = UC_ARG1(uc);
 	struct kernel_sigaction sa = {0}, old;
-	uint64_t actp = UC_ARG2(uc), oldp = UC_ARG3(uc);
-	bool ours = sig == SIGSYS || sig == SIGSEGV || sig == SIGBUS;
+	uint64_t actp = UC_ARG2(uc), oldp = UC_ARG3(uc), asked;
+	bool ours = sig == SIGSYS || sig == SIGSEGV || sig == SIGBUS, keep;
 	long ret = 0;
 
 	if (UC_ARG4(uc) != 8) {
@@ -123,17 +138,23 @@ void signals_sigaction(ucontext_t *uc)
 		UC_RET(uc) = -EFAULT;
 		return;
 	}
-	sa.mask &= ~OURS;
-	if (!ours) {
+	asked = sa.mask & OURS;
+	sa.mask &= ~(OURS | SIGBIT(SIGKILL) | SIGBIT(SIGSTOP));
+	/* posix_spawn's child resets its handlers while it still runs on its parent's memory. */
+	keep = actp && !process_is_vfork_child();
+	spin_lock(&shadow_lock);
+	if (!ours)
 		ret = sys4(__NR_rt_sigaction, sig, actp ? &sa : NULL, &old, 8);
-	} else {
-		spin_lock(&shadow_lock);
+	else
 		old = *shadow_of(sig);
-		/* posix_spawn's child resets its handlers while it still runs on its parent's memory. */
-		if (actp && !process_is_vfork_child())
+	if (!ret) {
+		old.mask |= stripped[sig];
+		if (keep)
+			stripped[sig] = asked;
+		if (keep && ours)
 			*shadow_of(sig) = sa;
-		spin_unlock(&shadow_lock);
 	}
+	spin_unlock(&shadow_lock);
 	if (!ret && oldp && guard_copy((void *)oldp, &old, sizeof(old)))
 		ret = -EFAULT;
 	UC_RET(uc) = ret;
@@ -173,20 +194,52 @@ void signals_sigprocmask(ucontext_t *uc)
 		UC_RET(uc) = -EFAULT;
 }
 
+void signals_lock(void)
+{
+	spin_lock(&shadow_lock);
+}
+
+void signals_unlock(void)
+{
+	spin_unlock(&shadow_lock);
+}
+
+/*
+ * Makes the call in the frame with what the next image inherits as the program left it: its mask, and which of our
+ * three it ignores.
+ */
+long signals_execve(ucontext_t *uc, long nr)
+{
+	struct kernel_sigaction ignore = {SIG_IGN, SA_RESTORER_, (void *)STUB_RETURN, 0};
+	long ret;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(our_signals); i++)
+		if (shadow[i].handler == SIG_IGN)
+			sys4(__NR_rt_sigaction, our_signals[i], &ignore, NULL, 8);
+	set_mask(*frame_mask(uc));
+	ret = sys5(nr, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc));
+	set_mask(INSIDE);
+	for (unsigned int i = 0; i < ARRAY_SIZE(our_signals); i++)
+		if (shadow[i].handler == SIG_IGN)
+			take(our_signals[i], NULL);
+	return ret;
+}
+
 /* Calls that wait with a mask of their own: they get a copy of it without our three. */
 void signals_mask_argument(ucontext_t *uc, long nr)
 {
 	struct {
 		uint64_t mask;
-		uint64_t arg[2]; /* pselect6: pointer to the mask, its size */
+		uint64_t arg[2]; /* pselect6, io_pgetevents: pointer to the mask, its size */
 	} * room, copy = {0};
+	bool packed = nr == __NR_pselect6 || nr == __NR_io_pgetevents;
 	greg_t *arg = nr == __NR_ppoll		 ? &UC_ARG4(uc)
-		      : nr == __NR_pselect6	 ? &UC_ARG6(uc)
+		      : packed			 ? &UC_ARG6(uc)
 		      : nr == __NR_rt_sigsuspend ? &UC_ARG1(uc)
 						 : &UC_ARG5(uc);
 	uint64_t maskp = *arg;
 
-	if (nr == __NR_pselect6) {
+	if (packed) {
 		if (guard_copy(copy.arg, (void *)maskp, sizeof(copy.arg))) {
 			trap_resume(uc); /* EFAULT is the kernel's to say */
 			return;
@@ -206,5 +259,5 @@ void signals_mask_argument(ucontext_t *uc, long nr)
 		UC_RET(uc) = -EFAULT;
 		return;
 	}
-	*arg = nr == __NR_pselect6 ? (greg_t)room->arg : (greg_t)&room->mask;
+	*arg = packed ? (greg_t)room->arg : (greg_t)&room->mask;
 }

@@ -12,6 +12,10 @@ stub_code:
 	ret $128
 	.balign 16, 0xcc
 	syscall
+	pop %rdi
+	pop %r10
+	pop %r8
+	pop %r9
 	pop %rcx
 	pop %rsp
 	jmp *%rcx

@@ -14,7 +14,7 @@
 #define STUB_SIZE   4096UL
 #define STUB_CALL   (STUB_ADDR + 0)  /* syscall; ret: for our own calls */
 #define STUB_RESUME (STUB_ADDR + 16) /* syscall; ret $128: return address pushed below the red zone */
-#define STUB_SWITCH (STUB_ADDR + 32) /* syscall; pop rcx; pop rsp; jmp rcx */
+#define STUB_SWITCH (STUB_ADDR + 32) /* syscall; pop rdi, r10, r8, r9, rcx, rsp; jmp rcx */
 #define STUB_RETURN (STUB_ADDR + 48) /* rt_sigreturn */
 
 static inline long sys6(long nr, long a, long b, long c, long d, long e, long f)

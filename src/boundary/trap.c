@@ -6,10 +6,12 @@
 
 void *trap_resume_with(ucontext_t *uc, size_t n)
 {
-	uint64_t sp = UC_SP(uc), data = ALIGN_DOWN(sp - 128 - n, 16UL), *top = (uint64_t *)data - 2;
+	uint64_t sp = UC_SP(uc), data = ALIGN_DOWN(sp - 128 - n, 16UL);
 
-	/* The stub leaves with: pop the return address, pop the old stack pointer. */
-	uint64_t frame[2] = {UC_IP(uc), sp};
+	/* What the stub pops as it leaves: the arguments that may be changed for the call (a system call preserves its
+	 * registers, and compilers count on that), the return address, the stack pointer. */
+	uint64_t frame[] = {UC_ARG1(uc), UC_ARG4(uc), UC_ARG5(uc), UC_ARG6(uc), UC_IP(uc), sp};
+	uint64_t *top = (uint64_t *)data - ARRAY_SIZE(frame);
 
 	if (guard_copy(top, frame, sizeof(frame))) {
 		UC_RET(uc) = -EFAULT;
@@ -74,6 +76,7 @@ void trap_handler(int sig, siginfo_t *si, void *ctx)
 		return;
 	case __NR_ppoll:
 	case __NR_pselect6:
+	case __NR_io_pgetevents:
 	case __NR_epoll_pwait:
 	case __NR_epoll_pwait2:
 	case __NR_rt_sigsuspend:

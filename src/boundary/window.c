@@ -95,14 +95,17 @@ void window_forget(uint64_t start, uint64_t len)
 		struct window *w = &windows[i], old;
 		uint64_t ws = atomic_load_explicit(&w->start, memory_order_acquire), we, cut_s, cut_e;
 
-		if (!ws || process_is_vfork_child())
+		if (!ws || ws >= end || ws + w->len <= start)
 			continue;
+		spin_lock(&lock);
+		ws = atomic_load_explicit(&w->start, memory_order_relaxed);
 		we = ws + w->len;
 		cut_s = MAX(ws, start);
 		cut_e = MIN(we, end);
-		if (cut_s >= cut_e)
+		if (!ws || cut_s >= cut_e) {
+			spin_unlock(&lock);
 			continue;
-		spin_lock(&lock);
+		}
 		old = *w;
 		atomic_store_explicit(&w->start, 0, memory_order_release);
 		if (cut_s > ws)
@@ -114,7 +117,70 @@ void window_forget(uint64_t start, uint64_t len)
 	}
 }
 
-void window_mmap(ucontext_t *uc)
+bool window_overlaps(uint64_t start, uint64_t len)
+{
+	uint32_t n = atomic_load_explicit(&nwindows, memory_order_acquire);
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t s = atomic_load_explicit(&windows[i].start, memory_order_acquire);
+
+		if (s && s < start + len && s + windows[i].len > start)
+			return true;
+	}
+	return false;
+}
+
+/* The part of [from, from + len) that is a window is one at to now. A move takes one mapping, so at most one window. */
+void window_move(uint64_t from, uint64_t len, uint64_t to)
+{
+	uint64_t end = from + len;
+
+	spin_lock(&lock);
+	for (uint32_t i = 0; from != to && i < WINDOWS; i++) {
+		struct window *w = &windows[i], old = *w;
+		uint64_t old_end = old.start + old.len, s = MAX(old.start, from), e = MIN(old_end, end);
+
+		if (!old.start || s >= e)
+			continue;
+		atomic_store_explicit(&w->start, 0, memory_order_release);
+		if (old.start < s)
+			window_add(old.start, s - old.start, old.object, old.offset, old.trap);
+		if (e < old_end)
+			window_add(e, old_end - e, old.object, old.offset + (e - old.start), old.trap);
+		window_add(to + (s - from), e - s, old.object, old.offset + (s - old.start), old.trap);
+		break;
+	}
+	spin_unlock(&lock);
+}
+
+void window_lock(void)
+{
+	spin_lock(&lock);
+	spin_lock(&cache_lock);
+}
+
+void window_unlock(void)
+{
+	spin_unlock(&cache_lock);
+	spin_unlock(&lock);
+}
+
+/*
+ * Memory of which every access faults, whatever mprotect may make of it later: a file without a byte. It starts as
+ * inaccessible, because then it is SIGSEGV that comes.
+ */
+static long map_trap(uint64_t addr, uint64_t len, int flags)
+{
+	long fd = sys2(__NR_memfd_create, "pinfold-window", MFD_CLOEXEC), p;
+
+	if (fd < 0)
+		return -ENOMEM;
+	p = sys6(__NR_mmap, addr, len, PROT_NONE, MAP_SHARED | flags, fd, 0);
+	sys1(__NR_close, fd);
+	return p;
+}
+
+bool window_mmap(ucontext_t *uc)
 {
 	uint64_t addr = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), prot = UC_ARG3(uc),
 		 flags = UC_ARG4(uc);
@@ -123,13 +189,11 @@ void window_mmap(ucontext_t *uc)
 	struct rpc r;
 	int fd = -1;
 
-	if (!object_of_fd(UC_ARG5(uc), &object)) {
-		trap_resume(uc);
-		return;
-	}
+	if (!object_of_fd(UC_ARG5(uc), &object))
+		return false;
 	if (!len || off & ~PF_PAGE_MASK || rpc_begin(&r, RPC_MMAP, object)) {
 		UC_RET(uc) = -EINVAL;
-		return;
+		return true;
 	}
 	r.slot->a[0] = off;
 	r.slot->a[1] = len;
@@ -145,20 +209,20 @@ void window_mmap(ucontext_t *uc)
 	rpc_end(&r);
 	if (p < 0) {
 		UC_RET(uc) = p;
-		return;
+		return true;
 	}
-	if (flags & MAP_FIXED)
-		window_forget(addr, len);
 	flags &= MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT;
 	if (kind == RPC_MMAP_FILE)
 		p = sys6(__NR_mmap, addr, len, prot, MAP_SHARED | flags, fd, fd_off);
 	else
-		p = sys6(__NR_mmap, addr, len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+		p = map_trap(addr, len, flags);
 	if (fd >= 0)
 		sys1(__NR_close, fd);
 	if (p > 0 || p < -4095) {
 		bool added;
 
+		if (flags & MAP_FIXED)
+			memory_forget(p, len);
 		spin_lock(&lock);
 		added = window_add(p, len, object, off, kind == RPC_MMAP_TRAP);
 		spin_unlock(&lock);
@@ -170,6 +234,7 @@ void window_mmap(ucontext_t *uc)
 	if (p < 0 && p >= -4095)
 		tell_unmap(object, off, len);
 	UC_RET(uc) = p;
+	return true;
 }
 
 /* The instruction at rip, from the cache if its bytes are still the same. */
@@ -258,8 +323,6 @@ void window_after_fork(void)
 {
 	size_t size = ALIGN_UP(OOL_SLOTS * (size_t)OOL_SLOT_SIZE, PF_PAGE_SIZE);
 
-	atomic_store(&lock, 0);
-	atomic_store(&cache_lock, 0);
 	if (atomic_exchange(&ool_state, 0) == 1) {
 		sys2(__NR_munmap, ool.rw, size);
 		sys2(__NR_munmap, ool.rx, size);
