@@ -196,6 +196,8 @@ insn_rows:
 	I BASE, \op %r9, (%rbx)
 	I BASE, \op %r9, 0x40(%r13,%r9)
 	I BASE, \op %r9d, %gs:(%r14)
+	I BASE, \op %r9d, (%ebx)
+	I BASE, \op %r15, (%ebx)
 	.endr
 	I BASE, lock bts %r9, (%r12)
 	I BASE, lock btc %r9d, 0x12000(%rip)
