@@ -64,15 +64,12 @@ static void expect_text(const struct shadow *s, const char *path, const char *wa
 
 static void expect_link(const struct shadow *s, const char *path, const char *want)
 {
-	char full[512], buf[256];
+	char full[512], buf[256] = "";
 	struct stat st;
-	ssize_t n;
 
 	snprintf(full, sizeof(full), "%s%s", shadow_root(s), path);
-	n = readlink(full, buf, sizeof(buf) - 1);
-	if (n < 0)
+	if (readlink(full, buf, sizeof(buf) - 1) < 0)
 		fail_msg("%s: %s", full, strerror(errno));
-	buf[n] = 0;
 	if (strcmp(buf, want) || stat(full, &st))
 		fail_msg("%s -> %s, not %s, or it dangles", path, buf, want);
 }
