@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * cpu_run(void): load the processor's state from cpu_state, jump to cpu_code, and when the code (or a signal handler)
- * jumps to cpu_back, store the state again. Offsets are checked in harness.c.
+ * jumps to cpu_back, store the state again. Offsets are checked in harness.c. cpu_sigreturn is where handlers return to.
  */
 #define GPR(n)	(8 * (n))
 #define FLAGS	128
@@ -100,6 +100,12 @@ cpu_back:
 	pop	%rbx
 	ret
 	.size cpu_run, . - cpu_run
+
+	/* rt_sigreturn */
+	.globl cpu_sigreturn
+cpu_sigreturn:
+	mov	$15, %eax
+	syscall
 
 	.section .rodata
 	.balign 4

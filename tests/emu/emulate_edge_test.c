@@ -281,11 +281,10 @@ static void raise_async(void)
 /* A signal that arrives in between is delivered after the instruction, not in the slot. */
 static void test_signal_in_between(void **state)
 {
-	struct sigaction sa = {.sa_sigaction = on_async, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 	struct cpu c = cpu_plain();
 	sigset_t before, after;
 
-	sigaction(SIGUSR1, &sa, NULL);
+	harness_sigaction(SIGUSR1, on_async, 0, 0);
 	sigprocmask(SIG_SETMASK, NULL, &before);
 	harness_on_access = raise_async;
 	run_emulated(&c, memory, CODE(0x81, 0x3b, 1, 0, 0, 0), &emulated); /* cmpl $1, (%rbx): read, then run */

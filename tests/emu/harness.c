@@ -15,7 +15,8 @@
 #include "base/guard.h"
 #include "decode/decode.h"
 
-#define SLOTS 4
+#define SLOTS	    4
+#define SA_RESTORER 0x04000000
 
 _Static_assert(offsetof(struct cpu, flags) == 128 && offsetof(struct cpu, k) == 136 &&
 		   offsetof(struct cpu, fx) == 256 && offsetof(struct cpu, zmm) == 768,
@@ -25,7 +26,7 @@ struct cpu cpu_state __attribute__((aligned(64)));
 uint32_t cpu_level;
 uint64_t cpu_code;
 extern void cpu_run(void);
-extern const char cpu_back[];
+extern const char cpu_back[], cpu_sigreturn[];
 
 uint8_t *memory_alias;
 void (*harness_on_access)(void);
@@ -143,16 +144,26 @@ static void altstack_install(void)
 	sigaltstack(&ss, NULL);
 }
 
+void harness_sigaction(int signo, void (*handler)(int, siginfo_t *, void *), int flags, uint64_t mask)
+{
+	struct {
+		void (*handler)(int, siginfo_t *, void *);
+		unsigned long flags;
+		const char *restorer;
+		uint64_t mask;
+	} sa = {handler, SA_SIGINFO | SA_ONSTACK | SA_RESTORER | (unsigned int)flags, cpu_sigreturn, mask};
+
+	syscall(SYS_rt_sigaction, signo, &sa, NULL, sizeof(sa.mask));
+}
+
 /* For each run: cmocka puts its own handlers in place before each test. */
 static void handlers_install(void)
 {
 	static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-	struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
 
 	/* As other asynchronous signals may be; SIGUSR1 is the tests'. */
-	sigaddset(&sa.sa_mask, SIGUSR1);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
-		sigaction(signals[i], &sa, NULL);
+		harness_sigaction(signals[i], on_signal, SA_NODEFER, 1ull << (SIGUSR1 - 1));
 }
 
 int harness_init(void)
@@ -171,7 +182,8 @@ int harness_init(void)
 	else if (__builtin_cpu_supports("avx"))
 		cpu_level = LEVEL_AVX;
 	raw_arch_prctl(ARCH_GET_FS, &fs_base);
-	gs_base = 0x123456789000;
+	/* The 4 GiB above are nobody's, and no sanitizer's either: there %gs:(%r14d) ends. */
+	gs_base = 0x5123456000;
 	syscall(SYS_arch_prctl, ARCH_SET_GS, gs_base);
 	altstack_install();
 	env = (struct emulate_env){.ops = &model_ops,

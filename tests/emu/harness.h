@@ -6,6 +6,7 @@
 #ifndef PINFOLD_TESTS_EMU_HARNESS_H
 #define PINFOLD_TESTS_EMU_HARNESS_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,6 +73,11 @@ int harness_init(void);
 uint64_t harness_fs(void);
 uint64_t harness_gs(void);
 void harness_use_fsgsbase(bool use);
+/*
+ * As the boundary does it, past libc: a sanitizer's sigaction delays asynchronous signals, and blocks the faults that
+ * a handler itself may take.
+ */
+void harness_sigaction(int signo, void (*handler)(int, siginfo_t *, void *), int flags, uint64_t mask);
 
 uint64_t test_random(void);
 void test_seed(uint64_t seed);
