@@ -258,11 +258,6 @@ static bool run_round(struct loop *l, bool all)
 }
 
 /* ---- spinning and sleeping ---- */
-static void spin_grow(struct loop *l)
-{
-	l->spin = MIN(l->spin_max, l->spin ? l->spin * 2 : l->spin_max / 8);
-}
-
 static void spin_decay(struct loop *l)
 {
 	l->spin /= 4;
@@ -270,10 +265,7 @@ static void spin_decay(struct loop *l)
 		l->spin = 0;
 }
 
-/*
- * Asks on for l->spin ns; true if something turned up. A program that computes for long between two requests costs one
- * failed spin per request, and after three of them in a row none.
- */
+/* Asks on for l->spin ns; true if something turned up. */
 static bool loop_spin(struct loop *l)
 {
 	unsigned int n = 0;
@@ -285,11 +277,10 @@ static bool loop_spin(struct loop *l)
 	do {
 		cpu_pause();
 		if (run_round(l, ++n % FD_CHECK_SPIN == 0)) {
-			spin_grow(l);
+			l->spin = l->spin_max;
 			return true;
 		}
 	} while (!l->stop && (n % CLOCK_CHECK_SPIN || loop_now() < until));
-	spin_decay(l);
 	return false;
 }
 
@@ -322,13 +313,18 @@ static int wait_fds(struct loop *l, uint64_t delay)
 	return epoll_wait(l->epfd, l->ev, EVENTS_MAX, (int)MIN(delay, (uint64_t)INT32_MAX));
 }
 
-/* Every poller whose prepare_sleep was called is cancelled, also the one that said no. */
-static bool loop_sleep(struct loop *l)
+/*
+ * Every poller whose prepare_sleep was called is cancelled, also the one that said no.
+ *
+ * What the next idle moment may cost follows from how long this one was, counted from its beginning, idle_since: if
+ * spinning to the limit would have saved the sleep, that much; if not, less each time. A program that computes for long
+ * between two requests costs a few failed spins, and then none.
+ */
+static bool loop_sleep(struct loop *l, uint64_t idle_since)
 {
 	struct loop_poll *p;
 	struct list *pos;
 	bool sleep = true;
-	uint64_t begin;
 	int n = 0;
 
 	for (pos = l->polls.next; pos != &l->polls && sleep; pos = pos->next) {
@@ -337,11 +333,11 @@ static bool loop_sleep(struct loop *l)
 	}
 	sleep &= !l->stop && list_empty(&l->work);
 	if (sleep) {
-		begin = loop_now();
 		n = wait_fds(l, timer_delay(l));
-		/* A short sleep is one that spinning would have saved. */
-		if (n > 0 && loop_now() - begin < l->spin_max)
-			spin_grow(l);
+		if (n > 0 && loop_now() - idle_since < l->spin_max)
+			l->spin = l->spin_max;
+		else
+			spin_decay(l);
 	}
 	while (pos != l->polls.next) {
 		pos = pos->prev;
@@ -354,15 +350,18 @@ static bool loop_sleep(struct loop *l)
 
 bool loop_step(struct loop *l, bool may_sleep)
 {
+	uint64_t idle_since;
+
 	if (run_round(l, !may_sleep || ++l->rounds % FD_CHECK_BUSY == 0))
 		return true;
 	if (!may_sleep || l->stop)
 		return false;
+	idle_since = loop_now();
 	if (loop_spin(l))
 		return true;
 	if (l->stop || !list_empty(&l->work))
 		return false;
-	return loop_sleep(l);
+	return loop_sleep(l, idle_since);
 }
 
 int loop_run(struct loop *l)

@@ -5,8 +5,8 @@
  * and comes back as a loop_fd or loop_poll.
  *
  * Spinning: a wake-up across cores costs more than the work it announces, so after something happened the loop
- * keeps asking its pollers for a while before it sleeps. The time adapts: it grows while spinning pays and
- * falls to nothing while it does not.
+ * keeps asking its pollers for a while before it sleeps. The time adapts: it is the maximum while spinning pays, or
+ * would have paid, and falls to nothing while it does not.
  */
 #ifndef PINFOLD_BASE_LOOP_H
 #define PINFOLD_BASE_LOOP_H

@@ -101,6 +101,7 @@ struct process {
 	uint64_t broker_id;
 	_Atomic uint32_t fd_lock;
 	uint32_t hold_skip;	  /* posts that do not wait; a lost update does no harm */
+	uint32_t holds;		  /* likewise */
 	uint64_t last_offset;	  /* of the last posted write; likewise */
 	int stash[CHANNEL_SLOTS]; /* descriptors that arrived for another thread's slot, + 1 */
 };

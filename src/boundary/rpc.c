@@ -271,23 +271,37 @@ int rpc_recv_fd(struct rpc *r)
 	}
 }
 
-/* After a wait that was in vain (the broker's core is busy with something else), this many posts go without. */
-#define HOLD_PENALTY 16
+/*
+ * Is a client that writes this register waiting for what it sets off? Not one that writes the same register twice in a
+ * row: it fills a queue and has more to do. But held for the first write it may find the answer at once, and look as if
+ * it waited, one command at a time. So now and then it is let go, to see what it writes next; the period is odd because
+ * many write two registers by turns.
+ */
+#define HOLD_TRIAL   127
+#define HOLD_BURST   64 /* posts that do not wait, after a burst */
+#define HOLD_PENALTY 16 /* and after a wait that was in vain: the broker's core is busy with something else */
+
+static bool hold_pays(uint64_t offset)
+{
+	bool burst = process->last_offset == offset;
+
+	process->last_offset = offset;
+	if (burst)
+		process->hold_skip = HOLD_BURST;
+	if (process->hold_skip) {
+		process->hold_skip--;
+		return false;
+	}
+	return ++process->holds % HOLD_TRIAL;
+}
 
 /* Until the broker has done what was posted up to entry end, or the time it suggested is over. */
 static void hold(struct channel *ch, uint64_t offset, uint32_t end)
 {
 	uint64_t start, limit = 3ull * atomic_load_explicit(&ch->hold_ns, memory_order_relaxed);
-	/* The same doorbell twice in a row: the program has more to do than to wait for the first. */
-	bool burst = process->last_offset == offset;
 
-	process->last_offset = offset;
-	if (!limit || burst)
+	if (!limit || !hold_pays(offset))
 		return;
-	if (process->hold_skip) {
-		process->hold_skip--;
-		return;
-	}
 	start = tsc();
 	while ((int32_t)(atomic_load_explicit(&ch->ring_tail, memory_order_acquire) - end) < 0) {
 		if (tsc() - start > limit) {
