@@ -597,8 +597,9 @@ static long remap_adopted(uint64_t old, uint64_t old_len, uint64_t new_len, int 
 		}
 		fixed = 0;
 	}
-	if (maps_find(old, &v) || v.start > old)
-		return -EFAULT;
+	for (uint64_t a = old + keep; a > old; a = v.start)
+		if (maps_find(a - 1, &v) || v.start >= a)
+			return -EFAULT;
 	if (!(flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))) {
 		p = map_private(old + old_len, new_len - old_len, vma_prot(&v), MAP_FIXED_NOREPLACE);
 		if (p == (long)(old + old_len))

@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""compare.py PINFOLD PROGRAM [ARG]...: runs PROGRAM bare, under Pinfold, and under Pinfold with the memory that it
+names pinned for DMA; each of its cases must say the same every time."""
+import difflib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+
+def cases(text):
+    parts = re.split(r"^== (.*)\n", text, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def run(cmd, pinned, cwd):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("PINFOLD")}
+    env.update({"SAY_PINNED": "1"} if pinned else {})
+    r = subprocess.run(cmd, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    return cases(r.stdout.decode(errors="replace"))
+
+
+def main():
+    pinfold, program = sys.argv[1], sys.argv[2:]
+    with tempfile.TemporaryDirectory() as work:
+        disk = os.path.join(work, "disk.img")
+        with open(disk, "wb") as f:
+            f.truncate(1 << 20)
+        under = [pinfold, "run", "-d", f"nvme,path={disk}", "--"]
+        os.mkdir(os.path.join(work, "a"))
+        bare = run(program, False, os.path.join(work, "a"))
+        n = bad = 0
+        for mode, pinned in (("under Pinfold", False), ("with pinned memory", True)):
+            got = run(under + program, pinned, os.path.join(work, "a"))
+            for name, want in bare.items():
+                n += 1
+                same = got.get(name) == want
+                bad += not same
+                print(f"{'ok' if same else 'not ok'} {n} - {name} {mode}")
+                if not same:
+                    for line in difflib.unified_diff(want.splitlines(), got.get(name, "").splitlines(), "bare", mode,
+                                                     lineterm="", n=1):
+                        print("# " + line)
+        print(f"1..{n}")
+        sys.exit(bad > 0 or n == 0)
+
+
+main()
