@@ -235,7 +235,7 @@ static long rpc_MMAP(struct request *r)
 		*m = (struct mapping){.file = ufile_get(f), .object = r->object};
 		list_add_tail(&r->s->mappings, &m->node);
 	}
-	if (map.kind == UMAP_FILE) {
+	if (map.fd >= 0) {
 		err = session_send_fd(r->s, r->slot, map.fd);
 		if (err) {
 			if (!m->bytes)
@@ -247,7 +247,7 @@ static long rpc_MMAP(struct request *r)
 	if (add_overflows(m->bytes, r->a[1], &m->bytes))
 		m->bytes = UINT64_MAX;
 	r->out[0] = map.kind == UMAP_FILE ? RPC_MMAP_FILE : RPC_MMAP_TRAP;
-	r->out[1] = map.kind == UMAP_FILE ? map.fd_off : 0;
+	r->out[1] = map.fd >= 0 ? map.fd_off : 0;
 	return 0;
 }
 

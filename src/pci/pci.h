@@ -18,6 +18,7 @@
 
 struct pci_func;
 struct events;
+struct live_page;
 
 struct pci_func_ops {
 	/*
@@ -47,6 +48,9 @@ struct pci_bar {
 	int memfd;
 	/* Accesses that start in [msix_first, msix_first + msix_len) may touch the MSI-X table or PBA. Core only. */
 	uint64_t msix_first, msix_len;
+	/* One page that is plain memory at times (pci/live.h): its offset in the BAR. live NULL: there is none. */
+	struct live_page *live;
+	uint64_t live_off;
 };
 
 /* Where interrupts go. The VFIO layer fills it in while the function is open. */

@@ -50,8 +50,9 @@ enum slot_state {
 	RPC(IOCTL, "object; a0 = cmd, a1 = arg, a2 = 1: goes on after RPC_NEED; payload = struct ucall_part records")  \
 	RPC(PREAD, "object; a0 = offset, a1 = length. Reply payload = bytes")                                          \
 	RPC(PWRITE, "object; a0 = offset, a1 = length; payload = bytes")                                               \
-	RPC(MMAP,                                                                                                      \
-	    "object; a0 = offset, a1 = length, a2 = prot | shared << 32. Reply a0 = enum rpc_mmap, a1 = fd offset")    \
+	RPC(MMAP, "object; a0 = offset, a1 = length, a2 = prot | shared << 32. Reply a0 = enum rpc_mmap; with a "      \
+		  "descriptor, a1 "                                                                                    \
+		  "= where to map in it, or for RPC_MMAP_TRAP which page of the mapping its first one replaces")       \
 	RPC(MUNMAP, "object; a0 = offset, a1 = length: a mapping that MMAP allowed is gone")                           \
 	RPC(MMIO_READ, "object; a0 = offset, a1 = size. Reply a0 = value")                                             \
 	RPC(DECODE, "payload = up to 15 bytes of code. Reply payload = struct insn")                                   \

@@ -33,8 +33,9 @@ enum umap_kind {
 };
 struct umap {
 	enum umap_kind kind;
-	int fd; /* UMAP_FILE: owned by the ufile, not by the caller */
-	uint64_t fd_off;
+	int fd;		 /* UMAP_FILE: to be mapped; UMAP_TRAP: for one page, or -1. Owned by the ufile */
+	uint64_t fd_off; /* UMAP_FILE: where in fd; UMAP_TRAP: which page of the mapping is the first of fd instead: it
+			    is a trap as well while fd is empty */
 };
 
 struct ufile_ops {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/channel.h"
+#include "pci/live.h"
 #include "vfio/internal.h"
 
 #define OFFSET_MASK ((1ull << REGION_INDEX_SHIFT) - 1)
@@ -251,5 +252,9 @@ int region_mmap(struct ufile *file, uint64_t file_off, uint64_t len, int prot, b
 		*m = (struct umap){.kind = UMAP_FILE, .fd = f->bar[index].memfd, .fd_off = off};
 	else
 		*m = (struct umap){.kind = UMAP_TRAP, .fd = -1};
+	if (f->bar[index].live && f->bar[index].live_off >= off && f->bar[index].live_off < end) {
+		m->fd = f->bar[index].live->fd;
+		m->fd_off = f->bar[index].live_off - off;
+	}
 	return 0;
 }

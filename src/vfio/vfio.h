@@ -25,8 +25,8 @@ int vfio_add(struct vfio *v, struct pci_func *f); /* takes ownership on success;
 struct pci_func *vfio_func(struct vfio *v, size_t i); /* i-th, NULL past the end */
 
 /*
- * Around a run of posted register writes: an interrupt vector that is raised several times meanwhile reaches its eventfd
- * once, at the end, as it may when a device's messages overtake the reader.
+ * Around a run of posted register writes: an interrupt vector that is raised several times meanwhile reaches its
+ * eventfd once, at the end, as it may when a device's messages overtake the reader.
  */
 void vfio_batch_begin(struct vfio *v);
 void vfio_batch_end(struct vfio *v);

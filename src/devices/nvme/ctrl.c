@@ -105,6 +105,7 @@ void nvme_shutdown_detach(struct nvme *c)
 /* All queues are gone; requests at the disk become orphans. Nothing reaches the client's memory afterwards. */
 void nvme_stop(struct nvme *c)
 {
+	nvme_live_close(c, false);
 	loop_work_cancel(c->loop, &c->work);
 	nvme_req_orphan_all(c);
 	for (unsigned int i = 0; i <= NVME_QUEUES_MAX; i++)
@@ -281,10 +282,14 @@ uint64_t nvme_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsig
 
 static void dword_write(struct nvme *c, uint64_t off, uint32_t val)
 {
-	if (off >= NVME_REG_DOORBELLS && off < NVME_REG_DOORBELLS + PF_PAGE_SIZE)
-		nvme_doorbell(c, (unsigned int)(off - NVME_REG_DOORBELLS) / 4, val);
-	else
+	if (off >= NVME_REG_DOORBELLS && off < NVME_REG_DOORBELLS + PF_PAGE_SIZE) {
+		unsigned int index = (unsigned int)(off - NVME_REG_DOORBELLS) / 4;
+
+		if (nvme_live_trapped(c, index, val))
+			nvme_doorbell(c, index, val);
+	} else {
 		reg_write(c, off, val);
+	}
 }
 
 /* 3.1: aligned dwords and qwords; what other accesses do is left to us, and is nothing. */

@@ -26,6 +26,7 @@
 #include "base/util.h"
 #include "devices/block.h"
 #include "devices/nvme/spec.h"
+#include "pci/live.h"
 #include "pci/pci.h"
 
 #define NVME_QUEUES_MAX	   64	/* I/O queue pairs */
@@ -161,6 +162,22 @@ struct nvme_aer {
 	uint8_t info[NVME_AER_TYPES], page[NVME_AER_TYPES];
 };
 
+/* ---- the doorbells as plain memory (live.c) ---- */
+#define NVME_DOORBELLS (2 * (NVME_QUEUES_MAX + 1))
+
+struct nvme_live {
+	struct live_page page;
+	struct loop_poll poll;
+	uint64_t since;	    /* when the present period of measurement began; 0: with the next command */
+	uint64_t closed_ns; /* per command, with the page closed, when that was last measured */
+	unsigned int cmds;  /* in this period */
+	unsigned int backoff;
+	bool noted, trial, prefers_open;
+	bool have_found;
+	uint32_t seen[NVME_DOORBELLS];	/* what has been acted upon */
+	uint32_t found[NVME_DOORBELLS]; /* what the page held when it was last looked at */
+};
+
 struct nvme {
 	struct pci_func f; /* first */
 	struct loop *loop;
@@ -189,6 +206,7 @@ struct nvme {
 	unsigned int turn_cmds; /* left */
 	uint64_t turn_bytes;	/* moved */
 	struct nvme_shutdown *shutdown;
+	struct nvme_live live;
 
 	struct nvme_features feat;
 	struct nvme_aer aer;
@@ -219,6 +237,19 @@ bool nvme_cq_has_room(const struct nvme_cq *cq);
 void nvme_cq_post(struct nvme *c, struct nvme_cq *cq, uint16_t sqid, uint16_t cid, uint16_t status, uint32_t dw0);
 void nvme_turn_later(struct nvme *c);
 void nvme_turn_run(struct loop_work *w);
+
+/* ---- live.c ---- */
+void nvme_live_init(struct nvme *c); /* after the BAR is there; without it every doorbell is a trap */
+void nvme_live_fini(struct nvme *c);
+void nvme_live_renew(struct nvme *c); /* for a new owner: what the last one still has mapped leads nowhere */
+/* Back to traps. What the page held is acted upon in the next round (keep), or forgotten. */
+void nvme_live_close(struct nvme *c, bool keep);
+/* A queue is created or deleted: its doorbell starts anew. */
+void nvme_live_queue_changed(struct nvme *c, unsigned int index);
+/* A submission doorbell has been rung for n more commands. */
+void nvme_live_note(struct nvme *c, unsigned int n);
+/* A doorbell came the long way. False: what the page held contains it, and it is not to be acted upon. */
+bool nvme_live_trapped(struct nvme *c, unsigned int index, uint32_t val);
 
 /* ---- req.c ---- */
 struct nvme_pool *nvme_pool_new(struct nvme *c);

@@ -36,6 +36,7 @@ void nvme_sq_start(struct nvme *c, unsigned int id, unsigned int cqid, uint64_t 
 	sq->inflight = 0;
 	sq->deleting = NULL;
 	c->cq[cqid].users++;
+	nvme_live_queue_changed(c, 2 * id);
 }
 
 void nvme_cq_start(struct nvme *c, unsigned int id, uint64_t base, uint32_t size, bool ien, unsigned int vector)
@@ -52,6 +53,7 @@ void nvme_cq_start(struct nvme *c, unsigned int id, uint64_t base, uint32_t size
 	cq->stalled = false;
 	cq->batch_n = 0;
 	cq->users = 0;
+	nvme_live_queue_changed(c, 2 * id + 1);
 }
 
 static void cq_drop_waiting(struct nvme_cq *cq, int sqid)
@@ -298,6 +300,8 @@ static void sq_doorbell(struct nvme *c, struct nvme_sq *sq, uint32_t val)
 		nvme_aer_error(c, DOORBELL_BAD_VALUE);
 		return;
 	}
+	if (sq->id)
+		nvme_live_note(c, ring_used(sq->tail, val, sq->size));
 	sq->tail = val;
 	if (sq->deleting)
 		return;

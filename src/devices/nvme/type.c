@@ -56,6 +56,7 @@ static void ctrl_free(struct nvme *c)
 {
 	for (unsigned int i = 0; i < c->nns; i++)
 		block_close(c->ns[i].blk);
+	nvme_live_fini(c);
 	nvme_shutdown_detach(c);
 	if (c->pool)
 		nvme_pool_detach(c->pool);
@@ -65,7 +66,19 @@ static void ctrl_free(struct nvme *c)
 
 static void ctrl_reset(struct pci_func *f)
 {
-	nvme_power_on(container_of(f, struct nvme, f));
+	struct nvme *c = container_of(f, struct nvme, f);
+
+	nvme_power_on(c);
+	/* Rule A5: between two owners. */
+	if (!f->sink)
+		nvme_live_renew(c);
+}
+
+static void ctrl_command_changed(struct pci_func *f)
+{
+	/* Rule A4: gone from every mapping before the call that cleared the bit returns. */
+	if (!pci_mem_enabled(f))
+		nvme_live_close(container_of(f, struct nvme, f), false);
 }
 
 static void ctrl_destroy(struct pci_func *f)
@@ -80,6 +93,7 @@ static const struct pci_func_ops ops = {
     .bar_read = nvme_bar_read,
     .bar_write = nvme_bar_write,
     .reset = ctrl_reset,
+    .command_changed = ctrl_command_changed,
     .destroy = ctrl_destroy,
 };
 
@@ -210,6 +224,7 @@ static int create(const struct device_env *env, const struct device_value *v, st
 		ctrl_free(c);
 		return rc;
 	}
+	nvme_live_init(c);
 	/* Two controllers of one serial number would pass for one subsystem (7.9). */
 	if (v[OPTION_SERIAL].str)
 		snprintf(c->serial, sizeof(c->serial), "%s", v[OPTION_SERIAL].str);
