@@ -156,11 +156,14 @@ static int adopt(uint64_t start, uint64_t end, const struct vma *v)
 		 * appears by being touched. */
 		if (start == v->start && !v->ino)
 			guard_copy(&probe, (void *)(start - 1), 1);
-		*copy = *v;
 		a->vma = copy;
 		sys3(__NR_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
 		spin_lock(&adopt_lock);
-		stack_call(adopt_on_stack, a, s->stack + sizeof(s->stack));
+		/* From here on nobody unmaps it. Since it was looked at it may have gone, and become somebody else's.
+		 */
+		if (!maps_find(start, copy) && copy->start <= start && copy->end >= end && copy->flags == v->flags &&
+		    copy->dev == v->dev && copy->ino == v->ino)
+			stack_call(adopt_on_stack, a, s->stack + sizeof(s->stack));
 		if (!a->ret)
 			hull_add(start, end);
 		spin_unlock(&adopt_lock);
@@ -466,6 +469,27 @@ static long map_shared_anonymous(ucontext_t *uc)
 	return p;
 }
 
+static bool holds(uint64_t start, uint64_t len, uint64_t addr)
+{
+	return addr - start < len;
+}
+
+/*
+ * Between a look at a range and its replacement no thread may unmap it: another one could map something of its own
+ * there, and lose it. So what unmaps is done here, and waits for a move that is under way; except where it takes away
+ * the stack that this runs on or returns to.
+ */
+static bool run_between_moves(ucontext_t *uc, long nr, uint64_t start, uint64_t len)
+{
+	if (process_is_vfork_child() || holds(start, len, UC_SP(uc)) ||
+	    holds(start, len, (uint64_t)__builtin_frame_address(0)))
+		return false;
+	spin_lock(&adopt_lock);
+	UC_RET(uc) = sys6(nr, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc), UC_ARG6(uc));
+	spin_unlock(&adopt_lock);
+	return true;
+}
+
 void memory_mmap(ucontext_t *uc)
 {
 	uint64_t len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc), off = UC_ARG6(uc);
@@ -479,7 +503,10 @@ void memory_mmap(ucontext_t *uc)
 		return;
 	}
 	if (!(flags & MAP_FIXED) || !something_of_ours(UC_ARG1(uc), len)) {
-		trap_resume(uc);
+		/* What has to be read in may take its time. */
+		if (!(flags & MAP_FIXED) || flags & (MAP_POPULATE | MAP_LOCKED) ||
+		    !run_between_moves(uc, __NR_mmap, UC_ARG1(uc), len))
+			trap_resume(uc);
 		return;
 	}
 	p = sys6(__NR_mmap, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), flags, UC_ARG5(uc), off);
@@ -495,7 +522,8 @@ void memory_munmap(ucontext_t *uc)
 	/* First, because from then on the range may be anybody's. What the kernel refuses is left as it is. */
 	if (len && !(start & ~PF_PAGE_MASK) && start + len > start)
 		memory_forget(start, len);
-	trap_resume(uc);
+	if (!run_between_moves(uc, __NR_munmap, start, len))
+		trap_resume(uc);
 }
 
 static bool has_adopted(uint64_t start, uint64_t len)
@@ -649,7 +677,8 @@ void memory_mremap(ucontext_t *uc)
 	long p;
 
 	if (!remap_is_valid(old, old_len, new_len, flags, fixed) || (!ours && !adopted)) {
-		trap_resume(uc);
+		if (!run_between_moves(uc, __NR_mremap, old, MAX(old_len, 1UL)))
+			trap_resume(uc);
 		return;
 	}
 	whole = !adopted && window_overlaps(old, old_len);

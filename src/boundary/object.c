@@ -112,10 +112,26 @@ static long apply_copy_out(struct rpc *r, long ret)
 	return ret;
 }
 
+/* A long answer comes in several messages: what asks for more then is no need, but what there is so far. */
+static bool is_answer(const struct rpc *r)
+{
+	return r->slot->payload_len >= sizeof(struct ucall_part) &&
+	       ((struct ucall_part *)r->payload)->kind == PART_COPY_OUT;
+}
+
+static long take_answer(struct rpc *r)
+{
+	long ret = apply_copy_out(r, 0);
+
+	r->slot->payload_len = 0;
+	r->slot->nfds = 0;
+	return ret;
+}
+
 static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t arg)
 {
 	struct scratch *s = NULL;
-	long ret;
+	long ret, fault = 0;
 
 	r->slot->a[0] = cmd;
 	r->slot->a[1] = arg;
@@ -123,9 +139,14 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 		append_bytes(r, arg, IOCTL_HEAD);
 	ret = rpc_call(r);
 	for (unsigned int round = 0; ret == RPC_NEED; round++) {
-		if (!s)
-			s = scratch_get();
-		ret = supply(r, s);
+		ret = 0;
+		if (is_answer(r)) {
+			fault |= take_answer(r);
+		} else {
+			if (!s)
+				s = scratch_get();
+			ret = supply(r, s);
+		}
 		if (ret || round > 4096) {
 			ret = ret ? ret : -EIO;
 			break;
@@ -139,7 +160,7 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 	}
 	if (s)
 		scratch_put(s);
-	return ret;
+	return ret >= 0 && fault ? -EFAULT : ret;
 }
 
 void object_ioctl(ucontext_t *uc)
