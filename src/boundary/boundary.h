@@ -110,7 +110,9 @@ int process_init(void);
 bool process_is_vfork_child(void);
 void spin_lock(_Atomic uint32_t *l);
 void spin_unlock(_Atomic uint32_t *l);
-void process_fork(ucontext_t *uc); /* fork and clone without CLONE_VM */
+void process_fork(ucontext_t *uc);    /* fork and clone without CLONE_VM */
+void process_traceme(ucontext_t *uc); /* ptrace(PTRACE_TRACEME) */
+void process_traceme_now(void);	      /* before an execve that is likely to succeed */
 
 /* ---- rpc.c: calls to the broker ---- */
 struct rpc {

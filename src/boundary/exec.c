@@ -11,13 +11,16 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#define ENV_MAX (128 * 1024) /* entries; more is E2BIG for any kernel with default limits */
+#define ENV_MAX	  (128 * 1024) /* entries; more is E2BIG for any kernel with default limits */
+#define ENV_ADDED 4	       /* entries that may be put in */
 
 struct env_plan {
 	uint64_t n;	      /* entries of the old environment */
 	uint64_t preload_len; /* of the old LD_PRELOAD's value; 0 = none */
 	uint64_t preload;     /* address of that value */
-	bool preload_ours, socket_there, shadow_there;
+	uint64_t asan_len;    /* of ASAN_OPTIONS' value; 0 = none */
+	uint64_t asan;
+	bool preload_ours, socket_there, shadow_there, asan_ready;
 };
 
 static bool read_word(uint64_t addr, uint64_t *v)
@@ -69,6 +72,17 @@ static bool preload_is_ours(const char *value)
 	return starts_with(value, image.preload) && (!end || end == ':' || end == ' ');
 }
 
+/* AddressSanitizer's runtime refuses to start behind a preloaded library unless this is 0. */
+#define ASAN_OPTION "verify_asan_link_order"
+
+static bool contains(const char *s, const char *part)
+{
+	for (; *s; s++)
+		if (starts_with(s, part))
+			return true;
+	return false;
+}
+
 static bool plan(uint64_t envp, struct env_plan *p, char *buf, size_t size)
 {
 	uint64_t s;
@@ -92,6 +106,13 @@ static bool plan(uint64_t envp, struct env_plan *p, char *buf, size_t size)
 			p->socket_there = true;
 		} else if (starts_with(buf, ENV_SHADOW "=")) {
 			p->shadow_there = true;
+		} else if (starts_with(buf, "ASAN_OPTIONS=")) {
+			p->asan = s + 13;
+			if (!read_string(p->asan, buf, size))
+				return false;
+			p->asan_ready = contains(buf, ASAN_OPTION);
+			if (!string_length(p->asan, &p->asan_len, buf, size))
+				return false;
 		}
 	}
 	return true;
@@ -99,7 +120,7 @@ static bool plan(uint64_t envp, struct env_plan *p, char *buf, size_t size)
 
 static bool plan_changes(const struct env_plan *p)
 {
-	return !p->preload_ours || !p->socket_there || (!p->shadow_there && image.shadow[0]);
+	return !p->preload_ours || !p->asan_ready || !p->socket_there || (!p->shadow_there && image.shadow[0]);
 }
 
 static char *put(char *at, const char *s)
@@ -110,39 +131,53 @@ static char *put(char *at, const char *s)
 	return at + n;
 }
 
+/* NAME=FIRST[:REST]; NULL: the rest cannot be read. */
+static char *put_joined(char *at, const char *start, const char *first, uint64_t rest, uint64_t rest_len)
+{
+	at = put(put(at, start), first);
+	if (rest_len) {
+		*at++ = ':';
+		if (guard_copy(at, (void *)rest, rest_len))
+			return NULL;
+		at += rest_len;
+	}
+	*at++ = 0;
+	return at;
+}
+
 /* Lays the new environment out at room: pointers first, then the strings they need. */
 static bool build(uint64_t envp, const struct env_plan *p, uint64_t *room)
 {
-	char *text = (char *)(room + p->n + 4), buf[16];
+	char *text = (char *)(room + p->n + ENV_ADDED + 1), buf[16];
 	uint64_t n = 0, s;
 
 	for (uint64_t i = 0; i < p->n; i++) {
 		if (!read_word(envp + 8 * i, &s) || !read_string(s, buf, sizeof(buf)))
 			return false;
-		if (!p->preload_ours && starts_with(buf, "LD_PRELOAD="))
+		if ((!p->preload_ours && starts_with(buf, "LD_PRELOAD=")) ||
+		    (!p->asan_ready && starts_with(buf, "ASAN_OPTIONS=")))
 			continue;
 		room[n++] = s;
 	}
 	if (!p->preload_ours) {
 		room[n++] = (uint64_t)text;
-		text = put(put(text, "LD_PRELOAD="), image.preload);
-		if (p->preload_len) {
-			*text++ = ':';
-			if (guard_copy(text, (void *)p->preload, p->preload_len))
-				return false;
-			text += p->preload_len;
-		}
-		*text++ = 0;
+		text = put_joined(text, "LD_PRELOAD=", image.preload, p->preload, p->preload_len);
+		if (!text)
+			return false;
+	}
+	if (!p->asan_ready) {
+		room[n++] = (uint64_t)text;
+		text = put_joined(text, "ASAN_OPTIONS=", ASAN_OPTION "=0", p->asan, p->asan_len);
+		if (!text)
+			return false;
 	}
 	if (!p->socket_there) {
 		room[n++] = (uint64_t)text;
-		text = put(put(text, ENV_SOCKET "="), image.socket);
-		*text++ = 0;
+		text = put_joined(text, ENV_SOCKET "=", image.socket, 0, 0);
 	}
 	if (!p->shadow_there && image.shadow[0]) {
 		room[n++] = (uint64_t)text;
-		text = put(put(text, ENV_SHADOW "="), image.shadow);
-		*text++ = 0;
+		text = put_joined(text, ENV_SHADOW "=", image.shadow, 0, 0);
 	}
 	room[n] = 0;
 	return true;
@@ -383,6 +418,8 @@ static bool prepare(ucontext_t *uc, bool at, struct scratch *s)
 	t->is_static = false;
 	if (target_path(uc, at, path, sizeof(s->path.logical)))
 		find_target(path, s->buf, sizeof(s->buf), t);
+	else
+		path[0] = 0;
 	if (!image.preload || !plan(*envp, &p, s->buf, sizeof(s->buf)))
 		return true;
 	if (!t->is_static && !plan_changes(&p))
@@ -390,8 +427,9 @@ static bool prepare(ucontext_t *uc, bool at, struct scratch *s)
 	if (t->is_static && *argvp)
 		while (argc < ENV_MAX && read_word(*argvp + 8 * argc, &w) && w)
 			argc++;
-	env_bytes =
-	    (p.n + 4) * 8 + p.preload_len + strlen(image.preload) + strlen(image.socket) + strlen(image.shadow) + 64;
+	/* 128: the names, separators and terminators. */
+	env_bytes = (p.n + ENV_ADDED + 1) * 8 + p.preload_len + p.asan_len + strlen(image.preload) +
+		    strlen(image.socket) + strlen(image.shadow) + 128;
 	env_bytes = ALIGN_UP(env_bytes, 16UL);
 	if (t->is_static)
 		arg_bytes = (argc + 8) * 8 + strlen(t->path) + strlen(t->interp_arg) + strlen(path) +
@@ -414,6 +452,9 @@ void exec_syscall(ucontext_t *uc, long nr)
 
 	if (prepare(uc, nr == __NR_execveat, s)) {
 		room_lend(s);
+		/* A call that fails, as those along PATH do, must leave the child as it is. */
+		if (!s->path.logical[0] || may_execute(s->path.logical))
+			process_traceme_now();
 		ret = signals_execve(uc, nr);
 		room_lend_no_more();
 	}

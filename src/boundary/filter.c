@@ -140,6 +140,12 @@ static void build_conditions(struct builder *b, unsigned int *trap_jumps, unsign
 	ALLOW;
 	TRAP();
 
+	CASE(__NR_ptrace, 4);
+	LOAD(ARG_LO(0));
+	JEQ(0 /* PTRACE_TRACEME */, 1, 0);
+	ALLOW;
+	TRAP();
+
 	/* Calls that matter only with a signal mask in a certain argument. */
 	static const struct {
 		uint16_t nr;

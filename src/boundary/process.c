@@ -2,6 +2,7 @@
 #include "boundary/boundary.h"
 
 #include <linux/futex.h>
+#include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <sys/wait.h>
 #include <sys/mman.h>
@@ -59,6 +60,34 @@ static void unlock_all(void)
 	signals_unlock();
 	window_unlock();
 	memory_unlock();
+}
+
+/*
+ * A child that asks to be traced stops at every signal from then on, our traps among them, until its parent lets it go
+ * on; a parent that waits in vfork never does (gdb starts programs so). What it asks for counts from its execve on,
+ * where Linux would first stop it.
+ */
+static _Atomic uint32_t traceme_later; /* the child's pid; in memory that it shares with its parent */
+
+void process_traceme(ucontext_t *uc)
+{
+	uint32_t before = atomic_load(&traceme_later);
+
+	/* Taken by another thread's child, which is still there: then as it is. */
+	if (!process_is_vfork_child() || (before && sys2(__NR_kill, before, 0) == 0) ||
+	    !atomic_compare_exchange_strong(&traceme_later, &before, sys0(__NR_getpid))) {
+		trap_resume(uc);
+		return;
+	}
+	UC_RET(uc) = 0;
+}
+
+void process_traceme_now(void)
+{
+	uint32_t self = sys0(__NR_getpid);
+
+	if (atomic_compare_exchange_strong(&traceme_later, &self, 0))
+		sys4(__NR_ptrace, PTRACE_TRACEME, 0, NULL, NULL);
 }
 
 static void fork_child(int inherited_sock)

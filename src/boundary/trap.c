@@ -82,6 +82,9 @@ void trap_handler(int sig, siginfo_t *si, void *ctx)
 	case __NR_rt_sigsuspend:
 		signals_mask_argument(uc, nr);
 		return;
+	case __NR_ptrace:
+		process_traceme(uc);
+		return;
 	case __NR_execve:
 	case __NR_execveat:
 		exec_syscall(uc, nr);
