@@ -145,6 +145,7 @@ void object_fstat(ucontext_t *uc);
 #define KEEP_FD_COUNT 64
 void keep_init(void);
 int keep_move(int fd); /* to that range if the limit on descriptors allows; the new number */
+bool keep_holds(void); /* process->sock is still ours */
 void keep_syscall(ucontext_t *uc, long nr);
 
 /* ---- files.c: system calls with paths ---- */

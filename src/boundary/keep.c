@@ -7,10 +7,25 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+
+static bool in_range(uint64_t fd)
+{
+	return fd - image.keep_first < KEEP_FD_COUNT;
+}
+
+bool keep_holds(void)
+{
+	struct stat st;
+
+	/* Outside of the range nobody sees what becomes of it. */
+	return in_range((uint32_t)process->sock) ||
+	       (!sys2(__NR_fstat, process->sock, &st) && S_ISSOCK(st.st_mode) && st.st_ino == process->sock_ino);
+}
 
 static bool is_ours(uint64_t fd)
 {
-	return process->channel && process->sock >= 0 && fd == (uint32_t)process->sock;
+	return process->channel && process->sock >= 0 && fd == (uint32_t)process->sock && keep_holds();
 }
 
 void keep_init(void)
@@ -30,6 +45,24 @@ int keep_move(int fd)
 		return fd; /* a low limit on descriptors: stay where we are */
 	sys1(__NR_close, fd);
 	return high;
+}
+
+/* Another place for it, in the range if there is one. -errno: none anywhere. */
+static long keep_copy(int fd)
+{
+	long high = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, fd + 1), low;
+
+	if (in_range(high))
+		return high;
+	low = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, image.keep_first);
+	if (!in_range(low) && high >= 0) {
+		if (low >= 0)
+			sys1(__NR_close, low);
+		return high;
+	}
+	if (high >= 0)
+		sys1(__NR_close, high);
+	return low;
 }
 
 /* What is ours is not there for the program. */
@@ -64,7 +97,7 @@ static void keep_dup(ucontext_t *uc)
 	/* A vfork child has a table of its own, and with it its own copy to lose. */
 	if (is_ours((uint32_t)UC_ARG2(uc)) && UC_ARG1(uc) != UC_ARG2(uc) && !process_is_vfork_child() &&
 	    sys2(__NR_fcntl, UC_ARG1(uc), F_GETFD) >= 0) {
-		long fd = sys3(__NR_fcntl, process->sock, F_DUPFD_CLOEXEC, process->sock + 1);
+		long fd = keep_copy(process->sock);
 
 		if (fd >= 0)
 			process->sock = fd;

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "proto/insn.h"
@@ -80,6 +81,7 @@ static int sock_open(void)
 static int connect_locked(void)
 {
 	struct hello h;
+	struct stat st;
 	int memfd, sock = sock_open();
 	long p;
 
@@ -104,6 +106,7 @@ static int connect_locked(void)
 	image.host_devices = h.host_devices;
 	process->pid = sys0(__NR_getpid);
 	process->sock = sock;
+	process->sock_ino = sys2(__NR_fstat, sock, &st) ? 0 : st.st_ino;
 	process->broker_id = h.broker_id;
 	memset(process->stash, 0, sizeof(process->stash));
 	__atomic_store_n(&process->channel, (struct channel *)p, __ATOMIC_RELEASE);
@@ -112,6 +115,9 @@ static int connect_locked(void)
 
 static bool session_lost(struct channel *ch)
 {
+	/* A vfork child may have lost its own copy of the socket; its parent goes on. */
+	if (unlikely(!keep_holds()) && !process_is_vfork_child())
+		return true;
 	return atomic_load_explicit(&ch->dead, memory_order_relaxed);
 }
 

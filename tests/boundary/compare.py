@@ -23,7 +23,7 @@ def run(cmd, pinned, cwd):
 
 
 def main():
-    pinfold, program = sys.argv[1], sys.argv[2:]
+    pinfold, program = os.path.abspath(sys.argv[1]), [os.path.abspath(sys.argv[2])] + sys.argv[3:]
     with tempfile.TemporaryDirectory() as work:
         disk = os.path.join(work, "disk.img")
         with open(disk, "wb") as f:

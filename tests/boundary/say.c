@@ -45,29 +45,35 @@ bool pinning(void)
 	return getenv("SAY_PINNED") != NULL;
 }
 
-static int container_open(void)
+static int container = -1;
+
+static void container_open(void)
 {
-	int container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC), group = open("/dev/vfio/1", O_RDWR | O_CLOEXEC);
+	container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	int group = open("/dev/vfio/1", O_RDWR | O_CLOEXEC);
 
 	if (container < 0 || group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ||
 	    ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)) {
 		say("no container: %s", strerror(errno));
 		exit(99);
 	}
-	return container;
+}
+
+void unpin_all(void)
+{
+	container = -1;
 }
 
 void pin(void *p, size_t len)
 {
-	static int container;
 	static uint64_t iova = 0x100000;
 	struct vfio_iommu_type1_dma_map m = {
 	    .argsz = sizeof(m), .flags = VFIO_DMA_MAP_FLAG_READ, .vaddr = (uint64_t)p, .iova = iova, .size = len};
 
 	if (!pinning())
 		return;
-	if (!container)
-		container = container_open();
+	if (container < 0)
+		container_open();
 	if (ioctl(container, VFIO_IOMMU_MAP_DMA, &m)) {
 		say("cannot pin: %s", strerror(errno));
 		exit(99);

@@ -34,5 +34,7 @@ void say_status(const char *what, int wait_status);
 /* With SAY_PINNED set: mapped for DMA, so that Pinfold has moved it into its file. Bare: nothing. */
 void pin(void *p, size_t len);
 bool pinning(void);
+/* After the program has closed every descriptor: the next pin() starts anew. */
+void unpin_all(void);
 
 #endif

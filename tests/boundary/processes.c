@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* fork, vfork, posix_spawn, clone, threads and descriptors. */
+#include "say.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+static volatile sig_atomic_t hits;
+static unsigned char *page;
+
+static void count(int sig)
+{
+	(void)sig;
+	hits++;
+}
+
+static void prepare(void)
+{
+	page = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memset(page, 7, 4 * PAGE);
+	pin(page, 2 * PAGE);
+}
+
+static void wait_for(const char *what, pid_t pid)
+{
+	int st = 0;
+
+	if (pid < 0)
+		say_ret(what, pid);
+	else
+		say_status(what, waitpid(pid, &st, __WALL) == pid ? st : -1);
+}
+
+static int child_main(void *arg)
+{
+	struct stat st;
+
+	page[0]++;
+	say("child %s: page %d %d, stat %d", (char *)arg, page[0], page[PAGE * 3], stat("/dev/null", &st));
+	return 5;
+}
+
+static void clones(void)
+{
+	static const struct {
+		char *what;
+		int flags;
+	} how[] = {
+	    {"plain", SIGCHLD},
+	    {"with files", SIGCHLD | CLONE_FILES},
+	    {"with fs", SIGCHLD | CLONE_FS},
+	    {"with memory", SIGCHLD | CLONE_VM},
+	    {"with memory and files", SIGCHLD | CLONE_VM | CLONE_FILES},
+	    {"vfork", SIGCHLD | CLONE_VM | CLONE_VFORK},
+	    {"vfork without memory", SIGCHLD | CLONE_VFORK},
+	    {"no signal", 0},
+	    {"bad flags", CLONE_SIGHAND | SIGCHLD},
+	};
+	char *stack = malloc(65536);
+
+	prepare();
+	for (size_t i = 0; i < COUNT(how); i++) {
+		wait_for(how[i].what, clone(child_main, stack + 65536, how[i].flags, how[i].what));
+		say("parent: %d %d", page[0], page[3 * PAGE]);
+	}
+	pid_t ptid = 0, pid;
+	pid = syscall(SYS_clone, CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, NULL, &ptid, &ptid, 0);
+	if (!pid)
+		_exit(3);
+	say("parent tid: %d", ptid == pid);
+	wait_for("raw clone", pid);
+	say_ret("clone3", syscall(SYS_clone3, NULL, 0) == -1 ? 0 : 1);
+}
+
+static void forks(void)
+{
+	pid_t pid;
+
+	prepare();
+	pid = fork();
+	if (!pid) {
+		for (int i = 0; i < 3; i++) {
+			pid = fork();
+			if (!pid) {
+				page[0] += i + 1;
+				_exit(page[0]);
+			}
+			wait_for("grandchild", pid);
+		}
+		_exit(page[0]);
+	}
+	wait_for("child", pid);
+	pid = vfork();
+	if (!pid) {
+		page[0] = 99;
+		_exit(1);
+	}
+	wait_for("vfork", pid);
+	say("page %d", page[0]);
+	pid = syscall(SYS_fork);
+	if (!pid)
+		_exit(page[0]);
+	wait_for("raw fork", pid);
+	/* A parent that does not care. */
+	signal(SIGCHLD, SIG_IGN);
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	say_ret("wait", waitpid(pid, NULL, 0));
+}
+
+/* What the child of a spawn does to itself is nobody else's. */
+static void spawns(void)
+{
+	char *args[] = {"sh", "-c", "kill -SEGV $$; exit 3", NULL},
+	     *closed[] = {"sh", "-c", "cd /proc/self/fd; echo *", NULL};
+	struct sigaction sa = {.sa_handler = count};
+	posix_spawn_file_actions_t fa;
+	posix_spawnattr_t at;
+	sigset_t all;
+	pid_t pid;
+
+	prepare();
+	sigaction(SIGSEGV, &sa, NULL);
+	sigaction(SIGBUS, &sa, NULL);
+	posix_spawnattr_init(&at);
+	sigfillset(&all);
+	posix_spawnattr_setsigdefault(&at, &all);
+	posix_spawnattr_setflags(&at, POSIX_SPAWN_SETSIGDEF);
+	say_ret("spawn", posix_spawnp(&pid, "sh", NULL, &at, args, environ));
+	wait_for("spawned", pid);
+	raise(SIGSEGV);
+	raise(SIGBUS);
+	say("own handlers: %d", hits);
+	say_ret("no such program", posix_spawn(&pid, "/nonexistent", NULL, NULL, args, environ));
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_addchdir_np(&fa, "/sys/bus");
+	posix_spawn_file_actions_addclosefrom_np(&fa, 3);
+	hits = posix_spawnp(&pid, "sh", &fa, &at, closed, environ);
+	wait_for("spawned", pid);
+	say_ret("with actions", hits);
+	say_ret("popen", system("exit 4") >> 8);
+	pin(page + 3 * PAGE, PAGE);
+	say("page %d", page[0]);
+}
+
+static volatile int stop;
+
+static void *noise(void *arg)
+{
+	struct sigaction sa = {.sa_handler = count};
+	struct stat st;
+
+	while (!stop) {
+		void *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		sigaction(SIGSEGV, &sa, NULL);
+		stat("/sys/bus", &st);
+		if (arg)
+			pin(p, PAGE);
+		munmap(p, PAGE);
+	}
+	return NULL;
+}
+
+/* The child's own calls work whatever the parent's other threads were doing. */
+static void fork_among_threads(void)
+{
+	pthread_t t[3];
+	int bad = 0;
+
+	prepare();
+	for (int i = 0; i < 3; i++)
+		pthread_create(&t[i], NULL, noise, i == 0 ? &t[0] : NULL);
+	for (int i = 0; i < 150; i++) {
+		struct sigaction sa = {.sa_handler = count};
+		struct stat s;
+		pid_t pid = fork();
+		int st;
+
+		if (!pid) {
+			alarm(20);
+			sigaction(SIGSEGV, &sa, NULL);
+			raise(SIGSEGV);
+			if (i % 8 == 0 && pinning())
+				close(open("/dev/vfio/vfio", O_RDWR));
+			_exit(stat("/dev/null", &s) || hits != 1 || page[0] != 7 ? 1 : 0);
+		}
+		waitpid(pid, &st, 0);
+		bad += st != 0;
+	}
+	stop = 1;
+	for (int i = 0; i < 3; i++)
+		pthread_join(t[i], NULL);
+	say("children that went wrong: %d", bad);
+}
+
+static void descriptors(void)
+{
+	int fd, p[2];
+
+	prepare();
+	for (fd = 3; fd < 1100; fd++)
+		close(fd);
+	say_ret("close what is closed", close(950));
+	say_ret("close -1", close(-1));
+	for (fd = 890; fd < 980; fd++)
+		if (dup2(1, fd) != fd)
+			say("dup2 to %d: %s", fd, strerrorname_np(errno));
+	for (fd = 890; fd < 980; fd++)
+		if (fcntl(fd, F_GETFD) != 0)
+			say("%d is not there", fd);
+	say_ret("dup2, bad", dup2(500, 920));
+	say_ret("dup3, same", dup3(920, 920, 0));
+	say_ret("dup2, same", dup2(920, 920));
+	say_ret("close_range", close_range(3, ~0U, 0));
+	say_ret("close_range, backwards", close_range(9, 3, 0));
+	say_ret("close_range, bad flags", close_range(3, ~0U, 64));
+	say_ret("close_range, cloexec", close_range(3, ~0U, 4));
+	say_ret("pipe", pipe(p));
+	say("%d %d", p[0], p[1]);
+	unpin_all();
+	prepare();
+	say("page %d", page[0]);
+}
+
+static void *many(void *arg)
+{
+	struct stat st;
+	char cwd[256];
+
+	for (int i = 0; i < 200; i++)
+		if (stat("/sys/bus/usb", &st) == 77 || !getcwd(cwd, sizeof(cwd)))
+			say("wrong");
+	return arg;
+}
+
+/* More threads than the boundary has of anything. */
+static void crowd(void)
+{
+	pthread_t t[150];
+
+	for (size_t i = 0; i < COUNT(t); i++)
+		pthread_create(&t[i], NULL, many, NULL);
+	for (size_t i = 0; i < COUNT(t); i++)
+		pthread_join(t[i], NULL);
+	say("all came back");
+}
+
+int main(int argc, char **argv)
+{
+	static const struct say_case cases[] = {
+	    {"clones", clones},		  {"forks", forks},
+	    {"spawns", spawns},		  {"fork among threads", fork_among_threads},
+	    {"descriptors", descriptors}, {"crowd", crowd},
+	};
+
+	return say_main(argc, argv, cases, COUNT(cases));
+}
