@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """A test script's functions named test_*, run one by one, reported in the Test Anything Protocol."""
+import signal
 import sys
 import traceback
 
@@ -14,6 +15,10 @@ def main(functions):
     tests = [f for f in tests if not wanted or f.__name__[5:] in wanted]
     print(f"1..{len(tests)}", flush=True)
     failed = 0
+    # What nohup or a shell's background job had ignored would stay so in every program under test.
+    for sig in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(sig) == signal.SIG_IGN:
+            signal.signal(sig, signal.default_int_handler if sig == signal.SIGINT else signal.SIG_DFL)
     for n, test in enumerate(tests, 1):
         name = test.__name__[5:]
         try:
