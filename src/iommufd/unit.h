@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the IOMMU before a device can do: the counterpart of a kernel IOMMU driver's ops. One for PCI functions, one for
+ * the mock devices of the test interface. */
+#ifndef PINFOLD_IOMMUFD_UNIT_H
+#define PINFOLD_IOMMUFD_UNIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "iommu/domain.h"
+
+struct dma_dev;
+
+struct iommufd_unit {
+	const char *name;
+	uint32_t hw_info_type; /* IOMMU_HW_INFO_TYPE_* */
+	bool cache_coherent;   /* every domain can enforce coherency */
+	bool pri;	       /* can report page requests */
+	/* Fills at most size bytes; returns the whole length. */
+	size_t (*hw_info)(const struct dma_dev *dma, void *buf, size_t size);
+	/* flags: IOMMU_HWPT_ALLOC_*. 0 or -EOPNOTSUPP (a flag that it does not know or cannot honour). */
+	int (*paging)(const struct dma_dev *dma, uint32_t flags, struct domain_config *cfg);
+	/*
+	 * A nested domain from the user's data (a private copy of len bytes). -EOPNOTSUPP (type unknown), -EINVAL. state
+	 * (may stay NULL) is the unit's own, freed with nested_free.
+	 */
+	int (*nested)(struct dma_dev *dma, struct domain *parent, uint32_t type, const void *data, size_t len,
+		      struct domain **d, void **state);
+	void (*nested_free)(void *state);
+	/*
+	 * One invalidation request of len bytes for a nested domain. -EINVAL, -EOPNOTSUPP. type_ok answers for a request of
+	 * no entries. entry_size: what the type's entries have at least.
+	 */
+	size_t (*invalidate_entry_size)(uint32_t type); /* 0: unknown type */
+	int (*invalidate)(struct domain *d, void *state, uint32_t type, const void *entry, size_t len);
+	/* The i-th range of IOVAs that never reach memory (the MSI window); false past the end. */
+	bool (*reserved)(const struct dma_dev *dma, unsigned int i, uint64_t *first, uint64_t *last);
+	/* May this device be attached to this domain (-EINVAL: dirty tracking that it lacks ...)? NULL: any. */
+	int (*attach)(const struct dma_dev *dma, const struct domain *d);
+};
+
+#endif
