@@ -279,9 +279,10 @@ uint16_t nvme_sg_read(struct nvme *c, const struct nvme_sg *sg, void *dst, const
 		      unsigned int sqid);
 uint16_t nvme_sg_write(struct nvme *c, const struct nvme_sg *sg, const void *src, const struct nvme_cmd *cmd,
 		       unsigned int sqid);
-/* 0, -EFAULT (reported), -E2BIG. */
+/* 0, -EFAULT (reported), -E2BIG. nvme_sg_done counts the DMA once the data went through the entries. */
 int nvme_sg_iov(struct nvme *c, const struct nvme_sg *sg, bool write, struct iovec *iov, unsigned int *n,
 		const struct nvme_cmd *cmd, unsigned int sqid);
+void nvme_sg_done(struct nvme *c, const struct nvme_sg *sg, bool write, const struct nvme_cmd *cmd, unsigned int sqid);
 static inline struct dma_tag nvme_tag(const struct nvme_cmd *cmd, unsigned int sqid, const char *part)
 {
 	return (struct dma_tag){
