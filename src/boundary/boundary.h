@@ -137,7 +137,8 @@ bool object_of_fd(int fd, uint64_t *object);
 void object_ioctl(ucontext_t *uc);
 void object_pread(ucontext_t *uc);
 void object_pwrite(ucontext_t *uc);
-void object_fstat(ucontext_t *uc);
+/* What it is, as /proc/self/fd shows it: the length, not ended by a NUL. -1: not ours. */
+long object_name(int fd, char *out, size_t size);
 
 /* ---- keep.c: our own descriptor ---- */
 /* Where it lives: KEEP_FD_COUNT numbers from image.keep_first on, in which closing and replacing is looked at. */
@@ -150,6 +151,13 @@ void keep_syscall(ucontext_t *uc, long nr);
 
 /* ---- files.c: system calls with paths ---- */
 void file_syscall(ucontext_t *uc, long nr);
+
+/* ---- node.c: what stat says of devices ---- */
+long node_dress(long nr, uint64_t out); /* the answer of stat call nr about a node in the tree. 0 or -EFAULT */
+/* Descriptors of ours. False: it is not, nothing done. */
+bool node_fstat(ucontext_t *uc, int fd, uint64_t out, struct scratch *s);
+bool node_statx(ucontext_t *uc, int fd, uint64_t flags, uint64_t mask, uint64_t out, struct scratch *s);
+void node_fstat_syscall(ucontext_t *uc);
 
 /* ---- window.c: mapped BARs ---- */
 bool window_mmap(ucontext_t *uc);		  /* false: not a descriptor of ours, nothing done */

@@ -155,34 +155,6 @@ static long open_ours(ucontext_t *uc, const struct path_call *c, const struct pa
 	return ret < 0 ? ret : make(uc, c, p->out);
 }
 
-/* Device nodes are plain files in the tree. */
-static void dress_stat(ucontext_t *uc, long nr, const struct path_result *p)
-{
-	struct stat st;
-	struct statx stx;
-
-	if (p->route != PATH_DEVICE)
-		return;
-	if (nr == __NR_statx) {
-		if (!guard_copy(&stx, (void *)UC_ARG5(uc), sizeof(stx)) && S_ISREG(stx.stx_mode)) {
-			stx.stx_mode = S_IFCHR | (stx.stx_mode & 07777);
-			stx.stx_size = 0;
-			stx.stx_rdev_major = 10;
-			stx.stx_rdev_minor = 196;
-			guard_copy((void *)UC_ARG5(uc), &stx, sizeof(stx));
-		}
-		return;
-	}
-	uint64_t out = nr == __NR_newfstatat ? UC_ARG3(uc) : UC_ARG2(uc);
-
-	if (!guard_copy(&st, (void *)out, sizeof(st)) && S_ISREG(st.st_mode)) {
-		st.st_mode = S_IFCHR | (st.st_mode & 07777);
-		st.st_size = 0;
-		st.st_rdev = 10 << 8 | 196;
-		guard_copy((void *)out, &st, sizeof(st));
-	}
-}
-
 /* Programs tell sysfs from a directory that merely looks like it. */
 static long dress_statfs(uint64_t out)
 {
@@ -237,6 +209,22 @@ static long read_link(ucontext_t *uc, const struct path_call *c, const char *pat
 	return m < 0 ? n : m;
 }
 
+/* Where a stat puts its answer; 0: it is none. */
+static uint64_t stat_out(ucontext_t *uc, long nr)
+{
+	switch (nr) {
+	case __NR_stat:
+	case __NR_lstat:
+		return UC_ARG2(uc);
+	case __NR_newfstatat:
+		return UC_ARG3(uc);
+	case __NR_statx:
+		return UC_ARG5(uc);
+	default:
+		return 0;
+	}
+}
+
 static void serve(ucontext_t *uc, const struct path_call *c, struct scratch *s)
 {
 	const struct path_result *p = &s->path;
@@ -260,9 +248,8 @@ static void serve(ucontext_t *uc, const struct path_call *c, struct scratch *s)
 		break;
 	default:
 		ret = make(uc, c, p->out);
-		if (ret == 0 &&
-		    (c->nr == __NR_stat || c->nr == __NR_lstat || c->nr == __NR_newfstatat || c->nr == __NR_statx))
-			dress_stat(uc, c->nr, p);
+		if (ret == 0 && p->route == PATH_DEVICE && stat_out(uc, c->nr))
+			ret = node_dress(c->nr, stat_out(uc, c->nr));
 	}
 	UC_RET(uc) = ret;
 }
@@ -290,31 +277,13 @@ static void do_getcwd(ucontext_t *uc)
 }
 
 /* fstatat(fd, "", AT_EMPTY_PATH): libc's fstat. */
-static bool empty_path_stat(ucontext_t *uc, const struct path_call *c)
+static bool empty_path_stat(ucontext_t *uc, const struct path_call *c, struct scratch *s)
 {
-	uint64_t object;
-	struct stat st;
-	struct statx stx;
-
-	if (c->last != FLAGS_AT || !(*arg(uc, c->flags) & AT_EMPTY_PATH) || !object_of_fd(UC_ARG1(uc), &object))
+	if (c->last != FLAGS_AT || !(*arg(uc, c->flags) & AT_EMPTY_PATH))
 		return false;
-	if (c->nr == __NR_statx) {
-		UC_RET(uc) = sys5(__NR_statx, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc), &stx);
-		stx.stx_mode = S_IFCHR | 0600;
-		stx.stx_rdev_major = 10;
-		stx.stx_rdev_minor = 196;
-		if (!UC_RET(uc) && guard_copy((void *)UC_ARG5(uc), &stx, sizeof(stx)))
-			UC_RET(uc) = -EFAULT;
-		return true;
-	}
-	if (c->nr != __NR_newfstatat)
-		return false;
-	UC_RET(uc) = sys4(__NR_newfstatat, UC_ARG1(uc), UC_ARG2(uc), &st, UC_ARG4(uc));
-	st.st_mode = S_IFCHR | 0600;
-	st.st_rdev = 10 << 8 | 196;
-	if (!UC_RET(uc) && guard_copy((void *)UC_ARG3(uc), &st, sizeof(st)))
-		UC_RET(uc) = -EFAULT;
-	return true;
+	if (c->nr == __NR_statx)
+		return node_statx(uc, UC_ARG1(uc), UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc), s);
+	return c->nr == __NR_newfstatat && node_fstat(uc, UC_ARG1(uc), UC_ARG3(uc), s);
 }
 
 /* openat2 that must not leave its directory cannot reach a place of ours from outside; inside the tree the kernel keeps
@@ -339,7 +308,7 @@ static void path_syscall(ucontext_t *uc, const struct path_call *c, struct scrat
 
 	base[0] = 0;
 	if (n <= 0) {
-		if (!(n == 0 || !*arg(uc, c->path)) || !empty_path_stat(uc, c))
+		if (!(n == 0 || !*arg(uc, c->path)) || !empty_path_stat(uc, c, s))
 			trap_resume(uc); /* the kernel's error, or a call on the descriptor alone */
 		return;
 	}
@@ -370,24 +339,6 @@ static void path_syscall(ucontext_t *uc, const struct path_call *c, struct scrat
 		trap_resume(uc);
 	else
 		serve(uc, c, s);
-}
-
-/* A descriptor of ours is a socket; Linux says what it is for. */
-static long object_link(struct scratch *s, int fd)
-{
-	uint64_t object;
-	struct rpc r;
-	long n;
-
-	if (!object_of_fd(fd, &object) || rpc_begin(&r, RPC_NAME, object))
-		return -1;
-	n = rpc_call(&r);
-	if (n >= 0) {
-		n = MIN((size_t)r.slot->payload_len, sizeof(s->buf));
-		memcpy(s->buf, r.payload, n);
-	}
-	rpc_end(&r);
-	return n;
 }
 
 /* The number in "/proc/self/fd/N", or in the same with our own process number; -1: something else. */
@@ -433,7 +384,7 @@ static bool proc_link(ucontext_t *uc, const struct path_call *c, struct scratch 
 	fd = proc_fd(s->buf);
 	n = read_link(uc, c, NULL, s);
 	if (n > 8 && fd >= 0 && !strncmp(s->buf, "socket:[", 8))
-		m = object_link(s, fd);
+		m = object_name(fd, s->buf, sizeof(s->buf)); /* Linux says what it is for */
 	answer_link(uc, c, s, m >= 0 ? m : n);
 	return true;
 }

@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define RW (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
@@ -211,17 +213,79 @@ static void wrong_calls(void)
 	expect_errno(ioctl(device, 0x5401, 0), ENOTTY);
 }
 
-/* None of them has read or write without an offset that names a region; above all, none waits for anything. */
-static void plain_read_write(void)
+/* The node's number, as sysfs has it: "MAJOR:MINOR". */
+static dev_t sysfs_dev(const char *name)
+{
+	char path[128], text[32] = "";
+	unsigned int major, minor;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/class/vfio/%s/dev", name);
+	f = fopen(path, "re");
+	if (!f || !fgets(text, sizeof(text), f) || sscanf(text, "%u:%u", &major, &minor) != 2)
+		fail("%s: %s", path, text);
+	fclose(f);
+	return makedev(major, minor);
+}
+
+static void expect_node(int fd, mode_t mode, dev_t dev)
+{
+	char path[64], link[64] = "";
+	struct stat st, by_path;
+	struct statx stx;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	expect(readlink(path, link, sizeof(link) - 1) > 0);
+	expect_eq(stat(link, &by_path), 0);
+	expect_eq(fstat(fd, &st), 0);
+	expect_eq(st.st_mode, S_IFCHR | mode);
+	expect_eq(st.st_rdev, dev);
+	expect_eq(st.st_size, 0);
+	expect_eq(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx), 0);
+	expect_eq(stx.stx_mode, S_IFCHR | mode);
+	expect_eq(makedev(stx.stx_rdev_major, stx.stx_rdev_minor), dev);
+	expect(by_path.st_mode == st.st_mode && by_path.st_rdev == dev && by_path.st_size == 0);
+	expect(by_path.st_dev == st.st_dev && by_path.st_ino == st.st_ino && stx.stx_ino == st.st_ino);
+	expect_eq(statx(AT_FDCWD, link, 0, STATX_BASIC_STATS, &stx), 0);
+	expect_eq(makedev(stx.stx_rdev_major, stx.stx_rdev_minor), dev);
+}
+
+static void nodes(void)
+{
+	char link[64] = "", path[64];
+	struct stat st;
+
+	device_open(VFIO_TYPE1v2_IOMMU);
+	expect_node(container, 0666, makedev(10, 196));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", group);
+	expect(readlink(path, link, sizeof(link) - 1) > 10);
+	expect_node(group, 0600, sysfs_dev(link + 10));
+	/* The device's is an anonymous inode. */
+	expect_eq(fstat(device, &st), 0);
+	expect_eq(st.st_mode, 0600);
+	expect_eq(st.st_rdev, 0);
+	expect_eq(st.st_size, 0);
+}
+
+static void expect_no_stream(int fd)
 {
 	char c;
 
+	expect_errno(read(fd, &c, 1), EINVAL);
+	expect_errno(syscall(SYS_read, fd, &c, 1), EINVAL);
+	/* Pinfold's descriptors are sockets, and their errno is the machine's own. */
+	expect(write(fd, "x", 1) < 0 && (errno == EINVAL || errno == ENOTCONN));
+	expect(syscall(SYS_write, fd, "x", 1) < 0 && (errno == EINVAL || errno == ENOTCONN));
+	expect_errno(lseek(fd, 0, SEEK_SET), ESPIPE);
+}
+
+/* None of them has read or write without an offset that names a region; above all, none waits for anything. */
+static void plain_read_write(void)
+{
 	alarm(5);
 	container_set(VFIO_TYPE1v2_IOMMU);
-	expect_errno(read(group, &c, 1), EINVAL);
-	expect_errno(write(group, "x", 1), EINVAL);
-	expect_errno(read(container, &c, 1), EINVAL);
-	expect_errno(write(container, "x", 1), EINVAL);
+	expect_no_stream(group);
+	expect_no_stream(container);
 }
 
 const struct client_case uapi_cases[] = {
@@ -233,6 +297,7 @@ const struct client_case uapi_cases[] = {
     {"unmap-v1", "UNMAP_DMA of type1 v1", unmap_v1},
     {"entry-limit", "65535 mappings and no more", entry_limit},
     {"wrong-calls", "calls to the wrong descriptor", wrong_calls},
+    {"nodes", "what stat says of devices", nodes},
     {"plain-read-write", "read and write on containers and groups", plain_read_write},
     {NULL},
 };

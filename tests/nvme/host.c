@@ -112,6 +112,8 @@ void host_open(struct host *h, const char *options)
 void host_close(struct host *h)
 {
 	h->f->ops->destroy(h->f);
+	if (h->live)
+		munmap(h->live, HOST_PAGE);
 	/* Orphans come back. */
 	for (unsigned int i = 0; i < 200; i++)
 		if (!loop_step(h->loop, false))
@@ -142,9 +144,15 @@ void host_set_reg(struct host *h, unsigned int off, uint32_t val)
 	CHECK(pci_bar_write(h->f, 0, off, 4, val) == 0);
 }
 
-void host_doorbell(struct host *h, unsigned int qid, bool cq, uint32_t val)
+void host_trap_doorbell(struct host *h, unsigned int qid, bool cq, uint32_t val)
 {
 	host_set_reg(h, NVME_REG_DOORBELLS + 8 * qid + 4 * cq, val);
+}
+
+void host_doorbell(struct host *h, unsigned int qid, bool cq, uint32_t val)
+{
+	if (!h->live || guard_copy(h->live + 8 * qid + 4 * cq, &val, sizeof(val)))
+		host_trap_doorbell(h, qid, cq, val);
 }
 
 uint64_t host_alloc(struct host *h, uint64_t len, uint64_t align)
