@@ -129,6 +129,7 @@ void rpc_end(struct rpc *r);
 int rpc_connect(void); /* 0 or -EIO; learns image.shadow */
 void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value);
 uint64_t rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size);
+bool rpc_mmio_refused(uint64_t object, uint64_t offset); /* nothing answers there now: SIGBUS */
 struct insn;
 int rpc_decode(const uint8_t *code, size_t n, struct insn *out);
 
@@ -162,7 +163,7 @@ void node_fstat_syscall(ucontext_t *uc);
 /* ---- window.c: mapped BARs ---- */
 bool window_mmap(ucontext_t *uc);		  /* false: not a descriptor of ours, nothing done */
 void window_forget(uint64_t start, uint64_t len); /* the program unmaps or replaces this range */
-bool window_fault(ucontext_t *uc, siginfo_t *si); /* true: handled */
+bool window_fault(ucontext_t *uc, siginfo_t *si); /* true: handled; else si may say another signal */
 bool window_contains(uint64_t addr);
 bool window_overlaps(uint64_t start, uint64_t len);
 void window_move(uint64_t from, uint64_t len, uint64_t to); /* the program has moved it */

@@ -31,7 +31,7 @@
 struct table;
 
 struct table_config {
-	unsigned int leaf_shift; /* log2 of the smallest leaf: 12; 11 for the kernel's mock domain. 11..16 */
+	unsigned int leaf_shift; /* log2 of the smallest leaf: 12; 11 for the kernel's mock domain. 11 at least */
 	unsigned int bits;	 /* width of an IOVA: more than leaf_shift, up to 64 */
 	uint64_t pgsizes;	 /* allowed leaf sizes, ORed: 1 << leaf_shift always, and any 1 << (leaf_shift + 9 k) */
 };
@@ -70,7 +70,7 @@ bool table_walk(const struct table *t, uint64_t iova, struct table_leaf *out);
 
 /*
  * As table_walk, but the answer extends over the leaves before and after that continue it seamlessly (IOVA, host, equal
- * prot), as far as they begin less than reach bytes from iova. dirty is that of the leaf that holds iova.
+ * prot) until it holds reach bytes before and after iova. dirty is that of the leaf that holds iova.
  */
 bool table_walk_run(const struct table *t, uint64_t iova, uint64_t reach, struct table_leaf *out);
 
@@ -101,9 +101,9 @@ void table_clear_dirty(struct table *t);
 
 /* ---- for reports and tests ---- */
 
-/* Bytes of tables in use, and what is kept beside them to be used again. */
+/* Bytes of tables in use, the root included, and of address space reserved for more. */
 struct table_memory {
-	uint64_t used, spare;
+	uint64_t used, reserved;
 };
 struct table_memory table_memory(const struct table *t);
 

@@ -53,6 +53,8 @@ struct ufile_ops {
 	 */
 	int (*mmio_read)(struct ufile *f, uint64_t off, unsigned int size, uint64_t *val);
 	int (*mmio_write)(struct ufile *f, uint64_t off, unsigned int size, uint64_t val);
+	/* 0, or -EIO while nothing answers at off: a mapped access to it is SIGBUS then. NULL: always 0. */
+	int (*mmio_test)(struct ufile *f, uint64_t off);
 	/* The last descriptor, mapping and reference are gone. Never fails (C5). */
 	void (*release)(struct ufile *f);
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "host.h"
 
+#include <dirent.h>
 #include <linux/pci_regs.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -109,13 +110,31 @@ void host_open(struct host *h, const char *options)
 	h->disk = fd;
 }
 
+/* A disk is closed with the last request that was in flight. */
+static unsigned int open_disks(const struct host *h)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	char link[sizeof(h->path) + 1];
+	unsigned int n = 0;
+	struct dirent *e;
+	ssize_t len;
+
+	CHECK(dir);
+	while ((e = readdir(dir))) {
+		len = readlinkat(dirfd(dir), e->d_name, link, sizeof(link));
+		n += len == (ssize_t)strlen(h->path) && !memcmp(link, h->path, len);
+	}
+	closedir(dir);
+	return n;
+}
+
 void host_close(struct host *h)
 {
 	h->f->ops->destroy(h->f);
 	if (h->live)
 		munmap(h->live, HOST_PAGE);
-	/* Orphans come back. */
-	for (unsigned int i = 0; i < 200; i++)
+	/* Orphans come back, as late as the disk likes. */
+	for (unsigned int i = 0; i < 300000 && open_disks(h) > (h->disk >= 0); i++)
 		if (!loop_step(h->loop, false))
 			usleep(100);
 	ioas_free(h->ioas);
