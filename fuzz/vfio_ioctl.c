@@ -154,7 +154,7 @@ static int fuzz_get_file(struct ucall *c, int client_fd, struct ufile **f)
 	return *f ? 0 : -EBADF;
 }
 
-static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
+static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p)
 {
 	struct client *k = to_client(c);
 	struct page_slice s = {.len = len, .writable = !(va & PF_PAGE_SIZE)};
@@ -165,7 +165,7 @@ static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pag
 	ret = backing_get_fd(k->cache, k->memfd, &s.backing);
 	if (ret)
 		return ret;
-	ret = pages_new(va, &s, 1, p);
+	ret = pages_new(va, &s, 1, c->owner, p);
 	backing_put(s.backing);
 	return ret;
 }
@@ -363,7 +363,7 @@ static uint64_t no_limit(void *ctx)
 	return 24 * PF_PAGE_SIZE;
 }
 
-static const struct mm_owner_ops owner_ops = {no_limit};
+static const struct mm_owner_ops owner_ops = {.limit = no_limit};
 
 static struct client *client_new(void)
 {
@@ -374,7 +374,7 @@ static struct client *client_new(void)
 		abort();
 	events_init(&k->evs);
 	k->cache = backing_cache_new(0, 0);
-	k->owner = mm_owner_new(&owner_ops, NULL, 1, &k->evs);
+	k->owner = mm_owner_new(&owner_ops, NULL, NULL, 1, &k->evs);
 	k->c = (struct ucall){&fuzz_ops, k->owner};
 	k->memfd = memfd_create("fuzz", MFD_CLOEXEC);
 	k->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -238,7 +238,8 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 	b->loop = loop_new();
 	b->vfio = vfio_new(&b->events);
 	b->backings = backing_cache_new(IDLE_BACKING_BYTES, IDLE_BACKINGS);
-	if (!b->closer || !b->loop || !b->vfio || !b->backings)
+	b->user = mm_user_new();
+	if (!b->closer || !b->loop || !b->vfio || !b->backings || !b->user)
 		return -ENOMEM;
 	vfio_set_loop(b->vfio, b->loop);
 	b->objects.per_client = b->client_fds;
@@ -330,6 +331,7 @@ void broker_free(struct broker *b)
 		vfio_free(b->vfio);
 	if (b->backings)
 		backing_cache_free(b->backings);
+	mm_user_put(b->user);
 	if (b->shadow)
 		shadow_free(b->shadow);
 	if (b->loop)

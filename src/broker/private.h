@@ -202,6 +202,8 @@ struct broker {
 	struct backing_cache *backings;
 	struct objects objects;
 	struct list sessions;
+	struct session *serving; /* whose call is being carried out; NULL: nobody's */
+	struct mm_user *user;	 /* all clients are one: ours */
 	struct closer *closer;
 	uint64_t seed;		  /* of seeded_hash */
 	unsigned int client_fds;  /* each client's share of our descriptors */

@@ -149,7 +149,9 @@ static long rpc_IOCTL(struct request *r)
 	if (!ret) {
 		/* The handler may release f, through a descriptor it was given last. */
 		ufile_get(f);
+		s->b->serving = s;
 		ret = call_run(*slot, f, r->a[0], r->a[1], r->out_data, &r->out_len, &r->has_fd);
+		s->b->serving = NULL;
 		ufile_put(f);
 	}
 	if (ret != RPC_NEED) {

@@ -59,5 +59,11 @@ void domain_mark_dirty(struct domain *d, uint64_t iova, uint64_t len);
  */
 void domain_read_dirty(struct domain *d, uint64_t iova, uint64_t len, bool keep,
 		       void (*fn)(void *ctx, uint64_t iova, uint64_t len), void *ctx);
+/*
+ * The same as a bitmap: ORs bit (x - iova) >> shift into bits for each dirty x in the range, which is aligned to the
+ * smallest page (else nothing happens). bits holds len >> shift bits, rounded up to words.
+ */
+void domain_read_dirty_bitmap(struct domain *d, uint64_t iova, uint64_t len, bool keep, unsigned int shift,
+			      uint64_t *bits);
 
 #endif

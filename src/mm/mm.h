@@ -154,13 +154,15 @@ void *pages_chunk(const struct pages *p, uint64_t off, uint64_t *start, uint64_t
  */
 struct mm_owner_ops {
 	uint64_t (*limit)(void *ctx);
-	/* Does the process still have the memory that it had when it showed it? Neither ended nor exec'd. Must not block. */
+	/* Does the process still have the memory that it had when it showed it? Neither ended nor exec'd. Must not block.
+	 * NULL: yes. */
 	bool (*alive)(void *ctx);
 };
 struct mm_user; /* a user: the count that all its processes share */
 struct mm_user *mm_user_new(void);
 struct mm_user *mm_user_get(struct mm_user *u);
 void mm_user_put(struct mm_user *u);
+/* user NULL: one that has this process alone. NULL: out of memory. */
 struct mm_owner *mm_owner_new(const struct mm_owner_ops *ops, void *ctx, struct mm_user *user, uint32_t pid,
 			      struct events *evs);
 struct mm_owner *mm_owner_get(struct mm_owner *o);
@@ -169,7 +171,8 @@ void mm_owner_put(struct mm_owner *o); /* asserts that a freed owner's count is 
 void mm_owner_orphan(struct mm_owner *o);
 bool mm_owner_alive(const struct mm_owner *o);
 /*
- * 0 or -ENOMEM. Either mode moves the owner's own count too; which count is held against its limit is what differs.
+ * 0 or -ENOMEM. Held against the owner's limit is, as by Linux, what its user has charged in user mode, or what the owner
+ * has in process mode; mm_charged counts both.
  */
 int mm_charge(struct mm_owner *o, enum mm_account mode, uint64_t npages);
 void mm_uncharge(struct mm_owner *o, enum mm_account mode, uint64_t npages);

@@ -87,7 +87,8 @@ struct ucall_ops {
 	int (*copy_out)(struct ucall *c, uint64_t addr, const void *src, size_t len);
 	int (*get_fd)(struct ucall *c, int client_fd, int *fd);
 	int (*get_file)(struct ucall *c, int client_fd, struct ufile **f);
-	int (*get_pages)(struct ucall *c, uint64_t va, uint64_t len, struct pages **p);
+	int (*get_pages)(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p);
+	int (*get_file_pages)(struct ucall *c, int client_fd, uint64_t off, uint64_t len, struct pages **p);
 	int (*install)(struct ucall *c, struct ufile *f);
 };
 
@@ -119,11 +120,22 @@ static inline int ucall_get_file(struct ucall *c, int client_fd, struct ufile **
 {
 	return c->ops->get_file(c, client_fd, f);
 }
-/* The caller's memory [va, va + len), page aligned, as pages (a new reference; not pinned). 0, -EFAULT (a hole, or
- * memory that cannot be pinned), -ENOMEM, UCALL_AGAIN. */
+/* The caller's memory [va, va + len), page aligned, as pages (a new reference; not pinned) that c->owner pays for. 0,
+ * -EFAULT (a hole, or memory that cannot be pinned), -ENOMEM, UCALL_AGAIN. */
 static inline int ucall_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
 {
-	return c->ops->get_pages(c, va, len, p);
+	return c->ops->get_pages(c, va, len, false, p);
+}
+/* The same, but what is not there or cannot be pinned becomes a hole in the pages: it is found out by who pins. */
+static inline int ucall_get_pages_lazy(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
+{
+	return c->ops->get_pages(c, va, len, true, p);
+}
+/* Bytes [off, off + len), page aligned, of the file behind the caller's descriptor, as pages whose client address is
+ * off. 0, -EBADF, -EINVAL (not memory, or not that much of it), -ENOMEM, -EMFILE, UCALL_AGAIN. */
+static inline int ucall_get_file_pages(struct ucall *c, int client_fd, uint64_t off, uint64_t len, struct pages **p)
+{
+	return c->ops->get_file_pages(c, client_fd, off, len, p);
 }
 /* Hands f (its initial reference) to the caller as a new descriptor, whose number becomes the ioctl's result if the
  * handler returns 0. Last input-like step: cannot be followed by UCALL_AGAIN. 0, -EMFILE, -ENOMEM (f is then still the

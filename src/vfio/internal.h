@@ -11,7 +11,7 @@
  * descriptors may be closed in any order, and what a device needs outlives it.
  *
  * Invariants. group->users counts open device files, and is 0 unless group->container && container->iommu. A function's
- * dma_dev is attached to container->iommu->io exactly while its group is in a container that has one.
+ * dma_dev is attached to container->iommu->domain exactly while its group is in a container that has one.
  */
 #ifndef PINFOLD_VFIO_INTERNAL_H
 #define PINFOLD_VFIO_INTERNAL_H
@@ -133,6 +133,7 @@ void container_detach(struct vfio_group *g);
 struct type1 {
 	struct vfio *v;
 	struct ioas *io;
+	struct domain *domain; /* in io from the start: everything is pinned when it is mapped */
 	bool v2;
 	bool dirty_tracking;
 };

@@ -208,7 +208,7 @@ static int fake_get_file(struct ucall *c, int client_fd, struct ufile **f)
 	return fcntl(client_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
 }
 
-static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
+static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p)
 {
 	CLIENT_RUNS();
 	struct fake *k = to_fake(c);
@@ -230,7 +230,7 @@ static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pag
 	if (err)
 		return err;
 	s[1].backing = s[0].backing;
-	err = pages_new(va, s, n, p);
+	err = pages_new(va, s, n, c->owner, p);
 	backing_put(s[0].backing);
 	return err;
 }
@@ -408,7 +408,7 @@ static uint64_t fake_limit(void *ctx)
 	return ((struct fake *)ctx)->limit;
 }
 
-static const struct mm_owner_ops owner_ops = {fake_limit};
+static const struct mm_owner_ops owner_ops = {.limit = fake_limit};
 
 int fake_setup(void **state)
 {
@@ -423,7 +423,7 @@ int fake_setup(void **state)
 	events_init(&k->evs);
 	k->limit = UINT64_MAX;
 	k->cache = backing_cache_new(0, 0);
-	k->owner = mm_owner_new(&owner_ops, k, getpid(), &k->evs);
+	k->owner = mm_owner_new(&owner_ops, k, NULL, getpid(), &k->evs);
 	k->c = (struct ucall){&fake_ops, k->owner};
 	k->memfd = memfd_create("client", MFD_CLOEXEC);
 	assert_return_code(ftruncate(k->memfd, MEM_FILE_OFF + MEM_BYTES), errno);
