@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of iommufd/ share.
+ *
+ *   ctx      one open of /dev/iommu: a table of objects by id.
+ *   object   what an id stands for: an IOAS, a page table (HWPT), a device, an access, a fault queue.
+ *   call     one ioctl: its structure as a private copy.
+ *
+ * users counts who holds an object, beside the table: a HWPT holds its IOAS, a device its HWPT, an open fault queue
+ * its object. What is held cannot be destroyed (EBUSY); so the objects form a graph without cycles, and a context that
+ * goes away destroys what nobody holds until nothing is left.
+ */
+#ifndef PINFOLD_IOMMUFD_INTERNAL_H
+#define PINFOLD_IOMMUFD_INTERNAL_H
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/util.h"
+#include "iommu/ioas.h"
+#include "iommufd/iommufd.h"
+#include "mm/mm.h"
+#include "uapi/iommufd_abi.h"
+#include "uapi/ucall.h"
+
+#define OFFSETOFEND(t, m) (offsetof(t, m) + sizeof(((t *)0)->m))
+
+struct iommufd {
+	struct events *evs;
+	struct loop *loop;
+	bool test;
+};
+
+/* ---- object.c ---- */
+enum object_type {
+	OBJECT_ANY,
+	OBJECT_IOAS,
+	OBJECT_HWPT_PAGING,
+	OBJECT_HWPT_NESTED,
+	OBJECT_DEVICE,
+	OBJECT_ACCESS,
+	OBJECT_FAULT,
+	OBJECT_SELFTEST,
+	OBJECT_TYPES
+};
+
+struct object {
+	uint32_t id;
+	uint8_t type;	    /* enum object_type */
+	bool ready;	    /* found by its id */
+	unsigned int users; /* beside the table */
+};
+
+/* Frees the object, too. Runs when nobody holds it; it is not in the table any more. */
+typedef void object_destroy_fn(struct object *o);
+extern object_destroy_fn *const object_destroy[OBJECT_TYPES];
+
+struct iommufd_ctx {
+	struct ufile file;
+	struct iommufd *m;
+	struct object **object; /* by id - 1 */
+	uint32_t nslots;
+	uint32_t nobjects, first_free; /* no slot below first_free is free */
+	enum mm_account account;
+	struct ioas_object *compat;
+	bool no_iommu;
+	struct list groups; /* device.c: of devices that are bound here */
+};
+
+/*
+ * Gives o the lowest free id, from 1, of which nobody hears until object_ready: a new object can be taken back. 0 or
+ * -ENOMEM.
+ */
+int object_add(struct iommufd_ctx *ctx, struct object *o, enum object_type type);
+void object_ready(struct object *o);
+void object_abort(struct iommufd_ctx *ctx, struct object *o); /* takes the id back; o is the caller's */
+/* NULL: there is none of that type. Not held. */
+struct object *object_find(struct iommufd_ctx *ctx, uint32_t id, enum object_type type);
+/* 0, -ENOENT, -EBUSY. */
+int object_remove(struct iommufd_ctx *ctx, uint32_t id);
+/* For an object whose only holder, which is not counted in users, gives it up: out of the table and destroyed. */
+void object_remove_own(struct iommufd_ctx *ctx, struct object *o);
+void object_remove_all(struct iommufd_ctx *ctx);
+uint32_t object_count(const struct iommufd_ctx *ctx);
+
+/* ---- iommufd.c: calls ---- */
+struct call {
+	struct iommufd_ctx *ctx;
+	struct ucall *c;
+	uint64_t arg;
+	uint32_t user_size; /* of the caller's structure */
+	void *cmd;	    /* the structure, zero where the caller's is shorter */
+};
+/* Writes the first size bytes of the structure back. Last input-like step is behind. 0 or -ENOMEM. */
+int call_respond(struct call *k, size_t size);
+
+typedef long call_fn(struct call *k);
+call_fn destroy, ioas_alloc, ioas_allow_iovas, ioas_copy_call, ioas_iova_ranges, ioas_map_call, ioas_unmap_call, option,
+    vfio_ioas;
+call_fn ioas_map_file, ioas_change_process;
+call_fn hwpt_alloc, hw_info, hwpt_set_dirty_tracking, hwpt_get_dirty_bitmap, hwpt_invalidate;
+call_fn fault_queue_alloc;
+call_fn mock_call;
+
+/* ---- ioas.c ---- */
+struct ioas_object {
+	struct object obj;
+	struct iommufd_ctx *ctx;
+	struct ioas *io;
+	struct list hwpts; /* hwpt.c: those in this IOAS, in order of making */
+};
+static inline struct ioas_object *ioas_object_find(struct iommufd_ctx *ctx, uint32_t id)
+{
+	struct object *o = object_find(ctx, id, OBJECT_IOAS);
+
+	return o ? container_of(o, struct ioas_object, obj) : NULL;
+}
+/* A new one, not ready yet. 0 or -ENOMEM. */
+int ioas_object_new(struct iommufd_ctx *ctx, struct ioas_object **out);
+object_destroy_fn ioas_object_destroy;
+
+/* ---- compat.c ---- */
+/* VFIO's container ioctls on an iommufd. -ENOTTY: not one of them. */
+long compat_ioctl(struct iommufd_ctx *ctx, struct ucall *c, unsigned int cmd, uint64_t arg);
+
+/* ---- hwpt.c, device.c, fault.c, mock.c ---- */
+object_destroy_fn hwpt_paging_destroy, hwpt_nested_destroy, device_destroy, access_object_destroy, fault_destroy,
+    selftest_destroy;
+
+#endif
