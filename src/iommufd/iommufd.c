@@ -17,7 +17,10 @@ struct ioctl {
 	bool test;     /* under --iommufd-test only */
 };
 
-#define CALL(fn, type, last) {fn, sizeof(struct type), OFFSETOFEND(struct type, last), false}
+#define CALL(fn, type, last)                                                                                           \
+	{                                                                                                              \
+		fn, sizeof(struct type), OFFSETOFEND(struct type, last), false                                         \
+	}
 
 static const struct ioctl ioctls[] = {
     [IOMMUFD_CMD_DESTROY - IOMMUFD_CMD_BASE] = CALL(destroy, iommu_destroy, id),

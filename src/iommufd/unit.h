@@ -21,15 +21,15 @@ struct iommufd_unit {
 	/* flags: IOMMU_HWPT_ALLOC_*. 0 or -EOPNOTSUPP (a flag that it does not know or cannot honour). */
 	int (*paging)(const struct dma_dev *dma, uint32_t flags, struct domain_config *cfg);
 	/*
-	 * A nested domain from the user's data (a private copy of len bytes). -EOPNOTSUPP (type unknown), -EINVAL. state
-	 * (may stay NULL) is the unit's own, freed with nested_free.
+	 * A nested domain from the user's data (a private copy of len bytes). -EOPNOTSUPP (type unknown), -EINVAL.
+	 * state (may stay NULL) is the unit's own, freed with nested_free.
 	 */
 	int (*nested)(struct dma_dev *dma, struct domain *parent, uint32_t type, const void *data, size_t len,
 		      struct domain **d, void **state);
 	void (*nested_free)(void *state);
 	/*
-	 * One invalidation request of len bytes for a nested domain. -EINVAL, -EOPNOTSUPP. type_ok answers for a request of
-	 * no entries. entry_size: what the type's entries have at least.
+	 * One invalidation request of len bytes for a nested domain. -EINVAL, -EOPNOTSUPP. type_ok answers for a
+	 * request of no entries. entry_size: what the type's entries have at least.
 	 */
 	size_t (*invalidate_entry_size)(uint32_t type); /* 0: unknown type */
 	int (*invalidate)(struct domain *d, void *state, uint32_t type, const void *entry, size_t len);
