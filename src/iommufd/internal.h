@@ -126,8 +126,72 @@ object_destroy_fn ioas_object_destroy;
 /* VFIO's container ioctls on an iommufd. -ENOTTY: not one of them. */
 long compat_ioctl(struct iommufd_ctx *ctx, struct ucall *c, unsigned int cmd, uint64_t arg);
 
-/* ---- hwpt.c, device.c, fault.c, mock.c ---- */
-object_destroy_fn hwpt_paging_destroy, hwpt_nested_destroy, device_destroy, access_object_destroy, fault_destroy,
-    selftest_destroy;
+/* ---- hwpt.c: page tables ---- */
+struct fault_queue;
+
+/* A page table: a domain with an id. Held by each device that is attached, and a parent by its nested ones. */
+struct hwpt {
+	struct object obj;
+	struct iommufd_ctx *ctx;
+	struct domain *d;
+	const struct iommufd_unit *unit; /* that it was made for */
+	struct fault_queue *fault;	 /* NULL: page requests go nowhere */
+	/* paging */
+	struct ioas_object *ioas; /* NULL: nested */
+	struct list node;	  /* ioas->hwpts */
+	bool automatic;		  /* made by an attach; goes with its last device */
+	bool nest_parent;
+	/* nested */
+	struct hwpt *parent;
+	void *state; /* the unit's */
+};
+/* A page table of either kind; NULL: the id is something else. */
+struct hwpt *hwpt_find(struct iommufd_ctx *ctx, uint32_t id);
+/*
+ * A paging one for devices like dev in o, not ready yet and not in the space: hwpt_fill does that. flags:
+ * IOMMU_HWPT_ALLOC_*. -EOPNOTSUPP, -ENOMEM.
+ */
+int hwpt_new_paging(struct ioas_object *o, struct iommufd_device *dev, uint32_t flags, struct hwpt **out);
+int hwpt_fill(struct hwpt *h); /* as ioas_add_domain */
+void hwpt_abort(struct hwpt *h);
+/* A device has let go: an automatic one that nobody holds any more is destroyed. */
+void hwpt_released(struct hwpt *h);
+object_destroy_fn hwpt_destroy;
+
+/* ---- device.c ---- */
+/* Requesters that cannot be told apart translate alike: one page table for all of them. */
+struct device_group {
+	struct list node; /* ctx->groups */
+	const void *key;
+	unsigned int refs;    /* devices that are bound */
+	struct hwpt *hwpt;    /* NULL: none is attached */
+	struct list attached; /* iommufd_device.node */
+};
+struct iommufd_device {
+	struct object obj;
+	struct iommufd_ctx *ctx;
+	struct dma_dev *dma;
+	const struct iommufd_unit *unit;
+	struct device_group *group;
+	struct list node; /* group->attached */
+	bool attached, holds_ctx;
+};
+struct iommufd_device *device_find(struct iommufd_ctx *ctx, uint32_t id);
+/* Bound for as long as the context's own object lives, which must not be kept alive by it. */
+int device_bind(struct iommufd_ctx *ctx, struct dma_dev *dma, const void *group, const struct iommufd_unit *u,
+		bool hold_ctx, struct iommufd_device **dev);
+object_destroy_fn device_destroy;
+
+/* ---- fault.c ---- */
+/* Holds and lets go of the queue with this id. NULL: there is none. */
+struct fault_queue *fault_queue_get(struct iommufd_ctx *ctx, uint32_t id);
+void fault_queue_put(struct fault_queue *q);
+/* Answers every page request of dev in the queue with INVALID: its page table changes. */
+void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev);
+object_destroy_fn fault_destroy;
+
+/* ---- mock.c, access.c ---- */
+#define MOCK_CMD_SIZE 80
+object_destroy_fn access_object_destroy, selftest_destroy;
 
 #endif

@@ -5,9 +5,8 @@
 #include "iommufd/internal.h"
 
 object_destroy_fn *const object_destroy[OBJECT_TYPES] = {
-    [OBJECT_IOAS] = ioas_object_destroy,	[OBJECT_HWPT_PAGING] = hwpt_paging_destroy,
-    [OBJECT_HWPT_NESTED] = hwpt_nested_destroy, [OBJECT_DEVICE] = device_destroy,
-    [OBJECT_ACCESS] = access_object_destroy,	[OBJECT_FAULT] = fault_destroy,
+    [OBJECT_IOAS] = ioas_object_destroy,  [OBJECT_HWPT_PAGING] = hwpt_destroy,	   [OBJECT_HWPT_NESTED] = hwpt_destroy,
+    [OBJECT_DEVICE] = device_destroy,	  [OBJECT_ACCESS] = access_object_destroy, [OBJECT_FAULT] = fault_destroy,
     [OBJECT_SELFTEST] = selftest_destroy,
 };
 
