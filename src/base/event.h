@@ -21,7 +21,7 @@ enum event_type {
 	EVENT_IRQ,     /* who = BDF, value = vector */
 	EVENT_OPEN,    /* who = client pid, name = what was opened */
 	EVENT_RELEASE, /* name */
-	EVENT_CLIENT,  /* who = pid, flags = EVENT_START or EVENT_END */
+	EVENT_CLIENT,  /* who = pid, flags = EVENT_START or EVENT_END, value = descriptors it was given (END) */
 	EVENT_TYPES
 };
 

@@ -150,6 +150,26 @@ static bool group_taken(struct broker *b, unsigned int group)
 	return false;
 }
 
+/* What is wrong with the thing that the user named is the user's to mend, like the name; what we lack is not. */
+static int blame(int err)
+{
+	switch (err) {
+	case -ENOENT:
+	case -ENOTDIR:
+	case -EISDIR:
+	case -ELOOP:
+	case -ENAMETOOLONG:
+	case -EACCES:
+	case -EPERM:
+	case -EROFS:
+	case -ENODEV:
+	case -ENXIO:
+		return -EINVAL;
+	default:
+		return err;
+	}
+}
+
 static int add_device(struct broker *b, const char *spec, char *err, size_t errlen)
 {
 	struct device_env env = {b->loop, &b->events};
@@ -159,7 +179,7 @@ static int add_device(struct broker *b, const char *spec, char *err, size_t errl
 	unsigned int group = 1;
 
 	if (ret)
-		return ret;
+		return blame(ret);
 	if (place.bdf < 0)
 		for (place.bdf = 0x0100; address_taken(b, place.domain, place.bdf); place.bdf += 0x0100)
 			if (place.bdf >= 0xff00) {

@@ -109,33 +109,35 @@ void objects_fini(struct objects *os, struct loop *l)
 	close(os->hangups);
 }
 
-static int name_socket(const struct objects *os, int fd, uint64_t id)
+static socklen_t object_address(const struct objects *os, uint64_t id, struct sockaddr_un *sa)
 {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-
-	snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1, OBJECT_NAME_PREFIX "%016" PRIx64 "/%016" PRIx64,
+	*sa = (struct sockaddr_un){.sun_family = AF_UNIX};
+	snprintf(sa->sun_path + 1, sizeof(sa->sun_path) - 1, OBJECT_NAME_PREFIX "%016" PRIx64 "/%016" PRIx64,
 		 os->broker_id, id);
-	if (bind(fd, (struct sockaddr *)&sa, offsetof(struct sockaddr_un, sun_path) + OBJECT_NAME_LEN))
-		return -errno;
-	return 0;
+	return offsetof(struct sockaddr_un, sun_path) + OBJECT_NAME_LEN;
 }
 
 /*
- * Names the client's end, learns its cookie, and makes ours deaf: a descriptor that the client sent us there would
- * never be read and never be closed, and if it was one of this object's own the last copy would be out of everybody's
- * reach.
+ * The client's end listens, ours is the one connection that there is room for: it hangs up when the last copy of the
+ * other is closed. Why not a pair: read() of a socket that listens is EINVAL at once, as of a VFIO descriptor, where
+ * one of a pair would wait, and write() fails without SIGPIPE.
+ *
+ * Ours is deaf: a descriptor that the client sent us there would never be read and never be closed, and if it was one
+ * of this object's own the last copy would be out of everybody's reach.
  */
-static int prepare_pair(struct objects *os, struct object *o, const int sv[2])
+static int connect_ends(struct objects *os, struct object *o, int ours, int theirs)
 {
-	socklen_t len = sizeof(o->cookie);
-	int err;
+	socklen_t len = sizeof(o->cookie), sa_len;
+	struct sockaddr_un sa;
 
 	if (getrandom(&o->id, sizeof(o->id), 0) != sizeof(o->id))
 		return -EIO;
-	err = name_socket(os, sv[1], o->id);
-	if (err)
-		return err;
-	if (getsockopt(sv[1], SOL_SOCKET, SO_COOKIE, &o->cookie, &len) || shutdown(sv[0], SHUT_RD))
+	sa_len = object_address(os, o->id, &sa);
+	/* EAGAIN: somebody who guessed the name was there first. */
+	if (bind(theirs, (struct sockaddr *)&sa, sa_len) || listen(theirs, 0) ||
+	    connect(ours, (struct sockaddr *)&sa, sa_len))
+		return errno == EAGAIN ? -EIO : -errno;
+	if (getsockopt(theirs, SOL_SOCKET, SO_COOKIE, &o->cookie, &len) || shutdown(ours, SHUT_RD))
 		return -errno;
 	return 0;
 }
@@ -144,40 +146,43 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 {
 	/* Nothing is asked for: EPOLLHUP comes by itself when the last copy of the other end is closed. */
 	struct epoll_event ev = {.events = 0};
+	int ours, theirs, err;
 	struct object *o;
-	int sv[2], err;
 
 	if (q->objects >= os->per_client)
 		return -EMFILE;
 	o = malloc(sizeof(*o));
 	if (!o)
 		return -ENOMEM;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv)) {
+	ours = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	theirs = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (ours < 0 || theirs < 0) {
 		err = errno == ENFILE ? -EMFILE : -errno;
-		goto free_object;
+		goto close_ends;
 	}
-	err = prepare_pair(os, o, sv);
+	err = connect_ends(os, o, ours, theirs);
 	if (err)
-		goto close_pair;
+		goto close_ends;
 	ev.data.ptr = o;
-	if (epoll_ctl(os->hangups, EPOLL_CTL_ADD, sv[0], &ev)) {
+	if (epoll_ctl(os->hangups, EPOLL_CTL_ADD, ours, &ev)) {
 		err = -errno;
-		goto close_pair;
+		goto close_ends;
 	}
-	o->fd = sv[0];
+	o->fd = ours;
 	o->file = file;
 	o->quota = quota_get(q);
 	q->objects++;
 	file->host = o;
 	list_add_tail(bucket_of(os, o->id), &o->node);
 	os->count++;
-	*client_fd = sv[1];
+	*client_fd = theirs;
 	return 0;
 
-close_pair:
-	close(sv[0]);
-	close(sv[1]);
-free_object:
+close_ends:
+	if (ours >= 0)
+		close(ours);
+	if (theirs >= 0)
+		close(theirs);
 	free(o);
 	return err;
 }

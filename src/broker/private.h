@@ -39,7 +39,8 @@ struct quota *quota_new(void);
 struct quota *quota_get(struct quota *q);
 void quota_put(struct quota *q);
 
-/* One ufile with a socket pair: the client's end is what programs hold, ours tells when the last copy is closed. */
+/* One ufile with two connected sockets: the client's end is what programs hold, ours tells when the last copy is
+ * closed. */
 struct object {
 	struct list node; /* in objects.bucket */
 	uint64_t id;	  /* random: naming it is the right to use it */
@@ -154,6 +155,7 @@ struct session {
 	struct mm_owner *owner;
 	struct quota *quota;
 	bool may_lock;	     /* CAP_IPC_LOCK */
+	uint64_t opened;     /* descriptors that it was given */
 	struct object *last; /* the object that the last posted write went to; good for one walk over the ring */
 	struct call *call[CHANNEL_SLOTS];
 	size_t call_bytes;			/* that the calls keep */

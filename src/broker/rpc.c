@@ -83,6 +83,7 @@ static long give_file(struct request *r, struct ufile *f)
 	close(fd);
 	if (err)
 		return err;
+	r->s->opened++;
 	r->has_fd = true;
 	return 0;
 }

@@ -434,7 +434,7 @@ void session_free(struct session *s)
 {
 	struct broker *b = s->b;
 
-	event_emit(&b->events, EVENT_CLIENT, .who = s->pid, .flags = EVENT_END);
+	event_emit(&b->events, EVENT_CLIENT, .who = s->pid, .flags = EVENT_END, .value = s->opened);
 	atomic_store(&s->ch->dead, 1);
 	loop_poll_del(b->loop, &s->poll);
 	loop_fd_del(b->loop, &s->watch);

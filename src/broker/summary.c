@@ -52,7 +52,8 @@ static void on_event(struct event_listener *l, const struct event *ev)
 		sum->interrupts += !ev->error;
 		break;
 	case EVENT_CLIENT:
-		sum->clients += !!(ev->flags & EVENT_START);
+		/* Not who merely looked: shells, `pinfold run --connect` itself. */
+		sum->clients += ev->flags & EVENT_END && ev->value;
 		break;
 	case EVENT_FAULT:
 		on_fault(sum, ev);
