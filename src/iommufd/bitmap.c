@@ -109,18 +109,18 @@ static int walk(struct call *k, struct domain *d, const struct iommu_hwpt_get_di
 	return ret;
 }
 
-long hwpt_get_dirty_bitmap(struct call *k)
+long ioctl_hwpt_get_dirty_bitmap(struct call *k)
 {
 	struct iommu_hwpt_get_dirty_bitmap *cmd = k->cmd;
 	struct chunk *c;
-	struct object *o;
+	struct iommufd_object *o;
 	struct hwpt *h;
 	uint64_t len;
 	int err;
 
 	if (cmd->flags & ~IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR || cmd->__reserved)
 		return -EOPNOTSUPP;
-	o = object_find(k->ctx, cmd->hwpt_id, OBJECT_HWPT_PAGING);
+	o = iommufd_object_find(k->ctx, cmd->hwpt_id, OBJECT_HWPT_PAGING);
 	if (!o)
 		return -ENOENT;
 	h = container_of(o, struct hwpt, obj);

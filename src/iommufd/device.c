@@ -10,7 +10,7 @@
 
 struct iommufd_device *device_find(struct iommufd_ctx *ctx, uint32_t id)
 {
-	struct object *o = object_find(ctx, id, OBJECT_DEVICE);
+	struct iommufd_object *o = iommufd_object_find(ctx, id, OBJECT_DEVICE);
 
 	return o ? container_of(o, struct iommufd_device, obj) : NULL;
 }
@@ -60,7 +60,7 @@ int device_bind(struct iommufd_ctx *ctx, struct dma_dev *dma, const void *key, c
 	dev->holds_ctx = hold_ctx;
 	dev->group = group_get(ctx, key);
 	if (dev->group)
-		err = object_add(ctx, &dev->obj, OBJECT_DEVICE);
+		err = iommufd_object_add(ctx, &dev->obj, OBJECT_DEVICE);
 	if (err) {
 		if (dev->group)
 			group_put(dev->group);
@@ -68,7 +68,7 @@ int device_bind(struct iommufd_ctx *ctx, struct dma_dev *dma, const void *key, c
 		return err;
 	}
 	dev->obj.users = 1; /* whoever bound it */
-	object_ready(&dev->obj);
+	iommufd_object_ready(&dev->obj);
 	if (hold_ctx)
 		ufile_get(&ctx->file);
 	*out = dev;
@@ -89,10 +89,10 @@ void iommufd_device_unbind(struct iommufd_device *dev)
 {
 	assert(!dev->attached && dev->obj.users == 1);
 	dev->obj.users = 0;
-	object_remove_own(dev->ctx, &dev->obj);
+	iommufd_object_remove_own(dev->ctx, &dev->obj);
 }
 
-void device_destroy(struct object *o)
+void device_destroy(struct iommufd_object *o)
 {
 	struct iommufd_device *dev = container_of(o, struct iommufd_device, obj);
 	struct iommufd_ctx *ctx = dev->holds_ctx ? dev->ctx : NULL;
@@ -285,14 +285,14 @@ static int change_to_space(struct iommufd_device *dev, struct ioas_object *o, en
 		return err;
 	}
 	h->automatic = true;
-	object_ready(&h->obj);
+	iommufd_object_ready(&h->obj);
 	*id = h->obj.id;
 	return 0;
 }
 
 static int change(struct iommufd_device *dev, uint32_t *pt_id, enum change how)
 {
-	struct object *o = object_find(dev->ctx, *pt_id, OBJECT_ANY);
+	struct iommufd_object *o = iommufd_object_find(dev->ctx, *pt_id, OBJECT_ANY);
 	struct hwpt *h, *old = NULL;
 	int err;
 
@@ -343,7 +343,7 @@ static int clear_user(struct call *k, uint64_t addr, uint64_t len)
 	return err;
 }
 
-long hw_info(struct call *k)
+long ioctl_hw_info(struct call *k)
 {
 	struct iommu_hw_info *cmd = k->cmd;
 	struct iommufd_device *dev;
@@ -371,5 +371,5 @@ long hw_info(struct call *k)
 	cmd->out_max_pasid_log2 = 0;
 	cmd->out_capabilities =
 	    dev->unit->paging(dev->dma, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &cfg) ? 0 : IOMMU_HW_CAP_DIRTY_TRACKING;
-	return call_respond(k, sizeof(*cmd));
+	return ioctl_respond(k, sizeof(*cmd));
 }

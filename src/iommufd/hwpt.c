@@ -14,7 +14,7 @@
 
 struct hwpt *hwpt_find(struct iommufd_ctx *ctx, uint32_t id)
 {
-	struct object *o = object_find(ctx, id, OBJECT_ANY);
+	struct iommufd_object *o = iommufd_object_find(ctx, id, OBJECT_ANY);
 
 	if (!o || (o->type != OBJECT_HWPT_PAGING && o->type != OBJECT_HWPT_NESTED))
 		return NULL;
@@ -23,14 +23,14 @@ struct hwpt *hwpt_find(struct iommufd_ctx *ctx, uint32_t id)
 
 static struct hwpt *hwpt_find_type(struct iommufd_ctx *ctx, uint32_t id, enum object_type type)
 {
-	struct object *o = object_find(ctx, id, type);
+	struct iommufd_object *o = iommufd_object_find(ctx, id, type);
 
 	return o ? container_of(o, struct hwpt, obj) : NULL;
 }
 
 /* ---- life ---- */
 
-void hwpt_destroy(struct object *o)
+void hwpt_destroy(struct iommufd_object *o)
 {
 	struct hwpt *h = container_of(o, struct hwpt, obj);
 
@@ -38,7 +38,7 @@ void hwpt_destroy(struct object *o)
 		list_del(&h->node);
 		ioas_remove_domain(h->ioas->io, h->d);
 	}
-	domain_free(h->d);
+	domain_free(h->d); /* NULL: it was never made */
 	if (h->unit->nested_free)
 		h->unit->nested_free(h->state);
 	if (h->fault)
@@ -52,14 +52,14 @@ void hwpt_destroy(struct object *o)
 
 void hwpt_abort(struct hwpt *h)
 {
-	object_abort(h->ctx, &h->obj);
+	iommufd_object_abort(h->ctx, &h->obj);
 	hwpt_destroy(&h->obj);
 }
 
 void hwpt_released(struct hwpt *h)
 {
 	if (h->automatic && !h->obj.users)
-		object_remove_own(h->ctx, &h->obj);
+		iommufd_object_remove_own(h->ctx, &h->obj);
 }
 
 static int hwpt_new(struct iommufd_device *dev, enum object_type type, struct hwpt **out)
@@ -72,7 +72,7 @@ static int hwpt_new(struct iommufd_device *dev, enum object_type type, struct hw
 	list_init(&h->node);
 	h->ctx = dev->ctx;
 	h->unit = dev->unit;
-	err = object_add(dev->ctx, &h->obj, type);
+	err = iommufd_object_add(dev->ctx, &h->obj, type);
 	if (err)
 		free(h);
 	else
@@ -114,22 +114,46 @@ int hwpt_fill(struct hwpt *h)
 	return err;
 }
 
-static int hwpt_new_nested(struct hwpt *parent, struct iommufd_device *dev, const struct iommu_hwpt_alloc *cmd,
-			   const void *data, struct hwpt **out)
+/* The user's data: known bytes of it; what the caller has beyond those must be zero. */
+static int copy_data(struct ioctl_call *k, const struct iommu_hwpt_alloc *cmd, uint8_t *data, size_t known)
 {
-	struct hwpt *h;
+	uint8_t *tail = data + known;
 	int err;
 
-	if (cmd->flags & ~IOMMU_HWPT_FAULT_ID_VALID || !cmd->data_len || !dev->unit->nested)
-		return -EOPNOTSUPP;
-	if (parent->automatic || !parent->nest_parent || parent->unit != dev->unit)
+	if (cmd->data_len < known)
 		return -EINVAL;
-	err = hwpt_new(dev, OBJECT_HWPT_NESTED, &h);
+	if (cmd->data_len > USER_DATA_MAX)
+		return -E2BIG;
+	err = ucall_copy_in(k->c, cmd->data_uptr, data, cmd->data_len);
+	for (; !err && tail < data + cmd->data_len; tail++)
+		err = *tail ? -E2BIG : 0;
+	return err;
+}
+
+static int hwpt_new_nested(struct ioctl_call *k, struct hwpt *parent, struct iommufd_device *dev,
+			   const struct iommu_hwpt_alloc *cmd, struct hwpt **out)
+{
+	const struct iommufd_unit *u = dev->unit;
+	uint8_t data[USER_DATA_MAX];
+	struct hwpt *h;
+	size_t known;
+	int err;
+
+	if (cmd->flags & ~IOMMU_HWPT_FAULT_ID_VALID || !cmd->data_len || !u->nested_size)
+		return -EOPNOTSUPP;
+	if (parent->automatic || !parent->nest_parent || parent->unit != u)
+		return -EINVAL;
+	known = u->nested_size(cmd->data_type);
+	if (!known)
+		return -EOPNOTSUPP;
+	err = copy_data(k, cmd, data, known);
+	if (!err)
+		err = hwpt_new(dev, OBJECT_HWPT_NESTED, &h);
 	if (err)
 		return err;
 	h->parent = parent;
 	parent->obj.users++;
-	err = dev->unit->nested(dev->dma, parent->d, cmd->data_type, data, cmd->data_len, &h->d, &h->state);
+	err = u->nested(dev->dma, parent->d, cmd->data_type, data, &h->d, &h->state);
 	if (err)
 		hwpt_abort(h);
 	else
@@ -139,32 +163,9 @@ static int hwpt_new_nested(struct hwpt *parent, struct iommufd_device *dev, cons
 
 /* ---- HWPT_ALLOC ---- */
 
-/* The user's data, a copy for the caller to free; NULL where there is none. What no unit knows must be left to say so.
- */
-static int copy_data(struct call *k, const struct iommu_hwpt_alloc *cmd, void **data)
-{
-	int err;
-
-	*data = NULL;
-	if (!cmd->data_len)
-		return 0;
-	if (cmd->data_len > USER_DATA_MAX)
-		return -E2BIG;
-	*data = calloc(1, cmd->data_len);
-	if (!*data)
-		return -ENOMEM;
-	err = ucall_copy_in(k->c, cmd->data_uptr, *data, cmd->data_len);
-	if (err) {
-		free(*data);
-		*data = NULL;
-	}
-	return err;
-}
-
 static int alloc_any(struct iommufd_device *dev, struct call *k, const struct iommu_hwpt_alloc *cmd, struct hwpt **h)
 {
-	struct object *o = object_find(dev->ctx, cmd->pt_id, OBJECT_ANY);
-	void *data;
+	struct iommufd_object *o = iommufd_object_find(dev->ctx, cmd->pt_id, OBJECT_ANY);
 	int err;
 
 	if (!o)
@@ -183,15 +184,10 @@ static int alloc_any(struct iommufd_device *dev, struct call *k, const struct io
 	}
 	if (o->type != OBJECT_HWPT_PAGING)
 		return -EINVAL;
-	err = copy_data(k, cmd, &data);
-	if (err)
-		return err;
-	err = hwpt_new_nested(container_of(o, struct hwpt, obj), dev, cmd, data, h);
-	free(data);
-	return err;
+	return hwpt_new_nested(k, container_of(o, struct hwpt, obj), dev, cmd, h);
 }
 
-long hwpt_alloc(struct call *k)
+long ioctl_hwpt_alloc(struct call *k)
 {
 	struct iommu_hwpt_alloc *cmd = k->cmd;
 	struct iommufd_device *dev;
@@ -215,11 +211,11 @@ long hwpt_alloc(struct call *k)
 	}
 	cmd->out_hwpt_id = h->obj.id;
 	if (!err)
-		err = call_respond(k, sizeof(*cmd));
+		err = ioctl_respond(k, sizeof(*cmd));
 	if (err)
 		hwpt_abort(h);
 	else
-		object_ready(&h->obj);
+		iommufd_object_ready(&h->obj);
 	return err;
 }
 
@@ -231,7 +227,7 @@ static int invalidate_one(struct hwpt *h, const struct iommu_hwpt_invalidate *cm
 	for (size_t i = known; i < cmd->entry_len; i++)
 		if (entry[i])
 			return -E2BIG;
-	return h->unit->invalidate(h->d, h->state, cmd->data_type, entry, known);
+	return h->unit->invalidate(h->d, h->state, cmd->data_type, entry);
 }
 
 static int invalidate_all(struct call *k, struct hwpt *h, const struct iommu_hwpt_invalidate *cmd, uint32_t *done)
@@ -240,7 +236,7 @@ static int invalidate_all(struct call *k, struct hwpt *h, const struct iommu_hwp
 	uint8_t *entries;
 	int err;
 
-	known = h->unit->invalidate_entry_size ? h->unit->invalidate_entry_size(cmd->data_type) : 0;
+	known = h->unit->invalidate_size(cmd->data_type);
 	if (!known)
 		return -EINVAL;
 	if (!cmd->entry_num)
@@ -260,7 +256,7 @@ static int invalidate_all(struct call *k, struct hwpt *h, const struct iommu_hwp
 	return err;
 }
 
-long hwpt_invalidate(struct call *k)
+long ioctl_hwpt_invalidate(struct call *k)
 {
 	struct iommu_hwpt_invalidate *cmd = k->cmd;
 	uint32_t done = 0;
@@ -279,13 +275,13 @@ long hwpt_invalidate(struct call *k)
 	if (err == UCALL_AGAIN)
 		return err;
 	cmd->entry_num = done;
-	out = call_respond(k, sizeof(*cmd));
+	out = ioctl_respond(k, sizeof(*cmd));
 	return out ? out : err;
 }
 
 /* ---- dirty tracking ---- */
 
-long hwpt_set_dirty_tracking(struct call *k)
+long ioctl_hwpt_set_dirty_tracking(struct call *k)
 {
 	struct iommu_hwpt_set_dirty_tracking *cmd = k->cmd;
 	struct hwpt *h;

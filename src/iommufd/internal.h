@@ -47,7 +47,7 @@ enum object_type {
 	OBJECT_TYPES
 };
 
-struct object {
+struct iommufd_object {
 	uint32_t id;
 	uint8_t type;	    /* enum object_type */
 	bool ready;	    /* found by its id */
@@ -55,13 +55,13 @@ struct object {
 };
 
 /* Frees the object, too. Runs when nobody holds it; it is not in the table any more. */
-typedef void object_destroy_fn(struct object *o);
-extern object_destroy_fn *const object_destroy[OBJECT_TYPES];
+typedef void iommufd_object_destroy_fn(struct iommufd_object *o);
+extern iommufd_object_destroy_fn *const iommufd_object_destroy[OBJECT_TYPES];
 
 struct iommufd_ctx {
 	struct ufile file;
 	struct iommufd *m;
-	struct object **object; /* by id - 1 */
+	struct iommufd_object **object; /* by id - 1 */
 	uint32_t nslots;
 	uint32_t nobjects, first_free; /* no slot below first_free is free */
 	enum mm_account account;
@@ -71,20 +71,20 @@ struct iommufd_ctx {
 };
 
 /*
- * Gives o the lowest free id, from 1, of which nobody hears until object_ready: a new object can be taken back. 0 or
- * -ENOMEM.
+ * Gives o the lowest free id, from 1, of which nobody hears until iommufd_object_ready: a new object can be taken back.
+ * 0 or -ENOMEM.
  */
-int object_add(struct iommufd_ctx *ctx, struct object *o, enum object_type type);
-void object_ready(struct object *o);
-void object_abort(struct iommufd_ctx *ctx, struct object *o); /* takes the id back; o is the caller's */
+int iommufd_object_add(struct iommufd_ctx *ctx, struct iommufd_object *o, enum object_type type);
+void iommufd_object_ready(struct iommufd_object *o);
+void iommufd_object_abort(struct iommufd_ctx *ctx, struct iommufd_object *o); /* takes the id back; o is the caller's */
 /* NULL: there is none of that type. Not held. */
-struct object *object_find(struct iommufd_ctx *ctx, uint32_t id, enum object_type type);
+struct iommufd_object *iommufd_object_find(struct iommufd_ctx *ctx, uint32_t id, enum object_type type);
 /* 0, -ENOENT, -EBUSY. */
-int object_remove(struct iommufd_ctx *ctx, uint32_t id);
+int iommufd_object_remove(struct iommufd_ctx *ctx, uint32_t id);
 /* For an object whose only holder, which is not counted in users, gives it up: out of the table and destroyed. */
-void object_remove_own(struct iommufd_ctx *ctx, struct object *o);
-void object_remove_all(struct iommufd_ctx *ctx);
-uint32_t object_count(const struct iommufd_ctx *ctx);
+void iommufd_object_remove_own(struct iommufd_ctx *ctx, struct iommufd_object *o);
+void iommufd_object_remove_all(struct iommufd_ctx *ctx);
+uint32_t iommufd_object_count(const struct iommufd_ctx *ctx);
 
 /* ---- iommufd.c: calls ---- */
 struct call {
@@ -95,32 +95,30 @@ struct call {
 	void *cmd;	    /* the structure, zero where the caller's is shorter */
 };
 /* Writes the first size bytes of the structure back. Last input-like step is behind. 0 or -ENOMEM. */
-int call_respond(struct call *k, size_t size);
+int ioctl_respond(struct call *k, size_t size);
 
-typedef long call_fn(struct call *k);
-call_fn destroy, ioas_alloc, ioas_allow_iovas, ioas_copy_call, ioas_iova_ranges, ioas_map_call, ioas_unmap_call, option,
-    vfio_ioas;
-call_fn ioas_map_file, ioas_change_process;
-call_fn hwpt_alloc, hw_info, hwpt_set_dirty_tracking, hwpt_get_dirty_bitmap, hwpt_invalidate;
-call_fn fault_queue_alloc;
-call_fn mock_call;
+typedef long ioctl_fn(struct call *k);
+ioctl_fn ioctl_destroy, ioctl_ioas_alloc, ioctl_ioas_allow_iovas, ioctl_ioas_copy, ioctl_ioas_iova_ranges,
+    ioctl_ioas_map, ioctl_ioas_unmap, ioctl_option, ioctl_vfio_ioas, ioctl_ioas_map_file, ioctl_ioas_change_process,
+    ioctl_hwpt_alloc, ioctl_hw_info, ioctl_hwpt_set_dirty_tracking, ioctl_hwpt_get_dirty_bitmap, ioctl_hwpt_invalidate,
+    ioctl_fault_queue_alloc, ioctl_mock;
 
 /* ---- ioas.c ---- */
 struct ioas_object {
-	struct object obj;
+	struct iommufd_object obj;
 	struct iommufd_ctx *ctx;
 	struct ioas *io;
 	struct list hwpts; /* hwpt.c: those in this IOAS, in order of making */
 };
 static inline struct ioas_object *ioas_object_find(struct iommufd_ctx *ctx, uint32_t id)
 {
-	struct object *o = object_find(ctx, id, OBJECT_IOAS);
+	struct iommufd_object *o = iommufd_object_find(ctx, id, OBJECT_IOAS);
 
 	return o ? container_of(o, struct ioas_object, obj) : NULL;
 }
 /* A new one, not ready yet. 0 or -ENOMEM. */
 int ioas_object_new(struct iommufd_ctx *ctx, struct ioas_object **out);
-object_destroy_fn ioas_object_destroy;
+iommufd_object_destroy_fn ioas_object_destroy;
 
 /* ---- compat.c ---- */
 /* VFIO's container ioctls on an iommufd. -ENOTTY: not one of them. */
@@ -131,7 +129,7 @@ struct fault_queue;
 
 /* A page table: a domain with an id. Held by each device that is attached, and a parent by its nested ones. */
 struct hwpt {
-	struct object obj;
+	struct iommufd_object obj;
 	struct iommufd_ctx *ctx;
 	struct domain *d;
 	const struct iommufd_unit *unit; /* that it was made for */
@@ -156,7 +154,7 @@ int hwpt_fill(struct hwpt *h); /* as ioas_add_domain */
 void hwpt_abort(struct hwpt *h);
 /* A device has let go: an automatic one that nobody holds any more is destroyed. */
 void hwpt_released(struct hwpt *h);
-object_destroy_fn hwpt_destroy;
+iommufd_object_destroy_fn hwpt_destroy;
 
 /* ---- device.c ---- */
 /* Requesters that cannot be told apart translate alike: one page table for all of them. */
@@ -168,7 +166,7 @@ struct device_group {
 	struct list attached; /* iommufd_device.node */
 };
 struct iommufd_device {
-	struct object obj;
+	struct iommufd_object obj;
 	struct iommufd_ctx *ctx;
 	struct dma_dev *dma;
 	const struct iommufd_unit *unit;
@@ -180,7 +178,7 @@ struct iommufd_device *device_find(struct iommufd_ctx *ctx, uint32_t id);
 /* Bound for as long as the context's own object lives, which must not be kept alive by it. */
 int device_bind(struct iommufd_ctx *ctx, struct dma_dev *dma, const void *group, const struct iommufd_unit *u,
 		bool hold_ctx, struct iommufd_device **dev);
-object_destroy_fn device_destroy;
+iommufd_object_destroy_fn device_destroy;
 
 /* ---- fault.c ---- */
 /* Holds and lets go of the queue with this id. NULL: there is none. */
@@ -188,10 +186,10 @@ struct fault_queue *fault_queue_get(struct iommufd_ctx *ctx, uint32_t id);
 void fault_queue_put(struct fault_queue *q);
 /* Answers every page request of dev in the queue with INVALID: its page table changes. */
 void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev);
-object_destroy_fn fault_destroy;
+iommufd_object_destroy_fn fault_destroy;
 
 /* ---- mock.c, access.c ---- */
 #define MOCK_CMD_SIZE 80
-object_destroy_fn access_object_destroy, selftest_destroy;
+iommufd_object_destroy_fn access_object_destroy, selftest_destroy;
 
 #endif

@@ -20,7 +20,7 @@ int ioas_object_new(struct iommufd_ctx *ctx, struct ioas_object **out)
 	list_init(&o->hwpts);
 	o->io = ioas_new(ctx->m->evs);
 	if (o->io)
-		err = object_add(ctx, &o->obj, OBJECT_IOAS);
+		err = iommufd_object_add(ctx, &o->obj, OBJECT_IOAS);
 	if (err) {
 		ioas_free(o->io);
 		free(o);
@@ -30,7 +30,7 @@ int ioas_object_new(struct iommufd_ctx *ctx, struct ioas_object **out)
 	return 0;
 }
 
-void ioas_object_destroy(struct object *obj)
+void ioas_object_destroy(struct iommufd_object *obj)
 {
 	struct ioas_object *o = container_of(obj, struct ioas_object, obj);
 
@@ -41,11 +41,11 @@ void ioas_object_destroy(struct object *obj)
 
 static void ioas_object_abort(struct ioas_object *o)
 {
-	object_abort(o->ctx, &o->obj);
+	iommufd_object_abort(o->ctx, &o->obj);
 	ioas_object_destroy(&o->obj);
 }
 
-long ioas_alloc(struct call *k)
+long ioctl_ioas_alloc(struct call *k)
 {
 	struct iommu_ioas_alloc *cmd = k->cmd;
 	struct ioas_object *o;
@@ -57,11 +57,11 @@ long ioas_alloc(struct call *k)
 	if (err)
 		return err;
 	cmd->out_ioas_id = o->obj.id;
-	err = call_respond(k, sizeof(*cmd));
+	err = ioctl_respond(k, sizeof(*cmd));
 	if (err)
 		ioas_object_abort(o);
 	else
-		object_ready(&o->obj);
+		iommufd_object_ready(&o->obj);
 	return err;
 }
 
@@ -81,7 +81,7 @@ static void add_range(void *ctx, uint64_t first, uint64_t last)
 	l->n++;
 }
 
-long ioas_iova_ranges(struct call *k)
+long ioctl_ioas_iova_ranges(struct call *k)
 {
 	struct iommu_ioas_iova_ranges *cmd = k->cmd;
 	struct range_list l = {0};
@@ -108,11 +108,11 @@ long ioas_iova_ranges(struct call *k)
 	cmd->num_iovas = l.n;
 	cmd->out_iova_alignment = ioas_alignment(o->io);
 	if (!err)
-		err = call_respond(k, sizeof(*cmd));
+		err = ioctl_respond(k, sizeof(*cmd));
 	return err ? err : l.n > room ? -EMSGSIZE : 0;
 }
 
-long ioas_allow_iovas(struct call *k)
+long ioctl_ioas_allow_iovas(struct call *k)
 {
 	struct iommu_ioas_allow_iovas *cmd = k->cmd;
 	struct iova_range *r = NULL;
@@ -184,7 +184,7 @@ static int page_span(uint64_t start, uint64_t len, uint64_t *first, uint64_t *sp
 	return 0;
 }
 
-long ioas_map_call(struct call *k)
+long ioctl_ioas_map(struct call *k)
 {
 	struct iommu_ioas_map *cmd = k->cmd;
 	uint64_t first, span;
@@ -204,10 +204,10 @@ long ioas_map_call(struct call *k)
 	pages_configure(p, cmd->flags & IOMMU_IOAS_MAP_WRITEABLE, k->ctx->account, false);
 	err = map_pages(o, cmd->flags, &cmd->iova, cmd->length, p, cmd->user_va - first);
 	pages_put(p);
-	return err ? err : call_respond(k, sizeof(*cmd));
+	return err ? err : ioctl_respond(k, sizeof(*cmd));
 }
 
-long ioas_map_file(struct call *k)
+long ioctl_ioas_map_file(struct call *k)
 {
 	struct iommu_ioas_map_file *cmd = k->cmd;
 	uint64_t first, span;
@@ -225,10 +225,10 @@ long ioas_map_file(struct call *k)
 	pages_configure(p, cmd->flags & IOMMU_IOAS_MAP_WRITEABLE, k->ctx->account, true);
 	err = map_pages(o, cmd->flags, &cmd->iova, cmd->length, p, cmd->start - first);
 	pages_put(p);
-	return err ? err : call_respond(k, sizeof(*cmd));
+	return err ? err : ioctl_respond(k, sizeof(*cmd));
 }
 
-long ioas_copy_call(struct call *k)
+long ioctl_ioas_copy(struct call *k)
 {
 	struct iommu_ioas_copy *cmd = k->cmd;
 	struct ioas_object *src, *dst;
@@ -255,10 +255,10 @@ long ioas_copy_call(struct call *k)
 	if (err)
 		return err;
 	cmd->dst_iova = at.a;
-	return call_respond(k, sizeof(*cmd));
+	return ioctl_respond(k, sizeof(*cmd));
 }
 
-long ioas_unmap_call(struct call *k)
+long ioctl_ioas_unmap(struct call *k)
 {
 	struct iommu_ioas_unmap *cmd = k->cmd;
 	uint64_t last, unmapped = 0;
@@ -284,7 +284,7 @@ long ioas_unmap_call(struct call *k)
 	if (err)
 		return err;
 	cmd->length = unmapped;
-	return call_respond(k, sizeof(*cmd));
+	return ioctl_respond(k, sizeof(*cmd));
 }
 
 /* ---- another process takes over ---- */
@@ -341,7 +341,7 @@ static int move_all(struct iommufd_ctx *ctx, struct mm_owner *to, enum move step
 	return err;
 }
 
-long ioas_change_process(struct call *k)
+long ioctl_ioas_change_process(struct call *k)
 {
 	struct iommu_ioas_change_process *cmd = k->cmd;
 	uint64_t left = UINT64_MAX, n;

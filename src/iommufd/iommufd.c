@@ -10,8 +10,8 @@ union any_cmd {
 	uint64_t align;
 };
 
-struct ioctl {
-	call_fn *fn;
+struct ioctl_entry {
+	ioctl_fn *fn;
 	uint32_t size; /* of the structure that is known here */
 	uint32_t min;  /* the least that any program passes */
 	bool test;     /* under --iommufd-test only */
@@ -22,29 +22,30 @@ struct ioctl {
 		fn, sizeof(struct type), OFFSETOFEND(struct type, last), false                                         \
 	}
 
-static const struct ioctl ioctls[] = {
-    [IOMMUFD_CMD_DESTROY - IOMMUFD_CMD_BASE] = CALL(destroy, iommu_destroy, id),
-    [IOMMUFD_CMD_IOAS_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioas_alloc, iommu_ioas_alloc, out_ioas_id),
-    [IOMMUFD_CMD_IOAS_ALLOW_IOVAS - IOMMUFD_CMD_BASE] = CALL(ioas_allow_iovas, iommu_ioas_allow_iovas, allowed_iovas),
-    [IOMMUFD_CMD_IOAS_COPY - IOMMUFD_CMD_BASE] = CALL(ioas_copy_call, iommu_ioas_copy, src_iova),
+static const struct ioctl_entry ioctls[] = {
+    [IOMMUFD_CMD_DESTROY - IOMMUFD_CMD_BASE] = CALL(ioctl_destroy, iommu_destroy, id),
+    [IOMMUFD_CMD_IOAS_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_alloc, iommu_ioas_alloc, out_ioas_id),
+    [IOMMUFD_CMD_IOAS_ALLOW_IOVAS - IOMMUFD_CMD_BASE] =
+	CALL(ioctl_ioas_allow_iovas, iommu_ioas_allow_iovas, allowed_iovas),
+    [IOMMUFD_CMD_IOAS_COPY - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_copy, iommu_ioas_copy, src_iova),
     [IOMMUFD_CMD_IOAS_IOVA_RANGES - IOMMUFD_CMD_BASE] =
-	CALL(ioas_iova_ranges, iommu_ioas_iova_ranges, out_iova_alignment),
-    [IOMMUFD_CMD_IOAS_MAP - IOMMUFD_CMD_BASE] = CALL(ioas_map_call, iommu_ioas_map, iova),
-    [IOMMUFD_CMD_IOAS_UNMAP - IOMMUFD_CMD_BASE] = CALL(ioas_unmap_call, iommu_ioas_unmap, length),
-    [IOMMUFD_CMD_OPTION - IOMMUFD_CMD_BASE] = CALL(option, iommu_option, val64),
-    [IOMMUFD_CMD_VFIO_IOAS - IOMMUFD_CMD_BASE] = CALL(vfio_ioas, iommu_vfio_ioas, __reserved),
-    [IOMMUFD_CMD_HWPT_ALLOC - IOMMUFD_CMD_BASE] = CALL(hwpt_alloc, iommu_hwpt_alloc, __reserved),
-    [IOMMUFD_CMD_GET_HW_INFO - IOMMUFD_CMD_BASE] = CALL(hw_info, iommu_hw_info, __reserved),
+	CALL(ioctl_ioas_iova_ranges, iommu_ioas_iova_ranges, out_iova_alignment),
+    [IOMMUFD_CMD_IOAS_MAP - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_map, iommu_ioas_map, iova),
+    [IOMMUFD_CMD_IOAS_UNMAP - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_unmap, iommu_ioas_unmap, length),
+    [IOMMUFD_CMD_OPTION - IOMMUFD_CMD_BASE] = CALL(ioctl_option, iommu_option, val64),
+    [IOMMUFD_CMD_VFIO_IOAS - IOMMUFD_CMD_BASE] = CALL(ioctl_vfio_ioas, iommu_vfio_ioas, __reserved),
+    [IOMMUFD_CMD_HWPT_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_hwpt_alloc, iommu_hwpt_alloc, __reserved),
+    [IOMMUFD_CMD_GET_HW_INFO - IOMMUFD_CMD_BASE] = CALL(ioctl_hw_info, iommu_hw_info, __reserved),
     [IOMMUFD_CMD_HWPT_SET_DIRTY_TRACKING - IOMMUFD_CMD_BASE] =
-	CALL(hwpt_set_dirty_tracking, iommu_hwpt_set_dirty_tracking, __reserved),
+	CALL(ioctl_hwpt_set_dirty_tracking, iommu_hwpt_set_dirty_tracking, __reserved),
     [IOMMUFD_CMD_HWPT_GET_DIRTY_BITMAP - IOMMUFD_CMD_BASE] =
-	CALL(hwpt_get_dirty_bitmap, iommu_hwpt_get_dirty_bitmap, data),
-    [IOMMUFD_CMD_HWPT_INVALIDATE - IOMMUFD_CMD_BASE] = CALL(hwpt_invalidate, iommu_hwpt_invalidate, __reserved),
-    [IOMMUFD_CMD_FAULT_QUEUE_ALLOC - IOMMUFD_CMD_BASE] = CALL(fault_queue_alloc, iommu_fault_alloc, out_fault_fd),
-    [IOMMUFD_CMD_IOAS_MAP_FILE - IOMMUFD_CMD_BASE] = CALL(ioas_map_file, iommu_ioas_map_file, iova),
+	CALL(ioctl_hwpt_get_dirty_bitmap, iommu_hwpt_get_dirty_bitmap, data),
+    [IOMMUFD_CMD_HWPT_INVALIDATE - IOMMUFD_CMD_BASE] = CALL(ioctl_hwpt_invalidate, iommu_hwpt_invalidate, __reserved),
+    [IOMMUFD_CMD_FAULT_QUEUE_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_fault_queue_alloc, iommu_fault_alloc, out_fault_fd),
+    [IOMMUFD_CMD_IOAS_MAP_FILE - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_map_file, iommu_ioas_map_file, iova),
     [IOMMUFD_CMD_IOAS_CHANGE_PROCESS - IOMMUFD_CMD_BASE] =
-	CALL(ioas_change_process, iommu_ioas_change_process, __reserved),
-    [IOMMUFD_CMD_TEST - IOMMUFD_CMD_BASE] = {mock_call, MOCK_CMD_SIZE, MOCK_CMD_SIZE, true},
+	CALL(ioctl_ioas_change_process, iommu_ioas_change_process, __reserved),
+    [IOMMUFD_CMD_TEST - IOMMUFD_CMD_BASE] = {ioctl_mock, MOCK_CMD_SIZE, MOCK_CMD_SIZE, true},
 };
 
 /* Copies the caller's structure; what this program does not know of it must be zero. */
@@ -64,7 +65,7 @@ static int copy_cmd(struct call *k, uint32_t size)
 	return err;
 }
 
-int call_respond(struct call *k, size_t size)
+int ioctl_respond(struct call *k, size_t size)
 {
 	return ucall_copy_out(k->c, k->arg, k->cmd, MIN(size, (size_t)k->user_size));
 }
@@ -74,8 +75,8 @@ static long iommufd_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, ui
 	struct iommufd_ctx *ctx = iommufd_ctx(f);
 	unsigned int nr = _IOC_NR(cmd) - IOMMUFD_CMD_BASE;
 	union any_cmd any = {0};
-	struct call k = {.ctx = ctx, .c = c, .arg = arg, .cmd = &any};
-	const struct ioctl *i = nr < ARRAY_SIZE(ioctls) ? &ioctls[nr] : NULL;
+	struct ioctl_call k = {.ctx = ctx, .c = c, .arg = arg, .cmd = &any};
+	const struct ioctl_entry *i = nr < ARRAY_SIZE(ioctls) ? &ioctls[nr] : NULL;
 	int err;
 
 	if (!i || !i->fn || (i->test && !ctx->m->test) || _IOC_TYPE(cmd) != IOMMUFD_TYPE)
@@ -95,7 +96,7 @@ static void iommufd_release(struct ufile *f)
 {
 	struct iommufd_ctx *ctx = iommufd_ctx(f);
 
-	object_remove_all(ctx);
+	iommufd_object_remove_all(ctx);
 	free(ctx);
 }
 
@@ -138,9 +139,9 @@ int iommufd_open(struct iommufd *m, struct ufile **f)
 	return 0;
 }
 
-long destroy(struct call *k)
+long ioctl_destroy(struct call *k)
 {
 	const struct iommu_destroy *cmd = k->cmd;
 
-	return object_remove(k->ctx, cmd->id);
+	return iommufd_object_remove(k->ctx, cmd->id);
 }

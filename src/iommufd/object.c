@@ -4,7 +4,7 @@
 
 #include "iommufd/internal.h"
 
-object_destroy_fn *const object_destroy[OBJECT_TYPES] = {
+iommufd_object_destroy_fn *const iommufd_object_destroy[OBJECT_TYPES] = {
     [OBJECT_IOAS] = ioas_object_destroy,  [OBJECT_HWPT_PAGING] = hwpt_destroy,	   [OBJECT_HWPT_NESTED] = hwpt_destroy,
     [OBJECT_DEVICE] = device_destroy,	  [OBJECT_ACCESS] = access_object_destroy, [OBJECT_FAULT] = fault_destroy,
     [OBJECT_SELFTEST] = selftest_destroy,
@@ -13,7 +13,7 @@ object_destroy_fn *const object_destroy[OBJECT_TYPES] = {
 static int table_grow(struct iommufd_ctx *ctx)
 {
 	uint32_t n = ctx->nslots ? 2 * ctx->nslots : 16;
-	struct object **t;
+	struct iommufd_object **t;
 
 	if (n > INT32_MAX)
 		return -ENOMEM;
@@ -27,7 +27,7 @@ static int table_grow(struct iommufd_ctx *ctx)
 	return 0;
 }
 
-int object_add(struct iommufd_ctx *ctx, struct object *o, enum object_type type)
+int iommufd_object_add(struct iommufd_ctx *ctx, struct iommufd_object *o, enum object_type type)
 {
 	uint32_t i = ctx->first_free;
 	int err;
@@ -39,19 +39,19 @@ int object_add(struct iommufd_ctx *ctx, struct object *o, enum object_type type)
 		if (err)
 			return err;
 	}
-	*o = (struct object){.id = i + 1, .type = type};
+	*o = (struct iommufd_object){.id = i + 1, .type = type};
 	ctx->object[i] = o;
 	ctx->first_free = i + 1;
 	ctx->nobjects++;
 	return 0;
 }
 
-void object_ready(struct object *o)
+void iommufd_object_ready(struct iommufd_object *o)
 {
 	o->ready = true;
 }
 
-void object_abort(struct iommufd_ctx *ctx, struct object *o)
+void iommufd_object_abort(struct iommufd_ctx *ctx, struct iommufd_object *o)
 {
 	uint32_t i = o->id - 1;
 
@@ -61,35 +61,35 @@ void object_abort(struct iommufd_ctx *ctx, struct object *o)
 	ctx->nobjects--;
 }
 
-struct object *object_find(struct iommufd_ctx *ctx, uint32_t id, enum object_type type)
+struct iommufd_object *iommufd_object_find(struct iommufd_ctx *ctx, uint32_t id, enum object_type type)
 {
-	struct object *o = id && id <= ctx->nslots ? ctx->object[id - 1] : NULL;
+	struct iommufd_object *o = id && id <= ctx->nslots ? ctx->object[id - 1] : NULL;
 
 	return o && o->ready && (type == OBJECT_ANY || o->type == type) ? o : NULL;
 }
 
-void object_remove_own(struct iommufd_ctx *ctx, struct object *o)
+void iommufd_object_remove_own(struct iommufd_ctx *ctx, struct iommufd_object *o)
 {
 	assert(!o->users);
-	object_abort(ctx, o);
+	iommufd_object_abort(ctx, o);
 	if (ctx->compat && o == &ctx->compat->obj)
 		ctx->compat = NULL;
-	object_destroy[o->type](o);
+	iommufd_object_destroy[o->type](o);
 }
 
-int object_remove(struct iommufd_ctx *ctx, uint32_t id)
+int iommufd_object_remove(struct iommufd_ctx *ctx, uint32_t id)
 {
-	struct object *o = object_find(ctx, id, OBJECT_ANY);
+	struct iommufd_object *o = iommufd_object_find(ctx, id, OBJECT_ANY);
 
 	if (!o)
 		return -ENOENT;
 	if (o->users)
 		return -EBUSY;
-	object_remove_own(ctx, o);
+	iommufd_object_remove_own(ctx, o);
 	return 0;
 }
 
-void object_remove_all(struct iommufd_ctx *ctx)
+void iommufd_object_remove_all(struct iommufd_ctx *ctx)
 {
 	uint32_t before;
 
@@ -97,7 +97,7 @@ void object_remove_all(struct iommufd_ctx *ctx)
 		before = ctx->nobjects;
 		for (uint32_t i = 0; i < ctx->nslots; i++)
 			if (ctx->object[i] && !ctx->object[i]->users)
-				object_remove_own(ctx, ctx->object[i]);
+				iommufd_object_remove_own(ctx, ctx->object[i]);
 		assert(ctx->nobjects < before);
 	}
 	free(ctx->object);
@@ -105,7 +105,7 @@ void object_remove_all(struct iommufd_ctx *ctx)
 	ctx->nslots = 0;
 }
 
-uint32_t object_count(const struct iommufd_ctx *ctx)
+uint32_t iommufd_object_count(const struct iommufd_ctx *ctx)
 {
 	return ctx->nobjects;
 }

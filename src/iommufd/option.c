@@ -14,7 +14,7 @@ static long rlimit_mode(struct call *k, struct iommu_option *cmd)
 		return -EOPNOTSUPP;
 	if (!mm_owner_may_set_limits(k->c->owner))
 		return -EPERM;
-	if (object_count(k->ctx))
+	if (iommufd_object_count(k->ctx))
 		return -EBUSY;
 	if (cmd->val64 > 1)
 		return -EINVAL;
@@ -39,7 +39,7 @@ static long huge_pages(struct call *k, struct iommu_option *cmd)
 	return ioas_set_large_pages(o->io, cmd->val64);
 }
 
-long option(struct call *k)
+long ioctl_option(struct call *k)
 {
 	struct iommu_option *cmd = k->cmd;
 	long ret;
