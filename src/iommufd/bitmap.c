@@ -84,7 +84,7 @@ static uint64_t chunk_cut(struct chunk *c, const struct iommu_hwpt_get_dirty_bit
 /*
  * First every byte that may change is asked for, then bits are taken over and cleared: asking may start the call anew.
  */
-static int walk(struct call *k, struct domain *d, const struct iommu_hwpt_get_dirty_bitmap *cmd, uint64_t len,
+static int walk(struct ioctl_call *k, struct domain *d, const struct iommu_hwpt_get_dirty_bitmap *cmd, uint64_t len,
 		struct chunk *c, bool commit)
 {
 	bool keep = cmd->flags & IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR;
@@ -109,7 +109,7 @@ static int walk(struct call *k, struct domain *d, const struct iommu_hwpt_get_di
 	return ret;
 }
 
-long ioctl_hwpt_get_dirty_bitmap(struct call *k)
+long ioctl_hwpt_get_dirty_bitmap(struct ioctl_call *k)
 {
 	struct iommu_hwpt_get_dirty_bitmap *cmd = k->cmd;
 	struct chunk *c;

@@ -330,7 +330,7 @@ void iommufd_device_detach(struct iommufd_device *dev)
 #define HW_INFO_MAX 64
 #define ZEROS_MAX   (1u << 20) /* at most as much of the caller's buffer is cleared as any kernel's info could take */
 
-static int clear_user(struct call *k, uint64_t addr, uint64_t len)
+static int clear_user(struct ioctl_call *k, uint64_t addr, uint64_t len)
 {
 	static const uint8_t zeros[4096];
 	int err = 0;
@@ -343,7 +343,7 @@ static int clear_user(struct call *k, uint64_t addr, uint64_t len)
 	return err;
 }
 
-long ioctl_hw_info(struct call *k)
+long ioctl_hw_info(struct ioctl_call *k)
 {
 	struct iommu_hw_info *cmd = k->cmd;
 	struct iommufd_device *dev;

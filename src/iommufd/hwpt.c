@@ -163,7 +163,8 @@ static int hwpt_new_nested(struct ioctl_call *k, struct hwpt *parent, struct iom
 
 /* ---- HWPT_ALLOC ---- */
 
-static int alloc_any(struct iommufd_device *dev, struct call *k, const struct iommu_hwpt_alloc *cmd, struct hwpt **h)
+static int alloc_any(struct iommufd_device *dev, struct ioctl_call *k, const struct iommu_hwpt_alloc *cmd,
+		     struct hwpt **h)
 {
 	struct iommufd_object *o = iommufd_object_find(dev->ctx, cmd->pt_id, OBJECT_ANY);
 	int err;
@@ -187,7 +188,7 @@ static int alloc_any(struct iommufd_device *dev, struct call *k, const struct io
 	return hwpt_new_nested(k, container_of(o, struct hwpt, obj), dev, cmd, h);
 }
 
-long ioctl_hwpt_alloc(struct call *k)
+long ioctl_hwpt_alloc(struct ioctl_call *k)
 {
 	struct iommu_hwpt_alloc *cmd = k->cmd;
 	struct iommufd_device *dev;
@@ -230,7 +231,7 @@ static int invalidate_one(struct hwpt *h, const struct iommu_hwpt_invalidate *cm
 	return h->unit->invalidate(h->d, h->state, cmd->data_type, entry);
 }
 
-static int invalidate_all(struct call *k, struct hwpt *h, const struct iommu_hwpt_invalidate *cmd, uint32_t *done)
+static int invalidate_all(struct ioctl_call *k, struct hwpt *h, const struct iommu_hwpt_invalidate *cmd, uint32_t *done)
 {
 	size_t len = (size_t)cmd->entry_num * cmd->entry_len, known;
 	uint8_t *entries;
@@ -256,7 +257,7 @@ static int invalidate_all(struct call *k, struct hwpt *h, const struct iommu_hwp
 	return err;
 }
 
-long ioctl_hwpt_invalidate(struct call *k)
+long ioctl_hwpt_invalidate(struct ioctl_call *k)
 {
 	struct iommu_hwpt_invalidate *cmd = k->cmd;
 	uint32_t done = 0;
@@ -281,7 +282,7 @@ long ioctl_hwpt_invalidate(struct call *k)
 
 /* ---- dirty tracking ---- */
 
-long ioctl_hwpt_set_dirty_tracking(struct call *k)
+long ioctl_hwpt_set_dirty_tracking(struct ioctl_call *k)
 {
 	struct iommu_hwpt_set_dirty_tracking *cmd = k->cmd;
 	struct hwpt *h;

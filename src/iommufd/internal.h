@@ -87,7 +87,7 @@ void iommufd_object_remove_all(struct iommufd_ctx *ctx);
 uint32_t iommufd_object_count(const struct iommufd_ctx *ctx);
 
 /* ---- iommufd.c: calls ---- */
-struct call {
+struct ioctl_call {
 	struct iommufd_ctx *ctx;
 	struct ucall *c;
 	uint64_t arg;
@@ -95,9 +95,9 @@ struct call {
 	void *cmd;	    /* the structure, zero where the caller's is shorter */
 };
 /* Writes the first size bytes of the structure back. Last input-like step is behind. 0 or -ENOMEM. */
-int ioctl_respond(struct call *k, size_t size);
+int ioctl_respond(struct ioctl_call *k, size_t size);
 
-typedef long ioctl_fn(struct call *k);
+typedef long ioctl_fn(struct ioctl_call *k);
 ioctl_fn ioctl_destroy, ioctl_ioas_alloc, ioctl_ioas_allow_iovas, ioctl_ioas_copy, ioctl_ioas_iova_ranges,
     ioctl_ioas_map, ioctl_ioas_unmap, ioctl_option, ioctl_vfio_ioas, ioctl_ioas_map_file, ioctl_ioas_change_process,
     ioctl_hwpt_alloc, ioctl_hw_info, ioctl_hwpt_set_dirty_tracking, ioctl_hwpt_get_dirty_bitmap, ioctl_hwpt_invalidate,

@@ -45,7 +45,7 @@ static void ioas_object_abort(struct ioas_object *o)
 	ioas_object_destroy(&o->obj);
 }
 
-long ioctl_ioas_alloc(struct call *k)
+long ioctl_ioas_alloc(struct ioctl_call *k)
 {
 	struct iommu_ioas_alloc *cmd = k->cmd;
 	struct ioas_object *o;
@@ -81,7 +81,7 @@ static void add_range(void *ctx, uint64_t first, uint64_t last)
 	l->n++;
 }
 
-long ioctl_ioas_iova_ranges(struct call *k)
+long ioctl_ioas_iova_ranges(struct ioctl_call *k)
 {
 	struct iommu_ioas_iova_ranges *cmd = k->cmd;
 	struct range_list l = {0};
@@ -112,7 +112,7 @@ long ioctl_ioas_iova_ranges(struct call *k)
 	return err ? err : l.n > room ? -EMSGSIZE : 0;
 }
 
-long ioctl_ioas_allow_iovas(struct call *k)
+long ioctl_ioas_allow_iovas(struct ioctl_call *k)
 {
 	struct iommu_ioas_allow_iovas *cmd = k->cmd;
 	struct iova_range *r = NULL;
@@ -158,7 +158,8 @@ static int map_pages(struct ioas_object *o, uint32_t flags, uint64_t *iova, uint
 }
 
 /* Shared by MAP and MAP_FILE: what does not depend on where the memory comes from. */
-static int map_check(struct call *k, uint32_t flags, uint32_t id, uint64_t iova, uint64_t len, struct ioas_object **o)
+static int map_check(struct ioctl_call *k, uint32_t flags, uint32_t id, uint64_t iova, uint64_t len,
+		     struct ioas_object **o)
 {
 	if (flags & ~MAP_FLAGS)
 		return -EOPNOTSUPP;
@@ -184,7 +185,7 @@ static int page_span(uint64_t start, uint64_t len, uint64_t *first, uint64_t *sp
 	return 0;
 }
 
-long ioctl_ioas_map(struct call *k)
+long ioctl_ioas_map(struct ioctl_call *k)
 {
 	struct iommu_ioas_map *cmd = k->cmd;
 	uint64_t first, span;
@@ -207,7 +208,7 @@ long ioctl_ioas_map(struct call *k)
 	return err ? err : ioctl_respond(k, sizeof(*cmd));
 }
 
-long ioctl_ioas_map_file(struct call *k)
+long ioctl_ioas_map_file(struct ioctl_call *k)
 {
 	struct iommu_ioas_map_file *cmd = k->cmd;
 	uint64_t first, span;
@@ -228,7 +229,7 @@ long ioctl_ioas_map_file(struct call *k)
 	return err ? err : ioctl_respond(k, sizeof(*cmd));
 }
 
-long ioctl_ioas_copy(struct call *k)
+long ioctl_ioas_copy(struct ioctl_call *k)
 {
 	struct iommu_ioas_copy *cmd = k->cmd;
 	struct ioas_object *src, *dst;
@@ -258,7 +259,7 @@ long ioctl_ioas_copy(struct call *k)
 	return ioctl_respond(k, sizeof(*cmd));
 }
 
-long ioctl_ioas_unmap(struct call *k)
+long ioctl_ioas_unmap(struct ioctl_call *k)
 {
 	struct iommu_ioas_unmap *cmd = k->cmd;
 	uint64_t last, unmapped = 0;
@@ -341,7 +342,7 @@ static int move_all(struct iommufd_ctx *ctx, struct mm_owner *to, enum move step
 	return err;
 }
 
-long ioctl_ioas_change_process(struct call *k)
+long ioctl_ioas_change_process(struct ioctl_call *k)
 {
 	struct iommu_ioas_change_process *cmd = k->cmd;
 	uint64_t left = UINT64_MAX, n;

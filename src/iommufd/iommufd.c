@@ -49,7 +49,7 @@ static const struct ioctl_entry ioctls[] = {
 };
 
 /* Copies the caller's structure; what this program does not know of it must be zero. */
-static int copy_cmd(struct call *k, uint32_t size)
+static int copy_cmd(struct ioctl_call *k, uint32_t size)
 {
 	uint8_t tail[256];
 	int err;
@@ -65,7 +65,7 @@ static int copy_cmd(struct call *k, uint32_t size)
 	return err;
 }
 
-int ioctl_respond(struct call *k, size_t size)
+int ioctl_respond(struct ioctl_call *k, size_t size)
 {
 	return ucall_copy_out(k->c, k->arg, k->cmd, MIN(size, (size_t)k->user_size));
 }
@@ -139,7 +139,7 @@ int iommufd_open(struct iommufd *m, struct ufile **f)
 	return 0;
 }
 
-long ioctl_destroy(struct call *k)
+long ioctl_destroy(struct ioctl_call *k)
 {
 	const struct iommu_destroy *cmd = k->cmd;
 

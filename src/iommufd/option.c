@@ -2,7 +2,7 @@
 /* IOMMU_OPTION. Answers follow Linux 6.12 drivers/iommu/iommufd/ioas.c. */
 #include "iommufd/internal.h"
 
-static long rlimit_mode(struct call *k, struct iommu_option *cmd)
+static long rlimit_mode(struct ioctl_call *k, struct iommu_option *cmd)
 {
 	if (cmd->object_id)
 		return -EOPNOTSUPP;
@@ -22,7 +22,7 @@ static long rlimit_mode(struct call *k, struct iommu_option *cmd)
 	return 0;
 }
 
-static long huge_pages(struct call *k, struct iommu_option *cmd)
+static long huge_pages(struct ioctl_call *k, struct iommu_option *cmd)
 {
 	struct ioas_object *o = ioas_object_find(k->ctx, cmd->object_id);
 
@@ -39,7 +39,7 @@ static long huge_pages(struct call *k, struct iommu_option *cmd)
 	return ioas_set_large_pages(o->io, cmd->val64);
 }
 
-long ioctl_option(struct call *k)
+long ioctl_option(struct ioctl_call *k)
 {
 	struct iommu_option *cmd = k->cmd;
 	long ret;
