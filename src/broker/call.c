@@ -40,6 +40,7 @@ struct call {
 	bool retried_pages, finished;
 	long result;
 	int install_fd; /* the client's end, to be sent with the reply */
+	uint64_t install_at;
 };
 
 static int need(struct call *c, uint32_t kind, uint64_t addr, uint64_t len, uint64_t flag)
@@ -359,10 +360,11 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, struct pag
 	return err == -EINVAL ? -EFAULT : err;
 }
 
-static int call_install(struct ucall *u, struct ufile *f)
+static int call_install(struct ucall *u, struct ufile *f, uint64_t addr)
 {
 	struct call *c = call_of(u);
 
+	c->install_at = addr;
 	return object_new(&c->s->b->objects, f, c->s->quota, &c->install_fd);
 }
 
@@ -457,10 +459,11 @@ static void flush_outs(struct call *c, uint8_t *payload, uint32_t *len)
 }
 
 long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, uint8_t *payload, uint32_t *len,
-	      bool *has_fd)
+	      bool *has_fd, uint64_t *fd_at)
 {
 	*len = 0;
 	*has_fd = false;
+	*fd_at = c->install_at;
 	if (!c->finished) {
 		c->result = f->ops->ioctl ? f->ops->ioctl(f, &c->u, cmd, arg) : -ENOTTY;
 		if (c->result == UCALL_AGAIN) {
@@ -470,6 +473,7 @@ long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, u
 			return RPC_NEED;
 		}
 		c->finished = true;
+		*fd_at = c->install_at;
 	}
 	flush_outs(c, payload, len);
 	if (!list_empty(&c->outs))
