@@ -12,6 +12,8 @@
 
 #include "broker/private.h"
 
+#define REAP_ROUNDS 64 /* so many times 64 events before others have their turn */
+
 static struct list *bucket_of(struct objects *os, uint64_t id)
 {
 	return &os->bucket[id % OBJECT_BUCKETS];
@@ -62,11 +64,21 @@ static void object_free(struct objects *os, struct object *o)
 
 /* ---- descriptors that bytes go through ---- */
 
+static void stream_watch(struct object *o, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.ptr = o};
+
+	if (o->events != events && !epoll_ctl(o->hangups, EPOLL_CTL_MOD, o->fd, &ev))
+		o->events = events;
+}
+
 static size_t stream_send(struct ufile *f, const void *buf, size_t len)
 {
 	struct object *o = f->host;
 	ssize_t n = o ? send(o->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL) : -1;
 
+	if (o && n != (ssize_t)len)
+		stream_watch(o, o->events | EPOLLOUT);
 	return n < 0 ? 0 : n;
 }
 
@@ -80,14 +92,19 @@ static void stream_ready(struct object *o, uint32_t events)
 		n = recv(o->fd, buf, sizeof(buf), MSG_DONTWAIT);
 		if (n > 0)
 			o->file->ops->written(o->file, buf, n);
+		else if (!n) /* no more will come; there are readers still */
+			stream_watch(o, o->events & ~(uint32_t)EPOLLIN);
 	}
-	if (events & EPOLLOUT)
+	if (events & EPOLLOUT) {
+		stream_watch(o, o->events & ~(uint32_t)EPOLLOUT);
 		o->file->ops->drained(o->file);
+	}
 }
 
 void objects_reap(struct objects *os)
 {
 	struct epoll_event ev[64];
+	unsigned int rounds = 0;
 	int n;
 
 	if (!os->count)
@@ -99,7 +116,7 @@ void objects_reap(struct objects *os)
 				object_free(os, ev[i].data.ptr);
 			else
 				stream_ready(ev[i].data.ptr, ev[i].events);
-	} while (n == ARRAY_SIZE(ev));
+	} while (n == ARRAY_SIZE(ev) && ++rounds < REAP_ROUNDS);
 }
 
 static void hangups_ready(struct loop_fd *w, uint32_t events)
@@ -202,7 +219,7 @@ static int listening_ends(struct objects *os, struct object *o, int *ours, int *
 int object_new(struct objects *os, struct ufile *file, struct quota *q, int *client_fd)
 {
 	/* EPOLLHUP comes unasked when the last copy of the other end is closed. */
-	struct epoll_event ev = {.events = file->ops->written ? EPOLLIN | EPOLLOUT | EPOLLET : 0};
+	struct epoll_event ev = {.events = file->ops->written ? EPOLLIN : 0};
 	int ours = -1, theirs = -1, err;
 	struct object *o;
 
@@ -220,6 +237,8 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 		goto close_ends;
 	}
 	o->fd = ours;
+	o->events = ev.events;
+	o->hangups = os->hangups;
 	o->file = file;
 	o->quota = quota_get(q);
 	q->objects++;

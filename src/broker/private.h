@@ -48,6 +48,8 @@ struct object {
 	struct ufile *file;
 	struct quota *quota; /* of the client that it was made for */
 	int fd;		     /* our end */
+	int hangups;	     /* the epoll set that it is in */
+	uint32_t events;     /* EPOLL* that are asked for there */
 };
 
 struct objects {

@@ -184,6 +184,8 @@ iommufd_object_destroy_fn device_destroy;
 /* Holds and lets go of the queue with this id. NULL: there is none. */
 struct fault_queue *fault_queue_get(struct iommufd_ctx *ctx, uint32_t id);
 void fault_queue_put(struct fault_queue *q);
+/* A page request of dev for the user to answer. The record's cookie is the queue's to choose. */
+void fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, const struct iommu_hwpt_pgfault *record);
 /* Answers every page request of dev in the queue with INVALID: its page table changes. */
 void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev);
 iommufd_object_destroy_fn fault_destroy;
