@@ -110,12 +110,13 @@ int walk(const struct walk_config *cfg, const struct walk_mem *mem, uint64_t iov
 {
 	const struct walk_format *fmt = formats[cfg->format];
 	struct walk_state w = {.cfg = cfg, .iova = iova, .access = access};
-	struct walk_entry e = {.addr = cfg->root, .last = UINT64_MAX};
+	struct walk_entry e = {.last = UINT64_MAX};
 	struct walk_geometry g;
 
 	if (!(access & WALK_ACCESS_MASK))
 		w.access |= IOMMU_READ;
 	fmt->geometry(cfg, &g);
+	e.addr = g.root;
 	if (!fmt->input_fits(cfg, iova))
 		return fault_set(fault, WALK_ADDRESS_SIZE, g.levels - 1, 0);
 	for (w.level = g.levels; w.level--;) {

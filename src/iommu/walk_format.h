@@ -10,6 +10,7 @@
 
 /* The table of level 0 has 2^last_bits entries, those above it 2^bits. */
 struct walk_geometry {
+	uint64_t root; /* as the format aligns it */
 	unsigned int page_shift, last_bits, bits;
 	unsigned int levels;
 };

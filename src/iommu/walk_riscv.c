@@ -36,7 +36,8 @@ static int riscv_check(const struct walk_config *cfg)
 
 static void riscv_geometry(const struct walk_config *cfg, struct walk_geometry *g)
 {
-	*g = (struct walk_geometry){.page_shift = 12, .last_bits = 9, .bits = 9, .levels = (cfg->input_bits - 12) / 9};
+	*g = (struct walk_geometry){
+	    .root = cfg->root, .page_shift = 12, .last_bits = 9, .bits = 9, .levels = (cfg->input_bits - 12) / 9};
 }
 
 static bool riscv_input_fits(const struct walk_config *cfg, uint64_t iova)
