@@ -44,6 +44,18 @@ static int entry_update(const struct walk_state *w, const struct walk_mem *mem, 
 	return mem->update(mem->ctx, addr, old, new);
 }
 
+/*
+ * From here on e->addr is what iova translates to. A frame larger than all that can be output (of Sv57, say) counts
+ * only as far as that reaches.
+ */
+static void leaf_narrow(const struct walk_state *w, struct walk_entry *e)
+{
+	uint64_t offset = BIT64(e->shift) - 1;
+
+	e->addr = (e->addr & ~offset) | (w->iova & offset);
+	e->shift = MIN(e->shift, w->cfg->output_bits);
+}
+
 /* Judges e->raw, which nobody else can change. */
 static enum walk_fault entry_decode(const struct walk_state *w, struct walk_entry *e)
 {
@@ -59,6 +71,8 @@ static enum walk_fault entry_decode(const struct walk_state *w, struct walk_entr
 	fault = fmt->parse(w, e);
 	if (fault)
 		return fault;
+	if (e->leaf)
+		leaf_narrow(w, e);
 	if (walk_too_wide(e->addr, w->cfg->output_bits))
 		return WALK_ADDRESS_SIZE;
 	return e->leaf ? fmt->admit(w, e) : WALK_OK;
@@ -95,11 +109,9 @@ static int fault_set(struct walk_fault_info *info, enum walk_fault kind, unsigne
 
 static void result_set(const struct walk_state *w, const struct walk_entry *e, struct walk_result *res)
 {
-	uint64_t size = BIT64(e->shift);
-
 	*res = (struct walk_result){
-	    .addr = (e->addr & ~(size - 1)) | (w->iova & (size - 1)),
-	    .size = size,
+	    .addr = e->addr,
+	    .size = BIT64(e->shift),
 	    .prot = e->prot,
 	    .level = w->level,
 	};

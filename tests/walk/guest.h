@@ -15,7 +15,7 @@
 
 #define GUEST_BASE	0x40000000ULL /* where the guest's table memory is, to the parent */
 #define GUEST_SIZE	(8UL << 20)
-#define GUEST_NODES	512
+#define GUEST_NODES	600
 #define GUEST_GROUP_MAX 128
 
 enum {
