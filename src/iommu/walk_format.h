@@ -27,7 +27,7 @@ struct walk_state {
 /* What a format makes of its private copy of an entry. */
 struct walk_entry {
 	uint64_t raw;
-	uint64_t addr;		/* of the next table, or of the frame, aligned to its size */
+	uint64_t addr;		/* of the next table; of the frame, where bits below shift do not count */
 	uint64_t want;		/* what raw has to become before it is used */
 	uint64_t first, last;	/* the indices that the next table has */
 	unsigned int inherited; /* for the next level */

@@ -76,7 +76,6 @@ static enum walk_fault riscv_parse(const struct walk_state *w, struct walk_entry
 		/* Svnapot: ppn[3:0] 1000 stands for 64 KiB; the other encodings are reserved. */
 		if ((e->addr & 0xf000) != 0x8000)
 			return WALK_RESERVED;
-		e->addr &= ~0xffffULL;
 		e->shift = 16;
 	}
 	return IS_ALIGNED(e->addr, BIT64(w->shift)) ? WALK_OK : WALK_RESERVED;

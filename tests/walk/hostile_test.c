@@ -132,7 +132,8 @@ static void update_fails(int (*hook)(struct guest *, uint64_t), enum walk_fault 
 				assert_int_equal(fault.level, level);
 				assert_true(fault.entry_addr == n->entry_addr);
 				assert_true(guest_fetch(g, n->entry_addr) == before);
-				assert_true(g->loads <= WALK_LOADS_MAX);
+				assert_int_equal(g->updates, kind == WALK_BUSY ? WALK_TRIES : 1);
+				assert_int_equal(g->loads, g->levels - 1 - level + g->updates);
 				n->bits |= STATE_ACCESSED;
 				guest_store(g, n->entry_addr, encode_leaf(g, n, 0));
 			}
