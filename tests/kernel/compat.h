@@ -18,18 +18,18 @@
 #define IOMMU_HW_INFO_FLAG_INPUT_TYPE 1
 /* 6.15: mock devices with PASIDs. */
 #define MOCK_FLAGS_DEVICE_PASID 4
-#define MOCK_PASID_WIDTH 20
+#define MOCK_PASID_WIDTH	20
 #else
 /*
  * 6.12 has neither and refuses unknown flags, so the type that it answers with is asked for without the flag, and any
  * other with it. The macro is used where the wanted type stands in a variable of this name.
  */
 #define IOMMU_HW_INFO_FLAG_INPUT_TYPE (data_type != IOMMU_HW_INFO_TYPE_SELFTEST)
-#define MOCK_FLAGS_DEVICE_PASID 0
-#define MOCK_PASID_WIDTH 0
+#define MOCK_FLAGS_DEVICE_PASID	      0
+#define MOCK_PASID_WIDTH	      0
 #endif
 #define IOMMU_HW_INFO_TYPE_DEFAULT 0
-#define in_data_type out_data_type
+#define in_data_type		   out_data_type
 
 /* Tests run in forked children, so the count is shared memory. */
 static int *compat_faults;
