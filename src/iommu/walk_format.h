@@ -18,6 +18,9 @@ struct walk_geometry {
 /* A walk under way, as its format sees it. */
 struct walk_state {
 	const struct walk_config *cfg;
+	const struct walk_format *fmt;
+	const struct walk_mem *mem;
+	bool big_endian;
 	uint64_t iova;
 	int access;
 	unsigned int level, shift; /* shift: log2 of what one entry of this level covers */
