@@ -5,6 +5,7 @@
  */
 #include "client.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -14,6 +15,35 @@
 #define PAGES 64u
 
 static uint8_t *data;
+static pthread_t asker;
+static bool ask;
+
+/* Whoever serves the doorbells does not come to rest meanwhile. */
+static void *ask_on(void *arg)
+{
+	uint64_t offset = *(uint64_t *)arg;
+	uint16_t id;
+
+	while (__atomic_load_n(&ask, __ATOMIC_RELAXED))
+		if (pread(device, &id, sizeof(id), offset) != sizeof(id))
+			break;
+	return NULL;
+}
+
+static void asker_start(void)
+{
+	static uint64_t offset;
+
+	offset = region_info(VFIO_PCI_CONFIG_REGION_INDEX).offset;
+	ask = true;
+	expect_eq(pthread_create(&asker, NULL, ask_on, &offset), 0);
+}
+
+static void asker_stop(void)
+{
+	__atomic_store_n(&ask, false, __ATOMIC_RELAXED);
+	pthread_join(asker, NULL);
+}
 
 static void busy_start(void)
 {
@@ -21,10 +51,12 @@ static void busy_start(void)
 	nvme_start(false);
 	data = pages_alloc(16 * PAGE);
 	expect_eq(dma_map(data, DATA_IOVA, 16 * PAGE, VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE), 0);
+	asker_start();
 }
 
 static void busy_stop(void)
 {
+	asker_stop();
 	nvme_stop();
 	expect_eq(dma_unmap(DATA_IOVA, 16 * PAGE, 0, NULL), 0);
 	device_close();
@@ -47,7 +79,7 @@ static void read_page(unsigned int page)
 /* Where they never are, this is merely busy. */
 static void busy_until_memory(void)
 {
-	for (unsigned int i = 0; i < 3000 && !doorbells_are_memory(); i++)
+	for (unsigned int i = 0; i < 5000 && !doorbells_are_memory(); i++)
 		read_page(i % PAGES);
 }
 
@@ -63,6 +95,7 @@ static void busy_data(void)
 {
 	busy_start();
 	fill_disk();
+	asker_stop(); /* here it shall rest now and then */
 	for (unsigned int round = 0; round < 3000; round++) {
 		unsigned int n = 1 + (round / 100 + round) % 15;
 
@@ -81,6 +114,7 @@ static void busy_data(void)
 		if (round % 500 == 499)
 			usleep(3000);
 	}
+	asker_start();
 	busy_stop();
 }
 
@@ -154,6 +188,11 @@ static void in_child(void (*f)(void))
 	expect_eq(waitpid(pid, NULL, 0), pid);
 }
 
+static void ring_only(void)
+{
+	*nvme_doorbell_at() = nvme_tail();
+}
+
 static void busy_memory_off(void)
 {
 	busy_start();
@@ -163,7 +202,7 @@ static void busy_memory_off(void)
 		busy_until_memory();
 		config_write(PCI_COMMAND, 2, command & ~PCI_COMMAND_MEMORY);
 		put_reads(3);
-		in_child(nvme_ring);
+		in_child(ring_only);
 		config_write(PCI_COMMAND, 2, command);
 		nothing_comes();
 		nvme_ring();
@@ -171,11 +210,6 @@ static void busy_memory_off(void)
 			expect_eq(nvme_collect(), 0);
 	}
 	busy_stop();
-}
-
-static void ring_only(void)
-{
-	*nvme_doorbell_at() = nvme_tail();
 }
 
 /* A child has its parent's registers. */

@@ -39,7 +39,8 @@ static struct queue {
 
 static volatile uint8_t *bar;
 static size_t bar_size;
-static uint8_t *rings; /* admin SQ, admin CQ, I/O SQ, I/O CQ, what identify said: a page each */
+static uint8_t *rings;	    /* admin SQ, admin CQ, I/O SQ, I/O CQ, what identify said: a page each */
+static unsigned int stride; /* of doorbells */
 static unsigned int block_size;
 static int irq[2] = {-1, -1};
 static unsigned int irqs;
@@ -71,8 +72,6 @@ unsigned int nvme_interrupts(void)
 
 static void doorbell(unsigned int index, uint32_t v)
 {
-	unsigned int stride = 4u << ((nvme_cap() >> 32) & 0xf);
-
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	reg_write(0x1000 + index * stride, v);
 }
@@ -167,7 +166,7 @@ void nvme_put_read(unsigned int page, uint64_t iova)
 
 volatile uint32_t *nvme_doorbell_at(void)
 {
-	return (volatile uint32_t *)(bar + 0x1000 + 2 * (4u << ((nvme_cap() >> 32) & 0xf)));
+	return (volatile uint32_t *)(bar + 0x1000 + 2 * stride);
 }
 
 unsigned int nvme_tail(void)
@@ -245,6 +244,7 @@ void nvme_start(bool msix)
 	bar_size = r.size;
 	bar = mmap(NULL, bar_size, PROT_READ | PROT_WRITE, MAP_SHARED, device, r.offset);
 	expect(bar != MAP_FAILED);
+	stride = 4u << ((nvme_cap() >> 32) & 0xf);
 	if (msix)
 		msix_set_up();
 	rings = pages_alloc(RINGS * PAGE);
