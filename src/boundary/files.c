@@ -367,15 +367,16 @@ static void path_walk(ucontext_t *uc, const struct path_call *c, struct scratch 
 	char *path = s->buf, *base = s->buf + PF_PAGE_SIZE;
 	bool follow = follows(uc, c);
 	struct path_env e = env();
-	int ret;
+	int ret, lost = 0;
 
 	/* Without the tree it cannot be told what lies there, but whether it may be asked. */
 	if (!image.shadow[0]) {
 		ret = foreign ? path_resolve_deep(&e, base, path, follow, &s->path) : 0;
-		if (ret < 0 || (foreign && s->path.route == PATH_NATIVE) || rpc_connect()) {
+		if (ret < 0 || (foreign && s->path.route == PATH_NATIVE)) {
 			native_resume(uc, n);
 			return;
 		}
+		lost = rpc_connect();
 		e = env();
 	}
 	ret = path_resolve_deep(&e, base, path, follow, &s->path);
@@ -383,6 +384,8 @@ static void path_walk(ucontext_t *uc, const struct path_call *c, struct scratch 
 		UC_RET(uc) = ret;
 	else if (ret < 0 || s->path.route == PATH_NATIVE)
 		native_resume(uc, n);
+	else if (lost)
+		UC_RET(uc) = lost; /* and not what the machine has in that place */
 	else
 		serve(uc, c, s);
 }
