@@ -3,7 +3,7 @@
  * What the boundary and the broker cost a program, measured from inside it: run as
  *	pinfold run -d nvme,path=... -- client_bench /dev/vfio/1 0000:01:00.0
  * Each figure is the median of several rounds, in nanoseconds. Without arguments (and without Pinfold) it measures the
- * bare system calls that the others are compared with.
+ * bare system calls that the others are compared with; its ioctl is then one that the kernel answers.
  */
 #include <fcntl.h>
 #include <linux/vfio.h>
@@ -21,6 +21,10 @@
 #define ROUNDS	 9
 #define ROUND_NS 20000000 /* how long a round may take; no more calls than that are made */
 #define BURST	 64
+#define RESTS	 101   /* odd: it has a middle */
+#define REST_US	 10000 /* longer than anybody spins */
+#define FIRSTS	 3
+#define GIB	 (1ull << 30)
 
 static int container, device;
 static volatile uint32_t *bar;
@@ -96,6 +100,12 @@ static void ioctl_call(void)
 	ioctl(container, VFIO_GET_API_VERSION);
 }
 
+/* What any descriptor answers that knows no such call. */
+static void ioctl_native(void)
+{
+	ioctl(container, FIONREAD, NULL);
+}
+
 static void mmio_read(void)
 {
 	(void)bar[2]; /* VS, which never changes */
@@ -121,6 +131,39 @@ static void map_unmap(void)
 		perror("client_bench: map");
 		exit(1);
 	}
+}
+
+/* The first access after everybody has gone to sleep. */
+static void measure_rested(void)
+{
+	double ns[RESTS];
+
+	for (unsigned int i = 0; i < RESTS; i++) {
+		usleep(REST_US);
+		ns[i] = time_calls(mmio_read, NULL, 1, 1);
+	}
+	qsort(ns, RESTS, sizeof(ns[0]), compare);
+	printf("mmio_read_rested %.0f\n", ns[RESTS / 2]);
+}
+
+/* Memory that was never mapped before has to be moved into a file first. */
+static void measure_first_map(uint64_t len)
+{
+	double ns[FIRSTS];
+
+	map_len = len;
+	for (unsigned int i = 0; i < FIRSTS; i++) {
+		map_addr = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (map_addr == MAP_FAILED) {
+			perror("client_bench: mmap");
+			exit(1);
+		}
+		memset(map_addr, 1, len);
+		ns[i] = time_calls(map_unmap, NULL, 1, 1);
+		munmap(map_addr, len);
+	}
+	qsort(ns, FIRSTS, sizeof(ns[0]), compare);
+	printf("first_map_unmap_private_%s %.0f\n", len == GIB ? "1g" : "4k", ns[FIRSTS / 2]);
 }
 
 static void open_device(const char *group_path, const char *bdf)
@@ -155,11 +198,13 @@ static void map_cases(void)
 	map_addr = mmap(NULL, map_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	memset(map_addr, 1, map_len);
 	measure("map_unmap_private_4k", map_unmap, NULL, 1);
-	map_len = 1ull << 30;
+	map_len = GIB;
 	if (ftruncate(fd, map_len))
 		exit(1);
 	map_addr = mmap(NULL, map_len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	measure("map_unmap_memfd_1g", map_unmap, NULL, 1);
+	measure_first_map(4096);
+	measure_first_map(GIB);
 }
 
 int main(int argc, char **argv)
@@ -168,12 +213,16 @@ int main(int argc, char **argv)
 	measure("untrapped_getppid", getppid_call, NULL, 1);
 	measure("stat", stat_call, NULL, 1);
 	measure("fstat", fstat_call, NULL, 1);
-	if (argc < 3)
+	if (argc < 3) {
+		container = open("/dev/null", O_RDWR);
+		measure("ioctl", ioctl_native, NULL, 1);
 		return 0;
+	}
 	open_device(argv[1], argv[2]);
 	measure("ioctl", ioctl_call, NULL, 1);
 	measure("mmio_read", mmio_read, NULL, 1);
 	measure("mmio_write", mmio_write_burst, mmio_read, BURST);
+	measure_rested();
 	map_cases();
 	return 0;
 }

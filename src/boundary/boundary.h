@@ -11,7 +11,7 @@
  *   - a pointer of the program is touched with guard_copy alone;
  *   - the program sees the return value and the memory that Linux would have left, and no other trace;
  *   - a call that is let through may block and be interrupted: it runs after the handler has returned (trap_resume),
- * never within.
+ * never within; what only looks at a path (stat) does not count as such.
  */
 #ifndef PINFOLD_BOUNDARY_BOUNDARY_H
 #define PINFOLD_BOUNDARY_BOUNDARY_H
@@ -129,6 +129,7 @@ void rpc_end(struct rpc *r);
 int rpc_connect(void); /* 0 or -EIO; learns image.shadow */
 void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value);
 uint64_t rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size);
+bool rpc_mmio_refused(uint64_t object, uint64_t offset); /* nothing answers there now: SIGBUS */
 struct insn;
 int rpc_decode(const uint8_t *code, size_t n, struct insn *out);
 
@@ -137,7 +138,8 @@ bool object_of_fd(int fd, uint64_t *object);
 void object_ioctl(ucontext_t *uc);
 void object_pread(ucontext_t *uc);
 void object_pwrite(ucontext_t *uc);
-void object_fstat(ucontext_t *uc);
+/* What it is, as /proc/self/fd shows it: the length, not ended by a NUL. -1: not ours. */
+long object_name(int fd, char *out, size_t size);
 
 /* ---- keep.c: our own descriptor ---- */
 /* Where it lives: KEEP_FD_COUNT numbers from image.keep_first on, in which closing and replacing is looked at. */
@@ -151,10 +153,29 @@ void keep_syscall(ucontext_t *uc, long nr);
 /* ---- files.c: system calls with paths ---- */
 void file_syscall(ucontext_t *uc, long nr);
 
+/* ---- node.c: what stat says of devices ---- */
+long node_dress(long nr, uint64_t out); /* the answer of stat call nr about a node in the tree. 0 or -EFAULT */
+/* Descriptors of ours. False: it is not, nothing done. */
+bool node_fstat(ucontext_t *uc, int fd, uint64_t out, struct scratch *s);
+bool node_statx(ucontext_t *uc, int fd, uint64_t flags, uint64_t mask, uint64_t out, struct scratch *s);
+void node_fstat_syscall(ucontext_t *uc);
+
+/* ---- look.c: does a path lead to a place of ours, whatever its text? ---- */
+enum look {
+	LOOK_ELSEWHERE, /* certainly not */
+	LOOK_MISSING,	/* the kernel finds nothing there */
+	LOOK_MAYBE,
+};
+enum look look(int dirfd, const char *path, bool follow);
+struct stat;
+enum look look_found(const struct stat *st); /* for who has asked already */
+/* The error of a way without links; -ELOOP: there is one, or another error; 0: something is there. */
+long look_missing(int dirfd, const char *path, bool follow);
+
 /* ---- window.c: mapped BARs ---- */
 bool window_mmap(ucontext_t *uc);		  /* false: not a descriptor of ours, nothing done */
 void window_forget(uint64_t start, uint64_t len); /* the program unmaps or replaces this range */
-bool window_fault(ucontext_t *uc, siginfo_t *si); /* true: handled */
+bool window_fault(ucontext_t *uc, siginfo_t *si); /* true: handled; else si may say another signal */
 bool window_contains(uint64_t addr);
 bool window_overlaps(uint64_t start, uint64_t len);
 void window_move(uint64_t from, uint64_t len, uint64_t to); /* the program has moved it */

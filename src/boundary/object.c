@@ -3,7 +3,6 @@
 #include "boundary/boundary.h"
 
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 
 /* Every ioctl starts with the first bytes behind its argument, because most need no more. */
@@ -255,21 +254,19 @@ void object_pwrite(ucontext_t *uc)
 	region_io(uc, true);
 }
 
-/* Programs look whether a device's descriptor is a character device. */
-void object_fstat(ucontext_t *uc)
+long object_name(int fd, char *out, size_t size)
 {
-	struct stat st;
 	uint64_t object;
-	long ret = sys2(__NR_fstat, UC_ARG1(uc), &st);
+	struct rpc r;
+	long n;
 
-	if (!ret) {
-		if (S_ISSOCK(st.st_mode) && object_of_fd(UC_ARG1(uc), &object)) {
-			st.st_mode = S_IFCHR | 0600;
-			st.st_size = 0;
-			st.st_rdev = 0xa00 | 196; /* misc major, as /dev/vfio/vfio */
-		}
-		if (guard_copy((void *)UC_ARG2(uc), &st, sizeof(st)))
-			ret = -EFAULT;
+	if (!object_of_fd(fd, &object) || rpc_begin(&r, RPC_NAME, object))
+		return -1;
+	n = rpc_call(&r);
+	if (n >= 0) {
+		n = MIN((size_t)r.slot->payload_len, size);
+		memcpy(out, r.payload, n);
 	}
-	UC_RET(uc) = ret;
+	rpc_end(&r);
+	return n;
 }

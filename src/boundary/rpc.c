@@ -359,6 +359,20 @@ uint64_t rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size)
 	return v;
 }
 
+bool rpc_mmio_refused(uint64_t object, uint64_t offset)
+{
+	struct rpc r;
+	bool refused;
+
+	if (rpc_connect() || !atomic_load_explicit(&process->channel->memory_off, memory_order_relaxed) ||
+	    rpc_begin(&r, RPC_MMIO_TEST, object))
+		return false;
+	r.slot->a[0] = offset;
+	refused = rpc_call(&r) == -EIO;
+	rpc_end(&r);
+	return refused;
+}
+
 int rpc_decode(const uint8_t *code, size_t n, struct insn *out)
 {
 	struct rpc r;

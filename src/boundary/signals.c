@@ -47,9 +47,12 @@ static void set_mask(uint64_t mask)
  */
 static void deliver(int sig, siginfo_t *si, ucontext_t *uc)
 {
-	struct kernel_sigaction *s = shadow_of(sig), sa, dfl = {SIG_DFL, SA_RESTORER_, (void *)STUB_RETURN, 0};
+	bool turned = si->si_signo != sig; /* into another one: the instruction would not raise it again */
+	struct kernel_sigaction *s, sa, dfl = {SIG_DFL, SA_RESTORER_, (void *)STUB_RETURN, 0};
 	bool forced = si->si_code > 0;
 
+	sig = si->si_signo;
+	s = shadow_of(sig);
 	spin_lock(&shadow_lock);
 	sa = *s;
 	if (sa.flags & SA_RESETHAND)
@@ -60,7 +63,9 @@ static void deliver(int sig, siginfo_t *si, ucontext_t *uc)
 		return;
 	if (sa.handler == SIG_DFL || sa.handler == SIG_IGN) {
 		sys4(__NR_rt_sigaction, sig, &dfl, NULL, 8);
-		if (!forced)
+		if (turned)
+			sys4(__NR_rt_tgsigqueueinfo, sys0(__NR_getpid), sys0(__NR_gettid), sig, si);
+		else if (!forced)
 			sys3(__NR_tgkill, sys0(__NR_getpid), sys0(__NR_gettid), sig);
 		return;
 	}

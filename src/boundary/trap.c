@@ -96,7 +96,7 @@ void trap_handler(int sig, siginfo_t *si, void *ctx)
 		keep_syscall(uc, nr);
 		return;
 	case __NR_fstat:
-		object_fstat(uc);
+		node_fstat_syscall(uc);
 		return;
 	default:
 		file_syscall(uc, nr);

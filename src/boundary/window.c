@@ -343,6 +343,7 @@ bool window_fault(ucontext_t *uc, siginfo_t *si)
 {
 	struct emulate_env env = {
 	    .ops = &access_ops, .is_mmio = access_is_mmio, .fsgsbase = image.fsgsbase, .arch_prctl = get_base};
+	struct window *w;
 	uint64_t bad = 0;
 	struct insn in;
 
@@ -350,7 +351,15 @@ bool window_fault(ucontext_t *uc, siginfo_t *si)
 		env.pool = &ool;
 		return emulate_finish(uc, &env) == EMULATE_DONE;
 	}
-	if (!window_find((uint64_t)si->si_addr) || !window_decode(UC_IP(uc), &in))
+	w = window_find((uint64_t)si->si_addr);
+	if (!w)
+		return false;
+	if (rpc_mmio_refused(w->object, w->offset + ((uint64_t)si->si_addr - w->start))) {
+		si->si_signo = SIGBUS;
+		si->si_code = BUS_ADRERR;
+		return false;
+	}
+	if (!window_decode(UC_IP(uc), &in))
 		return false;
 	if (in.class == INSN_OUT_OF_LINE)
 		env.pool = ool_get();

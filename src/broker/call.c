@@ -16,8 +16,10 @@
 #define CALL_BYTES_MAX	  (4u << 20)
 #define CALL_PARTS_MAX	  16384u
 #define CALL_OUTS_MAX	  (64u << 20)
+#define CALL_NEEDS_MAX	  16u /* asked for in one round: for every slot at once the descriptors find room */
 #define SESSION_BYTES_MAX (128u << 20)
 
+_Static_assert(CALL_NEEDS_MAX *CHANNEL_SLOTS <= SESSION_FDS_MAX, "descriptors that wait to be asked for");
 #define PART_KINDS (PART_BACKING + 1) /* that a client sends */
 
 struct part {
@@ -34,7 +36,8 @@ struct call {
 	unsigned int slot;
 	struct list parts, outs;
 	struct itree index[PART_KINDS]; /* of parts, by key_of(): a client sends as many as it likes, in any order */
-	struct ucall_part need;		/* one request a round is enough: handlers ask one thing at a time */
+	struct ucall_part needs[CALL_NEEDS_MAX];
+	unsigned int nneeds;
 	size_t in_bytes, out_bytes;
 	unsigned int nparts;
 	bool retried_pages, finished;
@@ -43,9 +46,17 @@ struct call {
 	uint64_t install_at;
 };
 
+/* A handler that can use several things asks for all of them before it gives up: each round costs a round trip. */
 static int need(struct call *c, uint32_t kind, uint64_t addr, uint64_t len, uint64_t flag)
 {
-	c->need = (struct ucall_part){.kind = kind, .addr = addr, .len = len, .got = flag};
+	const struct ucall_part want = {.kind = kind, .addr = addr, .len = len, .got = flag};
+
+	for (unsigned int i = 0; i < c->nneeds; i++)
+		if (!memcmp(&c->needs[i], &want, sizeof(want)))
+			return UCALL_AGAIN;
+	/* What does not fit is asked for in the next round. */
+	if (c->nneeds < CALL_NEEDS_MAX)
+		c->needs[c->nneeds++] = want;
 	return UCALL_AGAIN;
 }
 
@@ -293,12 +304,17 @@ static int slice_add(struct slice_list *l, const struct page_desc *d, struct bac
 static int slices_of_part(struct call *c, const struct part *p, struct slice_list *l, uint64_t *done)
 {
 	const struct page_desc *d = (const struct page_desc *)p->data;
+	bool again = false;
 
 	*done = 0;
 	for (size_t i = 0; i < p->h.got / sizeof(*d); i++) {
 		struct backing *b;
 		int err = resolve_backing(c, &d[i], &b);
 
+		if (err == UCALL_AGAIN && c->nneeds < CALL_NEEDS_MAX) {
+			again = true;
+			continue;
+		}
 		if (err)
 			return err;
 		err = slice_add(l, &d[i], b);
@@ -309,6 +325,8 @@ static int slices_of_part(struct call *c, const struct part *p, struct slice_lis
 		if (add_overflows(*done, d[i].len, done))
 			return -EFAULT;
 	}
+	if (again)
+		return UCALL_AGAIN;
 	return p->h.error ? -EFAULT : 0;
 }
 
@@ -343,6 +361,7 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, struct pag
 		return -EFAULT;
 	err = collect_slices(c, va, len, &l);
 	if (err == -ESTALE) {
+		c->nneeds = 0;
 		/* We have let go of a file that the client cannot show again: memory it once moved for us. It moves it
 		 * anew. */
 		err = -EFAULT;
@@ -465,11 +484,12 @@ long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, u
 	*has_fd = false;
 	*fd_at = c->install_at;
 	if (!c->finished) {
+		c->nneeds = 0;
 		c->result = f->ops->ioctl ? f->ops->ioctl(f, &c->u, cmd, arg) : -ENOTTY;
 		if (c->result == UCALL_AGAIN) {
 			free_parts(c, &c->outs, &c->out_bytes);
-			memcpy(payload, &c->need, sizeof(c->need));
-			*len = sizeof(c->need);
+			*len = c->nneeds * sizeof(c->needs[0]);
+			memcpy(payload, c->needs, *len);
 			return RPC_NEED;
 		}
 		c->finished = true;

@@ -212,6 +212,7 @@ struct broker {
 	struct loop_fd listener, stopper;
 	char address[128];
 	bool unlink_socket;
+	bool memory_off; /* as announced in the channels */
 };
 
 #endif

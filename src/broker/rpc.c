@@ -280,6 +280,15 @@ static long rpc_MMIO_READ(struct request *r)
 	return f->ops->mmio_read(f, r->a[0], r->a[1], &r->out[0]);
 }
 
+static long rpc_MMIO_TEST(struct request *r)
+{
+	struct ufile *f = mapped_file_of(r);
+
+	if (!f)
+		return -EBADF;
+	return f->ops->mmio_test ? f->ops->mmio_test(f, r->a[0]) : 0;
+}
+
 static long rpc_DECODE(struct request *r)
 {
 	struct insn in = {0};
@@ -331,6 +340,22 @@ static bool depends_on_closes(uint32_t op)
 	return op == RPC_OPEN || op == RPC_IOCTL || op == RPC_MMAP;
 }
 
+/*
+ * Posted writes have no answer that could say that they went nowhere. So before the call returns that switches memory
+ * off, every client knows to ask before it touches a mapping (rule A4).
+ */
+static void announce_memory(struct broker *b)
+{
+	bool off = vfio_memory_off(b->vfio);
+	struct session *s;
+
+	if (off == b->memory_off)
+		return;
+	b->memory_off = off;
+	list_for_each (s, &b->sessions, node)
+		atomic_store_explicit(&s->ch->memory_off, off, memory_order_relaxed);
+}
+
 bool rpc_serve(struct session *s, unsigned int slot)
 {
 	/* As aligned as ucall_parts want it. One call is served at a time. */
@@ -355,6 +380,8 @@ bool rpc_serve(struct session *s, unsigned int slot)
 		session_receive(s);
 	if (r.op < RPC_COUNT)
 		ret = table[r.op](&r);
+	if (r.op == RPC_PWRITE || r.op == RPC_IOCTL)
+		announce_memory(s->b);
 	if (r.nfds && r.op != RPC_IOCTL)
 		session_discard_fds(s, slot);
 

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/major.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -47,7 +49,6 @@ static const struct fixed {
     {"sys/module/vfio_iommu_type1/parameters/disable_hugepages", 0644, "N\n"},
     {"sys/module/vfio_iommu_type1/parameters/dma_entry_limit", 0644, "65535\n"},
     {"dev/vfio/devices", 0755, NULL},
-    {"dev/vfio/vfio", 0666, ""},
 };
 
 static const struct {
@@ -58,6 +59,14 @@ static const struct {
     {"sys/class/iommu/" SHADOW_IOMMU, "../../devices/virtual/iommu/" SHADOW_IOMMU},
     {"sys/devices/virtual/iommu/" SHADOW_IOMMU "/subsystem", "../../../../class/iommu"},
 };
+
+/* A device node is a file as long as its number is big: the boundary knows what to make of it. */
+static int node_add(int root_fd, const char *path, mode_t mode, unsigned int major, unsigned int minor)
+{
+	int ret = tree_file(root_fd, path, mode, "", 0);
+
+	return ret ? ret : tree_resize(root_fd, path, makedev(major, minor));
+}
 
 static int fixed_add(int root_fd)
 {
@@ -71,7 +80,7 @@ static int fixed_add(int root_fd)
 	}
 	for (size_t i = 0; !ret && i < ARRAY_SIZE(fixed_links); i++)
 		ret = tree_link(root_fd, fixed_links[i].path, fixed_links[i].target);
-	return ret;
+	return ret ? ret : node_add(root_fd, "dev/vfio/vfio", 0666, MISC_MAJOR, 196); /* linux/miscdevice.h */
 }
 
 int shadow_new(bool host_devices, struct shadow **out)
@@ -122,7 +131,7 @@ static int group_add(struct shadow *s, unsigned int group)
 	snprintf(path, sizeof(path), "dev/vfio/%u", group);
 	if (!fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW))
 		return 0;
-	ret = tree_file(fd, path, 0600, "", 0);
+	ret = node_add(fd, path, 0600, SHADOW_MAJOR, s->minors);
 	if (ret)
 		return ret;
 	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%u/type", group);

@@ -206,7 +206,6 @@ int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec
 		d->stats.iotlb_hits++;
 		iov[0] = (struct iovec){.iov_base = hit->host + (iova.a - hit->first), .iov_len = len};
 		*n = 1;
-		dma_account(d, iova.a, len, write, tag);
 		return 0;
 	}
 	if (len && len - 1 > UINT64_MAX - iova.a)
@@ -234,6 +233,10 @@ int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec
 		done += piece;
 	}
 	*n = used;
-	dma_account(d, iova.a, len, write, tag);
 	return 0;
+}
+
+void dma_iov_done(struct dma_dev *d, iova_t iova, size_t len, bool write, const struct dma_tag *tag)
+{
+	dma_account(d, iova.a, len, write, tag);
 }

@@ -69,10 +69,14 @@ int dma_write(struct dma_dev *d, iova_t dst, const void *src, size_t len, const 
 /*
  * The host memory behind [iova, iova + len) as an iovec array, for a system call made at once (preadv into client
  * memory): the entries are valid only until control returns to the loop. *n: in capacity, out entries. Adjacent pieces
- * are merged. 0, -EFAULT (as above, fault emitted), -E2BIG (more than *n entries: use a bounce buffer).
+ * are merged. 0, -EFAULT (as above, fault emitted), -E2BIG (more than *n entries: use a bounce buffer). Nothing is
+ * counted yet: the system call may decline, and the bytes then go another way.
  */
 int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec *iov, unsigned int *n,
 	    const struct dma_tag *tag);
+
+/* Counts and emits a transfer whose bytes went through dma_iov's entries, as dma_read and dma_write do theirs. */
+void dma_iov_done(struct dma_dev *d, iova_t iova, size_t len, bool write, const struct dma_tag *tag);
 
 /*
  * For who used dma_iov and learned from the system call (EFAULT) that a page is gone: counts and emits the fault as

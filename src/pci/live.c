@@ -3,10 +3,157 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/guard.h"
+#include "base/util.h"
+
+/* A cut takes some 10 us, and a busy machine may keep the thread waiting. */
+#define NS_PER_SEC	  1000000000L
+#define CLOSE_PATIENCE_NS 20000000L
+#define DROP_PATIENCE_NS  50000000L
+
+/*
+ * What the page and its thread share. Orders are numbered: an odd one opens, an even one cuts, and `done` is the last
+ * that was carried out. The thread, once there is one, closes the descriptor and frees this.
+ */
+struct live_file {
+	int fd;
+	bool started; /* the page's alone */
+	_Atomic bool leave;
+	_Atomic uint32_t order, done;
+};
+
+/* Until the word is no longer val, or the time (NULL: none) has come, or for no reason. */
+static void futex_wait(_Atomic uint32_t *word, uint32_t val, const struct timespec *until)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, val, until, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/* The file grows when its page is filled in, not before: an access finds all of it or nothing. */
+static void file_fill(int fd)
+{
+	uint8_t content[LIVE_PAGE_SIZE];
+
+	memset(content, LIVE_PAGE_FILL, sizeof(content));
+	if (pwrite(fd, content, sizeof(content), 0) < 0)
+		return; /* no memory: whoever looks finds nothing there */
+}
+
+static void file_cut(int fd)
+{
+	/* Of a memfd without seals this cannot fail. */
+	if (ftruncate(fd, 0))
+		return;
+}
+
+static void *file_thread(void *arg)
+{
+	struct live_file *f = arg;
+	uint32_t order, done = 0;
+
+	/* At most one order is outstanding. */
+	for (;;) {
+		order = atomic_load(&f->order);
+		if (order == done) {
+			futex_wait(&f->order, order, NULL);
+			continue;
+		}
+		if (atomic_load(&f->leave))
+			break;
+		if (order & 1)
+			file_fill(f->fd);
+		else
+			file_cut(f->fd);
+		done = order;
+		atomic_store(&f->done, done);
+		futex_wake(&f->done);
+	}
+	file_cut(f->fd);
+	close(f->fd);
+	free(f);
+	return NULL;
+}
+
+static int file_start(struct live_file *f)
+{
+	sigset_t all, old;
+	pthread_t t;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&t, NULL, file_thread, f);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (err)
+		return -err;
+	pthread_detach(t);
+	f->started = true;
+	return 0;
+}
+
+static bool file_idle(struct live_file *f)
+{
+	return atomic_load(&f->done) == atomic_load(&f->order);
+}
+
+static void file_order(struct live_file *f)
+{
+	atomic_fetch_add(&f->order, 1);
+	futex_wake(&f->order);
+}
+
+static bool file_wait(struct live_file *f, long ns)
+{
+	struct timespec ts, now;
+	uint32_t done;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = ts;
+	ts.tv_nsec += ns;
+	ts.tv_sec += ts.tv_nsec / NS_PER_SEC;
+	ts.tv_nsec %= NS_PER_SEC;
+	while (done = atomic_load(&f->done), done != atomic_load(&f->order)) {
+		if (now.tv_sec > ts.tv_sec || (now.tv_sec == ts.tv_sec && now.tv_nsec >= ts.tv_nsec))
+			return false;
+		futex_wait(&f->done, done, &ts);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	}
+	return true;
+}
+
+/* ---- the page ---- */
+/*
+ * The pipe has to hold the page itself. A copy made at the time of the splice would miss what is stored between that
+ * and the cut.
+ */
+static bool pipe_holds_pages(struct live_page *p)
+{
+	uint8_t byte = 0, seen = 0;
+	off_t off = 0;
+	bool held = pwrite(p->fd, "", 1, 0) == 1 && splice(p->fd, &off, p->pipe[1], NULL, 1, SPLICE_F_NONBLOCK) == 1;
+
+	byte = 1;
+	if (held && !guard_copy(p->view, &byte, 1))
+		held = read(p->pipe[0], &seen, 1) == 1 && seen == 1;
+	file_cut(p->fd);
+	return held;
+}
 
 int live_page_init(struct live_page *p)
 {
@@ -14,74 +161,149 @@ int live_page_init(struct live_page *p)
 	int err;
 
 	*p = (struct live_page){.fd = -1, .pipe = {-1, -1}};
-	p->fd = memfd_create("pinfold-live", MFD_CLOEXEC);
-	if (p->fd < 0)
-		return -errno;
-	if (pipe2(p->pipe, O_CLOEXEC | O_NONBLOCK)) {
-		err = -errno;
-		live_page_fini(p);
-		return err;
-	}
-	view = mmap(NULL, LIVE_PAGE_SIZE, PROT_READ, MAP_SHARED, p->fd, 0);
-	if (view == MAP_FAILED) {
-		err = -errno;
-		live_page_fini(p);
-		return err;
-	}
+	p->file = calloc(1, sizeof(*p->file));
+	if (!p->file)
+		return -ENOMEM;
+	p->file->fd = p->fd = memfd_create("pinfold-live", MFD_CLOEXEC);
+	if (p->fd < 0 || pipe2(p->pipe, O_CLOEXEC | O_NONBLOCK))
+		goto fail;
+	view = mmap(NULL, LIVE_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
+	if (view == MAP_FAILED)
+		goto fail;
 	p->view = view;
-	return 0;
+	errno = EOPNOTSUPP;
+	if (pipe_holds_pages(p))
+		return 0;
+fail:
+	err = -errno;
+	live_page_fini(p);
+	return err;
+}
+
+/* The file is left to the thread. */
+static void give_up(struct live_page *p)
+{
+	if (p->view)
+		munmap(p->view, LIVE_PAGE_SIZE);
+	for (int i = 0; i < 2; i++)
+		if (p->pipe[i] >= 0)
+			close(p->pipe[i]);
+	if (p->file && p->file->started) {
+		atomic_store(&p->file->leave, true);
+		file_order(p->file);
+	} else {
+		if (p->fd >= 0)
+			close(p->fd);
+		free(p->file);
+	}
+	*p = (struct live_page){.fd = -1, .pipe = {-1, -1}};
 }
 
 void live_page_fini(struct live_page *p)
 {
-	if (p->fd < 0)
-		return;
 	live_page_drop(p);
-	if (p->view)
-		munmap((void *)p->view, LIVE_PAGE_SIZE);
-	close(p->fd);
-	for (int i = 0; i < 2; i++)
-		if (p->pipe[i] >= 0)
-			close(p->pipe[i]);
-	*p = (struct live_page){.fd = -1, .pipe = {-1, -1}};
+	if (p->file)
+		give_up(p);
 }
 
-int live_page_open(struct live_page *p, const void *content)
+int live_page_open(struct live_page *p)
 {
-	ssize_t n;
+	int err;
 
 	if (p->fd < 0)
 		return -ENODEV;
-	/* The file grows when its page is filled in, not before. */
-	n = pwrite(p->fd, content, LIVE_PAGE_SIZE, 0);
-	if (n != LIVE_PAGE_SIZE) {
-		live_page_drop(p);
-		return n < 0 ? -errno : -ENOSPC;
-	}
+	err = p->file->started ? 0 : file_start(p->file);
+	if (err)
+		return err;
+	file_order(p->file);
 	p->open = true;
 	return 0;
 }
 
-/* A client that cut the file leaves less than a page to save, and what it stored is its own loss. */
-int live_page_close(struct live_page *p, void *content)
+static void pipe_empty(struct live_page *p)
+{
+	uint8_t rest[LIVE_PAGE_SIZE];
+
+	while (read(p->pipe[0], rest, sizeof(rest)) > 0)
+		;
+}
+
+static int page_save(struct live_page *p)
 {
 	off_t off = 0;
+	ssize_t n = splice(p->fd, &off, p->pipe[1], NULL, LIVE_PAGE_SIZE, SPLICE_F_NONBLOCK);
 
-	if (splice(p->fd, &off, p->pipe[1], NULL, LIVE_PAGE_SIZE, SPLICE_F_NONBLOCK) != LIVE_PAGE_SIZE)
+	if (n < 0 && errno == ENOMEM)
+		return -EAGAIN;
+	/* A client that cut the file leaves less than a page to save. */
+	if (n != LIVE_PAGE_SIZE)
 		return -EIO;
-	live_page_drop(p);
-	return read(p->pipe[0], content, LIVE_PAGE_SIZE) == LIVE_PAGE_SIZE ? 0 : -EIO;
+	p->saved = true;
+	file_order(p->file);
+	return 0;
+}
+
+static bool page_wait(struct live_page *p)
+{
+	bool done = file_wait(p->file, p->no_patience ? 0 : CLOSE_PATIENCE_NS);
+
+	p->no_patience = !done;
+	return done;
+}
+
+int live_page_close(struct live_page *p, void *content)
+{
+	int err;
+
+	if (!p->saved) {
+		/* The opening comes first. */
+		if (!page_wait(p))
+			return -EAGAIN;
+		err = page_save(p);
+		if (err == -EIO)
+			live_page_drop(p);
+		if (err)
+			return err;
+	}
+	if (!page_wait(p))
+		return -EAGAIN;
+	p->saved = p->open = false;
+	if (read(p->pipe[0], content, LIVE_PAGE_SIZE) != LIVE_PAGE_SIZE)
+		memset(content, LIVE_PAGE_FILL, LIVE_PAGE_SIZE);
+	return 0;
 }
 
 void live_page_drop(struct live_page *p)
 {
-	/* Of a memfd without seals this cannot fail. */
-	if (ftruncate(p->fd, 0))
+	if (!p->open)
 		return;
-	p->open = false;
+	if (!p->saved && file_wait(p->file, DROP_PATIENCE_NS)) {
+		file_order(p->file);
+		p->saved = true;
+	}
+	if (!p->saved || !file_wait(p->file, DROP_PATIENCE_NS)) {
+		give_up(p);
+		return;
+	}
+	pipe_empty(p);
+	p->saved = p->open = p->no_patience = false;
 }
 
-bool live_page_read(const struct live_page *p, void *dst, size_t n)
+int live_page_read(const struct live_page *p, void *dst, size_t n)
 {
-	return guard_copy(dst, p->view, n) == 0;
+	if (!p->saved && !file_idle(p->file))
+		return -EAGAIN;
+	if (!guard_copy(dst, p->view, n))
+		return 0;
+	return p->saved ? -EAGAIN : -EIO;
+}
+
+bool live_page_refill(struct live_page *p, size_t off, size_t n)
+{
+	uint8_t fill[64];
+
+	memset(fill, LIVE_PAGE_FILL, sizeof(fill));
+	if (!p->open || (!p->saved && !file_idle(p->file)))
+		return false;
+	return !guard_copy(p->view + off, fill, MIN(n, sizeof(fill)));
 }

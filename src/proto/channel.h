@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define CHANNEL_MAGIC	0x50464348u /* "PFCH" */
-#define CHANNEL_VERSION 1u
+#define CHANNEL_VERSION 2u
 
 #define CHANNEL_SLOTS 32u
 #define SLOT_PAYLOAD  (64u * 1024u)
@@ -54,6 +54,7 @@ enum slot_state {
 		  "descriptor, a1 "                                                                                    \
 		  "= where to map in it, or for RPC_MMAP_TRAP which page of the mapping its first one replaces")       \
 	RPC(MUNMAP, "object; a0 = offset, a1 = length: a mapping that MMAP allowed is gone")                           \
+	RPC(MMIO_TEST, "object; a0 = offset. Reply ret = -EIO: nothing answers there now, an access is SIGBUS")        \
 	RPC(MMIO_READ, "object; a0 = offset, a1 = size. Reply a0 = value")                                             \
 	RPC(DECODE, "payload = up to 15 bytes of code. Reply payload = struct insn")                                   \
 	RPC(NAME, "object. Reply payload = what it is, as /proc/PID/fd would show it")                                 \
@@ -103,7 +104,8 @@ struct channel {
 	uint32_t spin_ns;		/* how long a client should spin for a reply before it sleeps */
 	_Atomic uint32_t pending;	/* bit n: slot n holds a request */
 	_Atomic uint32_t hold_ns;	/* set by the broker; 0: do not wait for posted writes */
-	uint8_t pad0[36];
+	_Atomic uint32_t memory_off;	/* set by the broker: some mapping may be of memory that is switched off */
+	uint8_t pad0[32];
 	_Atomic uint32_t ring_lock; /* clients: 0 free, 1 held */
 	uint8_t pad1[60];
 	_Atomic uint32_t ring_head; /* next entry to be produced; free-running */

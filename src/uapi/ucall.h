@@ -60,6 +60,8 @@ struct ufile_ops {
 	 */
 	void (*written)(struct ufile *f, const void *buf, size_t len);
 	void (*drained)(struct ufile *f);
+	/* 0, or -EIO while nothing answers at off: a mapped access to it is SIGBUS then. NULL: always 0. */
+	int (*mmio_test)(struct ufile *f, uint64_t off);
 	/* The last descriptor, mapping and reference are gone. Never fails (C5). */
 	void (*release)(struct ufile *f);
 };

@@ -203,6 +203,7 @@ static const struct ufile_ops device_ops = {
     .pwrite = region_pwrite,
     .mmio_read = region_mmio_read,
     .mmio_write = region_mmio_write,
+    .mmio_test = region_mmio_test,
     .mmap = region_mmap,
     .release = device_release,
 };

@@ -197,6 +197,7 @@ ssize_t region_pread(struct ufile *f, void *buf, size_t len, uint64_t off);
 ssize_t region_pwrite(struct ufile *f, const void *buf, size_t len, uint64_t off);
 int region_mmio_read(struct ufile *f, uint64_t off, unsigned int size, uint64_t *val);
 int region_mmio_write(struct ufile *f, uint64_t off, unsigned int size, uint64_t val);
+int region_mmio_test(struct ufile *f, uint64_t off);
 int region_mmap(struct ufile *f, uint64_t off, uint64_t len, int prot, bool shared, struct umap *m);
 
 #endif

@@ -238,6 +238,15 @@ int region_mmio_write(struct ufile *file, uint64_t file_off, unsigned int size, 
 	return f ? pci_bar_write(f, bar, off, size, val) : -EINVAL;
 }
 
+int region_mmio_test(struct ufile *file, uint64_t file_off)
+{
+	unsigned int bar;
+	uint64_t off;
+	struct pci_func *f = locate_mmio(file, file_off, 1, &bar, &off);
+
+	return f && pci_mem_enabled(f) ? 0 : -EIO;
+}
+
 int region_mmap(struct ufile *file, uint64_t file_off, uint64_t len, int prot, bool shared, struct umap *m)
 {
 	struct pci_func *f = to_dev(file)->f;

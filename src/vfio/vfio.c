@@ -98,6 +98,14 @@ struct pci_func *vfio_func(struct vfio *v, size_t i)
 	return i < v->ndev ? v->dev[i]->f : NULL;
 }
 
+bool vfio_memory_off(const struct vfio *v)
+{
+	for (size_t i = 0; i < v->ndev; i++)
+		if (v->dev[i]->open_count && !pci_mem_enabled(v->dev[i]->f))
+			return true;
+	return false;
+}
+
 uint64_t vfio_interrupts(const struct vfio *v)
 {
 	return v->ringer.rung;

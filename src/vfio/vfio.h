@@ -31,6 +31,9 @@ struct pci_func *vfio_func(struct vfio *v, size_t i); /* i-th, NULL past the end
 void vfio_batch_begin(struct vfio *v);
 void vfio_batch_end(struct vfio *v);
 
+/* Whether a device that somebody has open does not answer to memory accesses: COMMAND.MEM is clear, or it sleeps. */
+bool vfio_memory_off(const struct vfio *v);
+
 /* How many interrupts have been sent to clients so far. */
 uint64_t vfio_interrupts(const struct vfio *v);
 

@@ -18,7 +18,8 @@ def cases(text):
 def run(cmd, pinned, cwd):
     env = {k: v for k, v in os.environ.items() if not k.startswith("PINFOLD")}
     env.update({"SAY_PINNED": "1"} if pinned else {})
-    r = subprocess.run(cmd, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    r = subprocess.run(cmd, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT)
     return cases(r.stdout.decode(errors="replace"))
 
 

@@ -3,6 +3,7 @@
 #include "say.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -264,11 +265,118 @@ static void inherited(void)
 	say("200 more");
 }
 
+/* What is too much, is so with and without. */
+static void limits(void)
+{
+	static char *huge[3], *wide[600001], *many[30001];
+	char *string = malloc(200000), *half = malloc(100000);
+
+	memset(string, 'x', 200000);
+	string[131072] = 0; /* MAX_ARG_STRLEN with its end is one less */
+	huge[0] = string;
+	IN_CHILD("a string too long", execve(self, args, huge));
+	string[131071] = 0;
+	IN_CHILD("the longest string", execve(self, args, huge));
+	memset(half, 'y', 99999);
+	half[99999] = 0;
+	for (int i = 0; i < 30; i++)
+		many[i] = half;
+	IN_CHILD("too many bytes", execve(self, args, many));
+	for (int i = 0; i < 600000; i++)
+		wide[i] = "A=1";
+	IN_CHILD("too many entries", execve(self, args, wide));
+	for (int i = 0; i < 30000; i++)
+		many[i] = i ? "a" : "true";
+	many[30000] = NULL;
+	IN_CHILD("many arguments", execve("/bin/true", many, environ));
+	IN_CHILD("many arguments, static", execve("/bin/busybox", many, environ));
+	IN_CHILD("and still", execve(self, args, environ));
+}
+
+static void descriptors(void)
+{
+	static char *list[] = {"sh", "-c", "cd /proc/self/fd; echo ? ??; echo written >&7", NULL};
+	int p[2];
+	char buf[64];
+	FILE *f;
+
+	for (int fd = 3; fd < 30; fd++)
+		close(fd);
+	if (pipe2(p, O_CLOEXEC) || dup3(p[1], 7, 0) != 7 || dup3(p[1], 9, O_CLOEXEC) != 9)
+		abort();
+	IN_CHILD("list", execve("/bin/sh", list, environ));
+	say_ret("read", read(p[0], buf, sizeof(buf)));
+	IN_CHILD("failed", execve("/nonexistent", list, environ));
+	say_ret("still there", fcntl(9, F_GETFD));
+	f = popen("read a b; echo $b $a; exit 3", "r");
+	say("popen: %s", f && fgets(buf, sizeof(buf), f) ? buf : "nothing");
+	say_status("pclose", pclose(f));
+	f = popen("cat; exit 4", "w");
+	fputs("to cat\n", f);
+	say_status("pclose", pclose(f));
+	say_status("system", system("kill -TERM $$"));
+	say_status("system", system("exec busybox sh -c 'exit 8'"));
+	say_status("no such command", system("/nonexistent 2>/dev/null"));
+}
+
+static _Atomic int started;
+
+static void *busy(void *arg)
+{
+	struct stat st;
+
+	for (started++;;) {
+		void *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		stat("/sys/bus/pci", &st);
+		if (arg && pinning())
+			pin(p, PAGE);
+		munmap(p, PAGE);
+	}
+	return NULL;
+}
+
+static void *replace(void *arg)
+{
+	(void)arg;
+	execve(self, args, environ);
+	say("failed: %d", errno);
+	return NULL;
+}
+
+/* The other threads end wherever they are; the process number stays. */
+static void from_thread(void)
+{
+	for (int i = 0; i < 20; i++) {
+		pthread_t t[4];
+		pid_t pid = fork();
+
+		if (!pid) {
+			alarm(20);
+			for (int k = 0; k < 3; k++)
+				pthread_create(&t[k], NULL, busy, k ? NULL : t);
+			while (started < 3)
+				usleep(100);
+			usleep(i * 200);
+			pthread_create(&t[3], NULL, replace, NULL);
+			pause();
+		}
+		wait_for("thread", pid);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct say_case cases[] = {
-	    {"environments", environments},	{"edges", edges},	  {"errors", errors}, {"at", at},
-	    {"static scripts", static_scripts}, {"inherited", inherited},
+	    {"environments", environments},
+	    {"edges", edges},
+	    {"errors", errors},
+	    {"at", at},
+	    {"static scripts", static_scripts},
+	    {"inherited", inherited},
+	    {"limits", limits},
+	    {"descriptors", descriptors},
+	    {"from thread", from_thread},
 	};
 
 	if (argc > 1 && !strcmp(argv[1], "show"))

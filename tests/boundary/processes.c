@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -34,11 +35,16 @@ static void prepare(void)
 static void wait_for(const char *what, pid_t pid)
 {
 	int st = 0;
+	pid_t got;
 
-	if (pid < 0)
+	if (pid < 0) {
 		say_ret(what, pid);
-	else
-		say_status(what, waitpid(pid, &st, __WALL) == pid ? st : -1);
+		return;
+	}
+	do
+		got = waitpid(pid, &st, __WALL);
+	while (got < 0 && errno == EINTR);
+	say_status(what, got == pid ? st : -1);
 }
 
 static int child_main(void *arg)
@@ -205,6 +211,228 @@ static void fork_among_threads(void)
 	say("children that went wrong: %d", bad);
 }
 
+/* One byte through a pipe: the other side has come to where it sends it. */
+static int gate[2];
+
+static void gate_open(void)
+{
+	if (write(gate[1], "", 1) != 1)
+		abort();
+}
+
+static void gate_wait(void)
+{
+	char c;
+
+	while (read(gate[0], &c, 1) < 0 && errno == EINTR)
+		;
+}
+
+static volatile sig_atomic_t child_code, child_status, queued;
+
+static void note(int sig, siginfo_t *si, void *uc)
+{
+	(void)uc;
+	if (sig == SIGCHLD) {
+		child_code = si->si_code;
+		child_status = si->si_status;
+	} else {
+		queued = si->si_value.sival_int;
+	}
+	hits++;
+}
+
+static void signals_between(void)
+{
+	struct sigaction sa = {.sa_sigaction = note, .sa_flags = SA_SIGINFO};
+	siginfo_t si = {0};
+	sigset_t s, old;
+	pid_t pid;
+	int st;
+
+	prepare();
+	if (pipe(gate))
+		abort();
+	sigaction(SIGCHLD, &sa, NULL);
+	sigaction(SIGRTMIN, &sa, NULL);
+	pid = fork();
+	if (!pid) {
+		gate_open();
+		for (;;)
+			pause();
+	}
+	gate_wait();
+	sigfillset(&s);
+	sigprocmask(SIG_BLOCK, &s, &old);
+	kill(pid, SIGSTOP);
+	say_ret("stopped", waitpid(pid, &st, WUNTRACED) == pid && WIFSTOPPED(st));
+	kill(pid, SIGCONT);
+	say_ret("continued", waitpid(pid, &st, WCONTINUED) == pid && WIFCONTINUED(st));
+	kill(pid, SIGTERM);
+	say_ret("looked at", waitid(P_PID, pid, &si, WEXITED | WNOWAIT));
+	say("code %d, status %d", si.si_code, si.si_status);
+	sigsuspend(&old);
+	say("SIGCHLD: %d, code %d, status %d", hits > 0, child_code, child_status);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	wait_for("terminated", pid);
+	hits = 0;
+	pid = fork();
+	if (!pid) {
+		sigqueue(getppid(), SIGRTMIN, (union sigval){.sival_int = 77});
+		_exit(0);
+	}
+	wait_for("queued", pid);
+	say("value %d", queued);
+	say_ret("nobody left", wait(NULL));
+	for (int sig = 1; sig < 32; sig++) {
+		if (sig == SIGCHLD || sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU)
+			continue;
+		pid = fork();
+		if (!pid) {
+			signal(sig, SIG_DFL);
+			kill(getpid(), sig);
+			_exit(0);
+		}
+		wait_for("kills", pid);
+	}
+}
+
+static void faults(void)
+{
+	static int zero;
+
+	for (int i = 0; i < 5; i++) {
+		pid_t pid = fork();
+
+		if (!pid) {
+			if (i == 0)
+				*(volatile int *)8 = 1;
+			else if (i == 1)
+				__asm__ volatile("ud2");
+			else if (i == 2)
+				__asm__ volatile("int3");
+			else if (i == 3)
+				__asm__ volatile("idivl %0" : : "m"(zero), "a"(1), "d"(0));
+			else
+				abort();
+			_exit(0);
+		}
+		wait_for("fault", pid);
+	}
+}
+
+/* Children that outlive, and parents that go. */
+static void relations(void)
+{
+	pid_t pid, self = getpid();
+	int st;
+
+	prepare();
+	if (pipe(gate))
+		abort();
+	pid = fork();
+	if (!pid) {
+		say("session %d, group %d", setsid() == getpid(), getpgrp() == getpid());
+		say_ret("again", setsid());
+		_exit(getppid() == self ? 4 : 5);
+	}
+	wait_for("setsid", pid);
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	pid = fork();
+	if (!pid) {
+		pid = fork();
+		if (!pid) {
+			struct stat s;
+
+			gate_wait();
+			page[0]++;
+			say("orphan: page %d, %d, %d", page[0], stat("/sys/bus/pci", &s) == 7, getppid() == self);
+			_exit(6);
+		}
+		_exit(1);
+	}
+	wait_for("parent", pid);
+	gate_open();
+	say_ret("orphan", wait(&st) > 0);
+	say_status("orphan", st);
+	pid = fork();
+	if (!pid) {
+		pid = fork();
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGUSR2);
+			gate_open();
+			for (;;)
+				pause();
+		}
+		gate_wait();
+		_exit(1);
+	}
+	wait_for("parent", pid);
+	wait(&st);
+	say_status("after its parent", st);
+	pid = fork();
+	if (!pid) {
+		st = daemon(1, 1);
+		gate_wait();
+		say_ret("daemon", st);
+		say("daemon: page %d, session %d", page[0], getsid(0) != self);
+		_exit(7);
+	}
+	waitpid(pid, &st, 0);
+	say_status("its parent", st);
+	gate_open();
+	wait(&st);
+	say_status("daemon", st);
+}
+
+static void *leave(void *arg)
+{
+	if (arg)
+		_exit(9);
+	syscall(SYS_exit, 0);
+	return NULL;
+}
+
+static void *forker(void *arg)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		page[0]++;
+		_exit(page[0]);
+	}
+	wait_for(arg, pid);
+	pid = vfork();
+	if (!pid)
+		_exit(12);
+	wait_for(arg, pid);
+	return NULL;
+}
+
+static void thread_ends(void)
+{
+	pthread_t t;
+	pid_t pid;
+
+	prepare();
+	pthread_create(&t, NULL, forker, "from a thread");
+	pthread_join(t, NULL);
+	pid = fork();
+	if (!pid) {
+		pthread_create(&t, NULL, leave, gate);
+		pause();
+	}
+	wait_for("a thread ends all", pid);
+	pid = fork();
+	if (!pid) {
+		pthread_create(&t, NULL, leave, NULL);
+		pthread_join(t, NULL);
+		pthread_create(&t, NULL, forker, "after the first thread");
+		syscall(SYS_exit, 3);
+	}
+	wait_for("the first thread ends first", pid);
+}
+
 static void descriptors(void)
 {
 	int fd, p[2];
@@ -260,9 +488,16 @@ static void crowd(void)
 int main(int argc, char **argv)
 {
 	static const struct say_case cases[] = {
-	    {"clones", clones},		  {"forks", forks},
-	    {"spawns", spawns},		  {"fork among threads", fork_among_threads},
-	    {"descriptors", descriptors}, {"crowd", crowd},
+	    {"clones", clones},
+	    {"forks", forks},
+	    {"spawns", spawns},
+	    {"fork among threads", fork_among_threads},
+	    {"descriptors", descriptors},
+	    {"crowd", crowd},
+	    {"signals between", signals_between},
+	    {"faults", faults},
+	    {"relations", relations},
+	    {"thread ends", thread_ends},
 	};
 
 	return say_main(argc, argv, cases, COUNT(cases));

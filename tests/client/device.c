@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <linux/pci_regs.h>
 
@@ -149,19 +150,52 @@ static void bar_access(void)
 
 static sigjmp_buf jump;
 static volatile sig_atomic_t jump_signal;
+static siginfo_t jump_info;
 
-static void on_fault(int sig)
+static void on_fault(int sig, siginfo_t *si, void *uc)
 {
+	(void)uc;
 	jump_signal = sig;
+	jump_info = *si;
 	siglongjmp(jump, 1);
+}
+
+static void expect_bus_error(volatile uint32_t *reg, bool write)
+{
+	jump_signal = 0;
+	if (!sigsetjmp(jump, 1)) {
+		if (write)
+			*reg = 1;
+		else
+			fail("a read of the disabled BAR gave %#x", *reg);
+		fail("a write to the disabled BAR went somewhere");
+	}
+	expect_eq(jump_signal, SIGBUS);
+	expect_eq(jump_info.si_code, BUS_ADRERR);
+	expect(jump_info.si_addr == (void *)reg);
+}
+
+/* Nobody handles it: the process dies of it. */
+static void expect_bus_death(volatile uint32_t *reg)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		signal(SIGBUS, SIG_DFL);
+		*reg = 1;
+		_exit(0);
+	}
+	expect_eq(waitpid(pid, &status, 0), pid);
+	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 }
 
 /* COMMAND.MEM off: EIO and SIGBUS; on again, the same mapping works again (rule A4). */
 static void memory_disabled(void)
 {
-	struct sigaction sa = {.sa_handler = on_fault};
+	struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
 	struct vfio_region_info r;
-	volatile uint32_t *bar;
+	volatile uint32_t *bar, *doorbell;
 	uint16_t cmd;
 	uint32_t v;
 
@@ -172,17 +206,18 @@ static void memory_disabled(void)
 	bar = mmap(NULL, r.size, PROT_READ | PROT_WRITE, MAP_SHARED, device, r.offset);
 	expect(bar != MAP_FAILED);
 	v = bar[2];
+	doorbell = bar + 0x1000 / 4;
 	cmd = config_read(PCI_COMMAND, 2);
 	config_write(PCI_COMMAND, 2, cmd & ~PCI_COMMAND_MEMORY);
 	expect_eq(config_read(PCI_COMMAND, 2), cmd & ~PCI_COMMAND_MEMORY);
 	expect_errno(pread(device, &v, 4, r.offset), EIO);
 	sigaction(SIGBUS, &sa, NULL);
 	sigaction(SIGSEGV, &sa, NULL);
-	if (!sigsetjmp(jump, 1)) {
-		v = bar[2];
-		fail("a read of the disabled BAR gave %#x", v);
-	}
-	expect_eq(jump_signal, SIGBUS);
+	expect_bus_error(&bar[2], false);
+	expect_bus_error(&bar[5], true);
+	expect_bus_error(doorbell, false);
+	expect_bus_error(doorbell, true);
+	expect_bus_death(&bar[5]);
 	config_write(PCI_COMMAND, 2, cmd);
 	expect_eq(bar[2], v);
 }

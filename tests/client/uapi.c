@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -212,6 +213,60 @@ static void wrong_calls(void)
 	expect_errno(ioctl(device, 0x5401, 0), ENOTTY);
 }
 
+/* The node's number, as sysfs has it: "MAJOR:MINOR". */
+static dev_t sysfs_dev(const char *name)
+{
+	char path[128], text[32] = "";
+	unsigned int major, minor;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/class/vfio/%s/dev", name);
+	f = fopen(path, "re");
+	if (!f || !fgets(text, sizeof(text), f) || sscanf(text, "%u:%u", &major, &minor) != 2)
+		fail("%s: %s", path, text);
+	fclose(f);
+	return makedev(major, minor);
+}
+
+static void expect_node(int fd, mode_t mode, dev_t dev)
+{
+	char path[64], link[64] = "";
+	struct stat st, by_path;
+	struct statx stx;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	expect(readlink(path, link, sizeof(link) - 1) > 0);
+	expect_eq(stat(link, &by_path), 0);
+	expect_eq(fstat(fd, &st), 0);
+	expect_eq(st.st_mode, S_IFCHR | mode);
+	expect_eq(st.st_rdev, dev);
+	expect_eq(st.st_size, 0);
+	expect_eq(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx), 0);
+	expect_eq(stx.stx_mode, S_IFCHR | mode);
+	expect_eq(makedev(stx.stx_rdev_major, stx.stx_rdev_minor), dev);
+	expect(by_path.st_mode == st.st_mode && by_path.st_rdev == dev && by_path.st_size == 0);
+	expect(by_path.st_dev == st.st_dev && by_path.st_ino == st.st_ino && stx.stx_ino == st.st_ino);
+	expect_eq(statx(AT_FDCWD, link, 0, STATX_BASIC_STATS, &stx), 0);
+	expect_eq(makedev(stx.stx_rdev_major, stx.stx_rdev_minor), dev);
+}
+
+static void nodes(void)
+{
+	char link[64] = "", path[64];
+	struct stat st;
+
+	device_open(VFIO_TYPE1v2_IOMMU);
+	expect_node(container, 0666, makedev(10, 196));
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", group);
+	expect(readlink(path, link, sizeof(link) - 1) > 10);
+	expect_node(group, 0600, sysfs_dev(link + 10));
+	/* The device's is an anonymous inode. */
+	expect_eq(fstat(device, &st), 0);
+	expect_eq(st.st_mode, 0600);
+	expect_eq(st.st_rdev, 0);
+	expect_eq(st.st_size, 0);
+}
+
 static void expect_no_stream(int fd)
 {
 	char c;
@@ -242,6 +297,7 @@ const struct client_case uapi_cases[] = {
     {"unmap-v1", "UNMAP_DMA of type1 v1", unmap_v1},
     {"entry-limit", "65535 mappings and no more", entry_limit},
     {"wrong-calls", "calls to the wrong descriptor", wrong_calls},
+    {"nodes", "what stat says of devices", nodes},
     {"plain-read-write", "read and write on containers and groups", plain_read_write},
     {NULL},
 };

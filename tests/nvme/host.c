@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "host.h"
 
+#include <dirent.h>
 #include <linux/pci_regs.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -109,11 +110,31 @@ void host_open(struct host *h, const char *options)
 	h->disk = fd;
 }
 
+/* A disk is closed with the last request that was in flight. */
+static unsigned int open_disks(const struct host *h)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	char link[sizeof(h->path) + 1];
+	unsigned int n = 0;
+	struct dirent *e;
+	ssize_t len;
+
+	CHECK(dir);
+	while ((e = readdir(dir))) {
+		len = readlinkat(dirfd(dir), e->d_name, link, sizeof(link));
+		n += len == (ssize_t)strlen(h->path) && !memcmp(link, h->path, len);
+	}
+	closedir(dir);
+	return n;
+}
+
 void host_close(struct host *h)
 {
 	h->f->ops->destroy(h->f);
-	/* Orphans come back. */
-	for (unsigned int i = 0; i < 200; i++)
+	if (h->live)
+		munmap(h->live, HOST_PAGE);
+	/* Orphans come back, as late as the disk likes. */
+	for (unsigned int i = 0; i < 300000 && open_disks(h) > (h->disk >= 0); i++)
 		if (!loop_step(h->loop, false))
 			usleep(100);
 	ioas_free(h->ioas);
@@ -142,9 +163,15 @@ void host_set_reg(struct host *h, unsigned int off, uint32_t val)
 	CHECK(pci_bar_write(h->f, 0, off, 4, val) == 0);
 }
 
-void host_doorbell(struct host *h, unsigned int qid, bool cq, uint32_t val)
+void host_trap_doorbell(struct host *h, unsigned int qid, bool cq, uint32_t val)
 {
 	host_set_reg(h, NVME_REG_DOORBELLS + 8 * qid + 4 * cq, val);
+}
+
+void host_doorbell(struct host *h, unsigned int qid, bool cq, uint32_t val)
+{
+	if (!h->live || guard_copy(h->live + 8 * qid + 4 * cq, &val, sizeof(val)))
+		host_trap_doorbell(h, qid, cq, val);
 }
 
 uint64_t host_alloc(struct host *h, uint64_t len, uint64_t align)

@@ -53,6 +53,7 @@ struct host {
 	struct pci_irq_sink sink;
 	unsigned int irqs[HOST_QUEUES];
 	uint16_t cid;
+	uint8_t *live; /* the doorbell page as a client maps it; doorbells go there while it is open */
 	struct host_queue q[HOST_QUEUES];
 };
 
@@ -66,6 +67,7 @@ uint8_t disk_byte(uint64_t i);
 uint32_t host_reg(struct host *h, unsigned int off);
 void host_set_reg(struct host *h, unsigned int off, uint32_t val);
 void host_doorbell(struct host *h, unsigned int qid, bool cq, uint32_t val);
+void host_trap_doorbell(struct host *h, unsigned int qid, bool cq, uint32_t val);
 
 /* Memory: IOVAs that are not given back. */
 uint64_t host_alloc(struct host *h, uint64_t len, uint64_t align);

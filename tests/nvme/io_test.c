@@ -12,6 +12,7 @@
 
 #include "base/guard.h"
 #include "host.h"
+#include "iommu/iommu.h"
 
 static struct host h;
 static uint64_t buf;
@@ -33,6 +34,12 @@ static int setup(void **state)
 static int setup_threads(void **state)
 {
 	start("aio=threads");
+	return 0;
+}
+
+static int setup_direct(void **state)
+{
+	start("cache=none");
 	return 0;
 }
 
@@ -367,6 +374,38 @@ static void full_disk(void **state)
 	assert_int_equal(host_rw(&h, 1, NVME_IO_WRITE, 4096, 8, buf), NVME_OK);
 }
 
+/* What the command of code op made the device read and write, beyond what one without data does. */
+static struct dma_stats data_traffic(unsigned int op)
+{
+	const struct dma_stats *st = dma_dev_stats(h.f->dma);
+	struct dma_stats a = *st, b, c;
+
+	assert_int_equal(host_rw(&h, 1, NVME_IO_FLUSH, 0, 1, 0), NVME_OK);
+	b = *st;
+	assert_int_equal(host_rw(&h, 1, op, 0, 16, buf), NVME_OK);
+	c = *st;
+	return (struct dma_stats){.reads = c.reads - b.reads - (b.reads - a.reads),
+				  .writes = c.writes - b.writes - (b.writes - a.writes),
+				  .read_bytes = c.read_bytes - b.read_bytes - (b.read_bytes - a.read_bytes),
+				  .write_bytes = c.write_bytes - b.write_bytes - (b.write_bytes - a.write_bytes)};
+}
+
+/* Whichever way the data went, and however many were tried. */
+static void data_is_counted_once(void **state)
+{
+	struct dma_stats st = data_traffic(NVME_IO_WRITE);
+
+	assert_int_equal(st.reads, 1);
+	assert_int_equal(st.read_bytes, 8192);
+	assert_int_equal(st.writes, 0);
+	assert_int_equal(st.write_bytes, 0);
+	st = data_traffic(NVME_IO_READ);
+	assert_int_equal(st.reads, 0);
+	assert_int_equal(st.read_bytes, 0);
+	assert_int_equal(st.writes, 1);
+	assert_int_equal(st.write_bytes, 8192);
+}
+
 /* The client shrinks its own memory file under a mapped buffer. */
 static void buffer_without_pages(void **state)
 {
@@ -409,6 +448,8 @@ int main(void)
 	    TT(truncated_file),
 	    TT(vanished_file),
 	    TT(full_disk),
+	    TT(data_is_counted_once),
+	    {"data_is_counted_once(direct)", data_is_counted_once, setup_direct, teardown, NULL},
 	    T(buffer_without_pages),
 	};
 

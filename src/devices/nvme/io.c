@@ -94,6 +94,7 @@ static int cmd_read(struct nvme *c, struct nvme_req *r)
 	if (rc == -EFAULT)
 		return fail(r, NVME_DATA_TRANSFER_ERROR);
 	if (!rc && !fua && block_try_readv(r->ns->blk, iov, n, cmd_offset(r), bytes) == 0) {
+		nvme_sg_done(c, &r->sg, true, &r->cmd, r->sqid);
 		count_read(c, bytes);
 		return fail(r, NVME_OK);
 	}
@@ -143,6 +144,7 @@ static int cmd_write(struct nvme *c, struct nvme_req *r)
 		if (!rc)
 			rc = block_try_writev(r->ns->blk, iov, n, cmd_offset(r), bytes);
 		if (!rc) {
+			nvme_sg_done(c, &r->sg, false, &r->cmd, r->sqid);
 			count_write(c, bytes);
 			return fail(r, NVME_OK);
 		}

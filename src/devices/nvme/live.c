@@ -10,12 +10,14 @@
  *
  * Order. The page opens filled with a value that no doorbell takes, so that the first store to each shows. A doorbell
  * that was trapped before the page opened may be in a ring still while the client's next one is in the page: what is
- * found in the page is therefore acted upon one round later, when the rings have been emptied. And one that was trapped
- * after the closing may be served before what the page held in the end is; that shows by its value: it lies beyond
- * what the page held, while an older one is contained in it.
+ * found in the page is therefore acted upon one round later, when the rings have been emptied. A doorbell that comes
+ * the long way (trapped before the opening or after the closing, or by pwrite) is compared with what the page holds: it
+ * is the later one if it lies beyond that, and contained in it if it does not.
  *
- * What the page cannot show is the same value twice, which is an error anyway (5.2).
+ * What the page cannot show is the same value twice, which is an error anyway (5.2), and a first store of the fill.
+ * Stores behind the last doorbell are not looked at; trapped, they would be errors.
  */
+#include <errno.h>
 #include <string.h>
 
 #include "base/event.h"
@@ -27,45 +29,48 @@
 #define TRIAL	      32  /* commands; given up when they take twice as long as before */
 #define JUDGE_AFTER   256 /* commands with the page open */
 
+#define FILL	 0xffffffffU
+#define RETRY_NS 1000000
+
+_Static_assert((FILL & 0xff) == LIVE_PAGE_FILL, "what a doorbell holds that has not been stored to");
+
+/* A doorbell may create or delete queues, and change what is found for theirs. */
 static void act_on_found(struct nvme *c)
 {
 	struct nvme_live *l = &c->live;
-	uint32_t now[NVME_DOORBELLS];
 
-	/* A doorbell may close the page, which finds anew. */
-	memcpy(now, l->found, sizeof(now));
-	l->have_found = false;
+	l->have_found = l->ripe = false;
 	for (unsigned int i = 0; i < NVME_DOORBELLS; i++) {
-		if (now[i] == l->seen[i])
+		if (l->found[i] == l->seen[i])
 			continue;
-		l->seen[i] = now[i];
-		nvme_doorbell(c, i, now[i]);
+		l->seen[i] = l->found[i];
+		nvme_doorbell(c, i, l->found[i]);
 	}
 }
 
-static bool look(struct nvme *c)
+static void look(struct nvme *c)
 {
 	struct nvme_live *l = &c->live;
+	uint32_t now[NVME_DOORBELLS];
+	int err = live_page_read(&l->page, now, sizeof(now));
 
-	if (!live_page_read(&l->page, l->found, sizeof(l->found))) {
-		live_page_drop(&l->page);
-		return false;
-	}
+	if (err == -EIO)
+		nvme_live_close(c, false);
+	if (err)
+		return;
+	memcpy(l->found, now, sizeof(now));
 	l->have_found = memcmp(l->found, l->seen, sizeof(l->found)) != 0;
-	return l->have_found;
 }
 
 static void live_open(struct nvme *c)
 {
 	struct nvme_live *l = &c->live;
-	uint32_t content[LIVE_PAGE_SIZE / 4];
 
 	/* Who listens to register accesses wants to see them all. */
 	if (l->have_found || !nvme_running(c) || !pci_mem_enabled(&c->f) || event_wanted(c->f.evs, EVENT_MMIO))
 		return;
-	memset(content, 0xff, sizeof(content));
-	if (!live_page_open(&l->page, content))
-		memcpy(l->seen, content, sizeof(l->seen));
+	if (!live_page_open(&l->page))
+		memset(l->seen, LIVE_PAGE_FILL, sizeof(l->seen));
 }
 
 static void period_begin(struct nvme_live *l, uint64_t now)
@@ -120,13 +125,20 @@ static void judge(struct nvme *c)
 static bool live_poll(struct loop_poll *p)
 {
 	struct nvme *c = container_of(p, struct nvme, live.poll);
-	bool did = c->live.have_found;
+	struct nvme_live *l = &c->live;
+	bool did = l->have_found;
 
-	if (did)
+	if (l->ripe)
 		act_on_found(c);
-	if (c->live.noted)
+	if (l->noted)
 		judge(c);
-	return (c->live.page.open && look(c)) || did;
+	if (l->page.open && (l->closing || event_wanted(c->f.evs, EVENT_MMIO)))
+		nvme_live_close(c, true);
+	if (l->page.open)
+		look(c);
+	/* Until the next time all others have their turn, and empty their rings. */
+	l->ripe = l->have_found;
+	return l->have_found || did;
 }
 
 /* Nobody looks while the loop sleeps: what comes then must be a trap, which wakes it. */
@@ -137,7 +149,15 @@ static bool live_prepare_sleep(struct loop_poll *p)
 	c->live.since = 0;
 	if (c->live.page.open)
 		nvme_live_close(c, true);
-	return !c->live.page.open && !c->live.have_found;
+	/* A client can put the closing off, but not keep us awake meanwhile. */
+	if (c->live.page.open)
+		loop_timer_arm(c->loop, &c->live.retry, RETRY_NS);
+	return !c->live.have_found;
+}
+
+/* It has woken the loop. */
+static void retry_expired(struct loop_timer *t)
+{
 }
 
 void nvme_live_init(struct nvme *c)
@@ -145,7 +165,9 @@ void nvme_live_init(struct nvme *c)
 	struct nvme_live *l = &c->live;
 
 	l->poll = (struct loop_poll){.poll = live_poll, .prepare_sleep = live_prepare_sleep};
+	loop_timer_init(&l->retry, retry_expired);
 	loop_poll_add(c->loop, &l->poll);
+	l->page.fd = -1;
 	nvme_live_renew(c);
 }
 
@@ -154,6 +176,7 @@ void nvme_live_fini(struct nvme *c)
 	if (!c->live.poll.poll)
 		return;
 	loop_poll_del(c->loop, &c->live.poll);
+	loop_timer_cancel(c->loop, &c->live.retry);
 	live_page_fini(&c->live.page);
 	c->f.bar[0].live = NULL;
 }
@@ -164,43 +187,54 @@ void nvme_live_renew(struct nvme *c)
 
 	if (!l->poll.poll)
 		return;
-	l->have_found = false;
-	if (l->page.view)
-		live_page_fini(&l->page);
+	nvme_live_close(c, false);
+	live_page_fini(&l->page);
+	l->since = l->closed_ns = 0;
+	l->cmds = l->backoff = 0;
+	l->noted = l->trial = l->prefers_open = false;
 	c->f.bar[0].live = live_page_init(&l->page) ? NULL : &l->page;
 	c->f.bar[0].live_off = NVME_REG_DOORBELLS;
+}
+
+static void forget(struct nvme *c)
+{
+	struct nvme_live *l = &c->live;
+
+	l->have_found = l->ripe = l->closing = false;
+	live_page_drop(&l->page);
+	if (l->page.fd < 0)
+		c->f.bar[0].live = NULL;
 }
 
 void nvme_live_close(struct nvme *c, bool keep)
 {
 	struct nvme_live *l = &c->live;
 	uint32_t last[LIVE_PAGE_SIZE / 4];
+	int err;
 
 	if (!keep) {
-		l->have_found = false;
-		if (l->page.open)
-			live_page_drop(&l->page);
+		forget(c);
 		return;
 	}
 	if (!l->page.open)
 		return;
-	if (live_page_close(&l->page, last)) {
-		uint32_t now;
-
-		/* A client's own doing; or there was no memory, and then it is tried again. */
-		if (!live_page_read(&l->page, &now, sizeof(now)))
-			live_page_drop(&l->page);
+	err = live_page_close(&l->page, last);
+	l->closing = err == -EAGAIN;
+	if (err == -EIO)
+		forget(c);
+	if (err)
 		return;
-	}
 	memcpy(l->found, last, sizeof(l->found));
 	l->have_found = memcmp(l->found, l->seen, sizeof(l->found)) != 0;
+	l->ripe = false;
 }
 
 void nvme_live_queue_changed(struct nvme *c, unsigned int index)
 {
 	struct nvme_live *l = &c->live;
 
-	nvme_live_close(c, true);
+	if (l->page.open && live_page_refill(&l->page, index * sizeof(uint32_t), sizeof(uint32_t)))
+		l->seen[index] = FILL;
 	l->found[index] = l->seen[index];
 }
 
@@ -220,15 +254,32 @@ static uint32_t ahead(const struct nvme *c, unsigned int index, uint32_t val)
 	return val >= now ? val - now : val + size - now;
 }
 
+/* What was found or is in the page now. */
+static uint32_t unseen(const struct nvme_live *l, unsigned int index)
+{
+	uint32_t now[NVME_DOORBELLS];
+
+	if (l->page.open && !live_page_read(&l->page, now, (index + 1) * sizeof(now[0])))
+		return now[index];
+	return l->have_found ? l->found[index] : l->seen[index];
+}
+
 bool nvme_live_trapped(struct nvme *c, unsigned int index, uint32_t val)
 {
 	struct nvme_live *l = &c->live;
+	uint32_t now;
 
-	if (likely(!l->have_found) || index >= NVME_DOORBELLS || l->found[index] == l->seen[index])
+	if (likely(!l->page.open && !l->have_found) || index >= NVME_DOORBELLS)
 		return true;
-	if (ahead(c, index, val) <= ahead(c, index, l->found[index]))
-		return false;
-	l->seen[index] = l->found[index];
-	nvme_doorbell(c, index, l->found[index]);
+	now = unseen(l, index);
+	if (now != l->seen[index]) {
+		if (ahead(c, index, val) <= ahead(c, index, now))
+			return false;
+		l->seen[index] = l->found[index] = now;
+		nvme_doorbell(c, index, now);
+	}
+	/* Who rings both ways may next store what the page holds since the last time. */
+	if (l->page.open && l->seen[index] != FILL)
+		nvme_live_close(c, true);
 	return true;
 }

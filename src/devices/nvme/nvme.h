@@ -168,12 +168,15 @@ struct nvme_aer {
 struct nvme_live {
 	struct live_page page;
 	struct loop_poll poll;
+	struct loop_timer retry;
 	uint64_t since;	    /* when the present period of measurement began; 0: with the next command */
 	uint64_t closed_ns; /* per command, with the page closed, when that was last measured */
 	unsigned int cmds;  /* in this period */
 	unsigned int backoff;
 	bool noted, trial, prefers_open;
-	bool have_found;
+	bool closing;			/* begun, and not done yet */
+	bool have_found;		/* found differs from seen */
+	bool ripe;			/* and others have had their turn since it was found */
 	uint32_t seen[NVME_DOORBELLS];	/* what has been acted upon */
 	uint32_t found[NVME_DOORBELLS]; /* what the page held when it was last looked at */
 };
@@ -242,13 +245,17 @@ void nvme_turn_run(struct loop_work *w);
 void nvme_live_init(struct nvme *c); /* after the BAR is there; without it every doorbell is a trap */
 void nvme_live_fini(struct nvme *c);
 void nvme_live_renew(struct nvme *c); /* for a new owner: what the last one still has mapped leads nowhere */
-/* Back to traps. What the page held is acted upon in the next round (keep), or forgotten. */
+/*
+ * Back to traps. What the page held is acted upon in a round soon (keep), or forgotten. Forgotten, nothing that is in
+ * it or gets into it is looked at any more; kept, it may still be open and looked at, and is closed as soon as that can
+ * be.
+ */
 void nvme_live_close(struct nvme *c, bool keep);
 /* A queue is created or deleted: its doorbell starts anew. */
 void nvme_live_queue_changed(struct nvme *c, unsigned int index);
 /* A submission doorbell has been rung for n more commands. */
 void nvme_live_note(struct nvme *c, unsigned int n);
-/* A doorbell came the long way. False: what the page held contains it, and it is not to be acted upon. */
+/* A doorbell came the long way. False: what the page holds contains it, and it is not to be acted upon. */
 bool nvme_live_trapped(struct nvme *c, unsigned int index, uint32_t val);
 
 /* ---- req.c ---- */
@@ -279,9 +286,10 @@ uint16_t nvme_sg_read(struct nvme *c, const struct nvme_sg *sg, void *dst, const
 		      unsigned int sqid);
 uint16_t nvme_sg_write(struct nvme *c, const struct nvme_sg *sg, const void *src, const struct nvme_cmd *cmd,
 		       unsigned int sqid);
-/* 0, -EFAULT (reported), -E2BIG. */
+/* 0, -EFAULT (reported), -E2BIG. nvme_sg_done counts the DMA once the data went through the entries. */
 int nvme_sg_iov(struct nvme *c, const struct nvme_sg *sg, bool write, struct iovec *iov, unsigned int *n,
 		const struct nvme_cmd *cmd, unsigned int sqid);
+void nvme_sg_done(struct nvme *c, const struct nvme_sg *sg, bool write, const struct nvme_cmd *cmd, unsigned int sqid);
 static inline struct dma_tag nvme_tag(const struct nvme_cmd *cmd, unsigned int sqid, const char *part)
 {
 	return (struct dma_tag){

@@ -120,3 +120,12 @@ int nvme_sg_iov(struct nvme *c, const struct nvme_sg *sg, bool write, struct iov
 	*n = used;
 	return 0;
 }
+
+void nvme_sg_done(struct nvme *c, const struct nvme_sg *sg, bool write, const struct nvme_cmd *cmd, unsigned int sqid)
+{
+	for (unsigned int i = 0; i < sg->n; i++) {
+		struct dma_tag tag = nvme_tag(cmd, sqid, sg->v[i].part);
+
+		dma_iov_done(c->f.dma, IOVA(sg->v[i].iova), sg->v[i].len, write, &tag);
+	}
+}
