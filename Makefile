@@ -10,18 +10,20 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 # TESTS="name name" runs only those.
 TESTS ?=
+# Options for scripts/check-kernel; -h lists them.
+KERNEL_TESTS ?=
 
 MESON ?= meson
 NINJA ?= ninja
 
 .NOTPARALLEL:
-.PHONY: all demo check bench asan tsan fuzz lint fmt install clean deps help
+.PHONY: all demo check check-kernel bench asan tsan fuzz lint fmt install clean deps help
 
 all: $(BUILD)/build.ninja ## build into build/
 	@$(NINJA) -C $(BUILD)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install the Debian packages that are missing
 	@scripts/install-deps
@@ -31,6 +33,9 @@ demo: deps all ## the main job, shown: an unmodified qemu-img on an emulated NVM
 
 check: deps all ## build and run every test
 	@scripts/check $(BUILD) $(TESTS)
+
+check-kernel: deps all ## the Linux kernel's own tests of IOMMUFD, fetched from Debian
+	@BUILD=$(BUILD) scripts/check-kernel $(KERNEL_TESTS)
 
 bench: deps all ## the numbers, each beside its peer's
 	@BUILD=$(BUILD) scripts/bench

@@ -182,7 +182,7 @@ static int install_at(struct client *k, struct ufile *f)
 	return -EMFILE;
 }
 
-static int fuzz_install(struct ucall *c, struct ufile *f)
+static int fuzz_install(struct ucall *c, struct ufile *f, uint64_t addr)
 {
 	return install_at(to_client(c), f);
 }

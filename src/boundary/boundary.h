@@ -11,7 +11,7 @@
  *   - a pointer of the program is touched with guard_copy alone;
  *   - the program sees the return value and the memory that Linux would have left, and no other trace;
  *   - a call that is let through may block and be interrupted: it runs after the handler has returned (trap_resume),
- * never within.
+ * never within; what only looks at a path (stat) does not count as such.
  */
 #ifndef PINFOLD_BOUNDARY_BOUNDARY_H
 #define PINFOLD_BOUNDARY_BOUNDARY_H
@@ -159,6 +159,18 @@ long node_dress(long nr, uint64_t out); /* the answer of stat call nr about a no
 bool node_fstat(ucontext_t *uc, int fd, uint64_t out, struct scratch *s);
 bool node_statx(ucontext_t *uc, int fd, uint64_t flags, uint64_t mask, uint64_t out, struct scratch *s);
 void node_fstat_syscall(ucontext_t *uc);
+
+/* ---- look.c: does a path lead to a place of ours, whatever its text? ---- */
+enum look {
+	LOOK_ELSEWHERE, /* certainly not */
+	LOOK_MISSING,	/* the kernel finds nothing there */
+	LOOK_MAYBE,
+};
+enum look look(int dirfd, const char *path, bool follow);
+struct stat;
+enum look look_found(const struct stat *st); /* for who has asked already */
+/* The error of a way without links; -ELOOP: there is one, or another error; 0: something is there. */
+long look_missing(int dirfd, const char *path, bool follow);
 
 /* ---- window.c: mapped BARs ---- */
 bool window_mmap(ucontext_t *uc);		  /* false: not a descriptor of ours, nothing done */

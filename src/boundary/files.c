@@ -288,23 +288,121 @@ static bool empty_path_stat(ucontext_t *uc, const struct path_call *c, struct sc
 
 /* openat2 that must not leave its directory cannot reach a place of ours from outside; inside the tree the kernel keeps
  * it there. */
-static bool confined(ucontext_t *uc)
+static bool confined(ucontext_t *uc, uint64_t resolve)
 {
 	struct open_how how;
 
-	return !guard_copy(&how, (void *)UC_ARG3(uc), sizeof(how)) && how.resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT);
+	return !guard_copy(&how, (void *)UC_ARG3(uc), sizeof(how)) && how.resolve & resolve;
+}
+
+/* What the kernel says to the call as it is, where that has been asked for already. */
+struct native {
+	bool known;
+	long ret;
+};
+
+static void native_resume(ucontext_t *uc, const struct native *n)
+{
+	if (n->known)
+		UC_RET(uc) = n->ret;
+	else
+		trap_resume(uc);
+}
+
+/* A call that only looks is made to find out, and has then been made. */
+static enum look look_by_call(ucontext_t *uc, const struct path_call *c, int dirfd, const char *path, struct native *n)
+{
+	bool at = c->nr == __NR_newfstatat;
+	struct stat st;
+
+	if ((!at || *arg(uc, 4) & ~AT_SYMLINK_NOFOLLOW) && c->nr != __NR_stat && c->nr != __NR_lstat)
+		return look(dirfd, path, follows(uc, c));
+	n->known = true;
+	n->ret = sys4(c->nr, *arg(uc, 1), *arg(uc, 2), *arg(uc, 3), *arg(uc, 4));
+	if (n->ret || guard_copy(&st, (void *)*arg(uc, at ? 3 : 2), sizeof(st)))
+		return LOOK_MISSING;
+	return look_found(&st);
+}
+
+/* The system's own directories, which hold no links of the program's. */
+static bool is_systems(const char *path)
+{
+	static const char *const dirs[] = {"/usr/", "/lib/", "/lib64/", "/bin/", "/sbin/", "/etc/", "/proc/", "/sys/"};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(dirs); i++)
+		if (!strncmp(path, dirs[i], strlen(dirs[i])))
+			return !path_has_up(path);
+	return false;
+}
+
+/* An open that finds nothing, and would not make it: the answer is known. */
+static bool opens_what_is(ucontext_t *uc, const struct path_call *c)
+{
+	return (c->nr == __NR_open || c->nr == __NR_openat) &&
+	       !(open_flags(uc, c->nr) & (O_CREAT | (O_TMPFILE & ~O_DIRECTORY)));
+}
+
+/* Is a path that is foreign by its text native? */
+static bool is_native(ucontext_t *uc, const struct path_call *c, int dirfd, const char *path, bool looked, enum look l,
+		      struct native *n)
+{
+	long ret;
+
+	if (is_systems(path) || (c->nr == __NR_openat2 && confined(uc, RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV)))
+		return true;
+	if (!looked)
+		l = look_by_call(uc, c, dirfd, path, n);
+	if (l != LOOK_MISSING)
+		return l == LOOK_ELSEWHERE;
+	ret = look_missing(dirfd, path, follows(uc, c));
+	if (ret == -ENOENT && opens_what_is(uc, c))
+		*n = (struct native){true, ret};
+	return ret >= 0 || ret == -ENOENT || ret == -ENOTDIR || ret == -EACCES;
+}
+
+/* Walks the path as the kernel would. */
+static void path_walk(ucontext_t *uc, const struct path_call *c, struct scratch *s, bool foreign,
+		      const struct native *n)
+{
+	char *path = s->buf, *base = s->buf + PF_PAGE_SIZE;
+	bool follow = follows(uc, c);
+	struct path_env e = env();
+	int ret, lost = 0;
+
+	/* Without the tree it cannot be told what lies there, but whether it may be asked. */
+	if (!image.shadow[0]) {
+		ret = foreign ? path_resolve_deep(&e, base, path, follow, &s->path) : 0;
+		if (ret < 0 || (foreign && s->path.route == PATH_NATIVE)) {
+			native_resume(uc, n);
+			return;
+		}
+		lost = rpc_connect();
+		e = env();
+	}
+	ret = path_resolve_deep(&e, base, path, follow, &s->path);
+	if (ret < 0 && !foreign)
+		UC_RET(uc) = ret;
+	else if (ret < 0 || s->path.route == PATH_NATIVE)
+		native_resume(uc, n);
+	else if (lost)
+		UC_RET(uc) = lost; /* and not what the machine has in that place */
+	else
+		serve(uc, c, s);
 }
 
 /*
- * Two looks. The first needs the path's text and, for a relative one, where it starts; nearly every call ends there.
- * The second walks the path as the kernel would.
+ * Nearly every call ends with a look at the path's text, at where it starts if it is relative, or at where the kernel
+ * comes out. For a relative path without ".." that is cheaper than where it starts.
  */
 static void path_syscall(ucontext_t *uc, const struct path_call *c, struct scratch *s)
 {
 	char *path = s->buf, *base = s->buf + PF_PAGE_SIZE;
 	int dirfd = c->dirfd ? (int)*arg(uc, c->dirfd) : AT_FDCWD;
+	struct native native = {false, 0};
 	struct path_env e = env();
 	long n = copy_path(path, *arg(uc, c->path));
+	enum look l = LOOK_MISSING;
+	bool looked, foreign;
 
 	base[0] = 0;
 	if (n <= 0) {
@@ -312,33 +410,23 @@ static void path_syscall(ucontext_t *uc, const struct path_call *c, struct scrat
 			trap_resume(uc); /* the kernel's error, or a call on the descriptor alone */
 		return;
 	}
-	if (c->nr == __NR_openat2 && confined(uc)) {
+	if (c->nr == __NR_openat2 && confined(uc, RESOLVE_BENEATH | RESOLVE_IN_ROOT)) {
 		trap_resume(uc);
 		return;
 	}
-	if (path[0] != '/' && !base_path(dirfd, base, PF_PAGE_SIZE)) {
-		trap_resume(uc);
+	looked = path[0] != '/' && !path_has_up(path);
+	if (looked)
+		l = look_by_call(uc, c, dirfd, path, &native);
+	if ((looked && l == LOOK_ELSEWHERE) || (path[0] != '/' && !base_path(dirfd, base, PF_PAGE_SIZE))) {
+		native_resume(uc, &native);
 		return;
 	}
-	if (path_is_foreign(&e, base, path)) {
-		trap_resume(uc);
+	foreign = path_is_foreign(&e, base, path);
+	if (foreign && is_native(uc, c, dirfd, path, looked, l, &native)) {
+		native_resume(uc, &native);
 		return;
 	}
-	if (!image.shadow[0]) {
-		/* It may be ours: from here on the tree must be known. */
-		if (rpc_connect()) {
-			trap_resume(uc);
-			return;
-		}
-		e = env();
-	}
-	n = path_resolve(&e, base, path, follows(uc, c), &s->path);
-	if (n < 0)
-		UC_RET(uc) = n;
-	else if (s->path.route == PATH_NATIVE)
-		trap_resume(uc);
-	else
-		serve(uc, c, s);
+	path_walk(uc, c, s, foreign, &native);
 }
 
 /* The number in "/proc/self/fd/N", or in the same with our own process number; -1: something else. */

@@ -200,7 +200,7 @@ long path_unshadow(const struct path_env *env, char *real, size_t len)
 
 /* ---- the fast path ---- */
 
-static bool has_up(const char *p)
+bool path_has_up(const char *p)
 {
 	struct comp c;
 
@@ -229,7 +229,7 @@ static bool foreign_in_sys(const char *p)
 {
 	struct comp c;
 
-	if (has_up(p))
+	if (path_has_up(p))
 		return false;
 	c = comp_next_real(&p);
 	if (comp_is(c, "kernel"))
@@ -241,7 +241,7 @@ static bool foreign_in_dev(const char *p)
 {
 	struct comp c;
 
-	if (has_up(p))
+	if (path_has_up(p))
 		return false;
 	c = comp_next_real(&p);
 	return !comp_is(c, "vfio") && !comp_is(c, "iommu") && !comp_is(c, "fd");
@@ -251,7 +251,7 @@ static bool foreign_in_proc(const char *p)
 {
 	struct comp c;
 
-	if (has_up(p))
+	if (path_has_up(p))
 		return false;
 	c = comp_next_real(&p);
 	if (!c.len || (!comp_is(c, "self") && !comp_is(c, "thread-self") && (c.s[0] < '0' || c.s[0] > '9')))
@@ -291,7 +291,7 @@ static bool foreign_from_base(const struct path_env *env, const char *base, cons
 		c = comp_next(&p);
 		if (!c.len)
 			return foreign_in_dev(path);
-		return !comp_is(c, "vfio") && !has_up(path);
+		return !comp_is(c, "vfio") && !path_has_up(path);
 	}
 	/* The base holds no link: each leading ".." takes exactly one component off. */
 	for (p = base; comp_next(&p).len;)

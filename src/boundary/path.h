@@ -67,6 +67,9 @@ int path_resolve_deep(const struct path_env *env, const char *base, const char *
 /* True when an absolute or relative path can be told to be native from its text and base alone (the fast path). */
 bool path_is_foreign(const struct path_env *env, const char *base, const char *path);
 
+/* Is one of its components ".."? */
+bool path_has_up(const char *path);
+
 /* For getcwd and readlink results: if real lies in the tree, moves the logical path to its start and returns the new
  * length (without NUL), else -1. */
 long path_unshadow(const struct path_env *env, char *real, size_t len);

@@ -68,7 +68,8 @@ static void listener_ready(struct loop_fd *w, uint32_t events)
 			err = -session_accept(b, fd);
 		else if ((err != EMFILE && err != ENFILE) || !turn_away(b))
 			return;
-		if (err)
+		/* EPIPE: it has gone already. */
+		if (err && err != EPIPE)
 			refused(b, err);
 	}
 }

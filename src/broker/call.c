@@ -16,8 +16,10 @@
 #define CALL_BYTES_MAX	  (4u << 20)
 #define CALL_PARTS_MAX	  16384u
 #define CALL_OUTS_MAX	  (64u << 20)
+#define CALL_NEEDS_MAX	  16u /* asked for in one round: for every slot at once the descriptors find room */
 #define SESSION_BYTES_MAX (128u << 20)
 
+_Static_assert(CALL_NEEDS_MAX *CHANNEL_SLOTS <= SESSION_FDS_MAX, "descriptors that wait to be asked for");
 #define PART_KINDS (PART_BACKING + 1) /* that a client sends */
 
 struct part {
@@ -34,17 +36,27 @@ struct call {
 	unsigned int slot;
 	struct list parts, outs;
 	struct itree index[PART_KINDS]; /* of parts, by key_of(): a client sends as many as it likes, in any order */
-	struct ucall_part need;		/* one request a round is enough: handlers ask one thing at a time */
+	struct ucall_part needs[CALL_NEEDS_MAX];
+	unsigned int nneeds;
 	size_t in_bytes, out_bytes;
 	unsigned int nparts;
 	bool retried_pages, finished;
 	long result;
 	int install_fd; /* the client's end, to be sent with the reply */
+	uint64_t install_at;
 };
 
+/* A handler that can use several things asks for all of them before it gives up: each round costs a round trip. */
 static int need(struct call *c, uint32_t kind, uint64_t addr, uint64_t len, uint64_t flag)
 {
-	c->need = (struct ucall_part){.kind = kind, .addr = addr, .len = len, .got = flag};
+	const struct ucall_part want = {.kind = kind, .addr = addr, .len = len, .got = flag};
+
+	for (unsigned int i = 0; i < c->nneeds; i++)
+		if (!memcmp(&c->needs[i], &want, sizeof(want)))
+			return UCALL_AGAIN;
+	/* What does not fit is asked for in the next round. */
+	if (c->nneeds < CALL_NEEDS_MAX)
+		c->needs[c->nneeds++] = want;
 	return UCALL_AGAIN;
 }
 
@@ -307,12 +319,17 @@ static int slice_hole(const struct part *p, uint64_t va, uint64_t left, struct s
 static int slices_of_part(struct call *c, const struct part *p, bool holes, struct slice_list *l, uint64_t *done)
 {
 	const struct page_desc *d = (const struct page_desc *)p->data;
+	bool again = false;
 
 	*done = 0;
 	for (size_t i = 0; i < p->h.got / sizeof(*d); i++) {
 		struct backing *b = NULL;
 		int err = resolve_backing(c, &d[i], &b);
 
+		if (err == UCALL_AGAIN && c->nneeds < CALL_NEEDS_MAX) {
+			again = true;
+			continue;
+		}
 		if (err && !(err == -EFAULT && holes))
 			return err;
 		err = slice_add(l, &d[i], b);
@@ -323,7 +340,7 @@ static int slices_of_part(struct call *c, const struct part *p, bool holes, stru
 		if (add_overflows(*done, d[i].len, done))
 			return -EFAULT;
 	}
-	return 0;
+	return again ? UCALL_AGAIN : 0;
 }
 
 static int collect_slices(struct call *c, uint64_t va, uint64_t len, bool holes, struct slice_list *l)
@@ -365,6 +382,7 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, bool holes
 		return -EFAULT;
 	err = collect_slices(c, va, len, holes, &l);
 	if (err == -ESTALE) {
+		c->nneeds = 0;
 		/* We have let go of a file that the client cannot show again: memory it once moved for us. It moves it
 		 * anew. */
 		err = -EFAULT;
@@ -404,10 +422,11 @@ static int call_get_file_pages(struct ucall *u, int client_fd, uint64_t off, uin
 	return err == -EFAULT ? -EINVAL : err;
 }
 
-static int call_install(struct ucall *u, struct ufile *f)
+static int call_install(struct ucall *u, struct ufile *f, uint64_t addr)
 {
 	struct call *c = call_of(u);
 
+	c->install_at = addr;
 	return object_new(&c->s->b->objects, f, c->s->quota, &c->install_fd);
 }
 
@@ -503,19 +522,22 @@ static void flush_outs(struct call *c, uint8_t *payload, uint32_t *len)
 }
 
 long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, uint8_t *payload, uint32_t *len,
-	      bool *has_fd)
+	      bool *has_fd, uint64_t *fd_at)
 {
 	*len = 0;
 	*has_fd = false;
+	*fd_at = c->install_at;
 	if (!c->finished) {
+		c->nneeds = 0;
 		c->result = f->ops->ioctl ? f->ops->ioctl(f, &c->u, cmd, arg) : -ENOTTY;
 		if (c->result == UCALL_AGAIN) {
 			free_parts(c, &c->outs, &c->out_bytes);
-			memcpy(payload, &c->need, sizeof(c->need));
-			*len = sizeof(c->need);
+			*len = c->nneeds * sizeof(c->needs[0]);
+			memcpy(payload, c->needs, *len);
 			return RPC_NEED;
 		}
 		c->finished = true;
+		*fd_at = c->install_at;
 	}
 	flush_outs(c, payload, len);
 	if (!list_empty(&c->outs))

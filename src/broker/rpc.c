@@ -150,7 +150,8 @@ static long rpc_IOCTL(struct request *r)
 		/* The handler may release f, through a descriptor it was given last. */
 		ufile_get(f);
 		s->b->serving = s;
-		ret = call_run(*slot, f, r->a[0], r->a[1], r->out_data, &r->out_len, &r->has_fd);
+		ret = call_run(*slot, f, r->a[0], r->a[1], r->out_data, &r->out_len, &r->has_fd,
+			       &r->out[0]);
 		s->b->serving = NULL;
 		ufile_put(f);
 	}

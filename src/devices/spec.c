@@ -129,8 +129,12 @@ static int word_parse(struct device_spec *s, char *word, struct device_value *co
 	else if (!strcmp(word, "help"))
 		return option_fail(s->type, word, " stands alone: -d TYPE,help", err, errlen);
 	o = option_find(s->type->options, word);
-	if (!o && !option_find(device_common_options, word))
-		return key_unknown(s->type, word, err, errlen);
+	if (!o && !option_find(device_common_options, word)) {
+		key_unknown(s->type, word, err, errlen);
+		if (!eq) /* the rest of a path, in all likelihood */
+			text_append(err, errlen, " ", "(a comma in a value is written twice)");
+		return -EINVAL;
+	}
 	if (!eq)
 		return option_fail(s->type, word, " needs a value, as KEY=VALUE", err, errlen);
 	if (o)

@@ -1,32 +1,50 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <assert.h>
+#include <string.h>
 #include "iommu/table_private.h"
 
 /* ---- set ---- */
 
-/* Marks what [first, last] touches in this table and below. A bit may be set above before what is below is known. */
-static void node_set_dirty(const struct table *t, const uint64_t *node, unsigned int level, uint64_t first,
-			   uint64_t last)
+/*
+ * Marks the slots of a table from iova's on, as far as they are leaves that begin before last and lie in it. Return:
+ * the first IOVA after those.
+ */
+static uint64_t leaves_set_dirty(const uint64_t *node, uint64_t *bits, unsigned int shift, uint64_t iova, uint64_t last)
 {
-	unsigned int shift = level_shift(t, level), end = slot_index(last, shift);
-	uint64_t *bits = node_dirty(node), at = slot_first(first, shift);
+	unsigned int i = slot_index(iova, shift);
+	uint64_t at = slot_first(iova, shift);
 
-	for (unsigned int i = slot_index(first, shift); i <= end; i++, at += 1ULL << shift) {
-		if (!node[i])
-			continue;
+	do {
 		dirty_set(bits, i);
-		if (!entry_is_leaf(node[i]))
-			node_set_dirty(t, entry_table(node[i]), level - 1, MAX(first, at),
-				       MIN(last, slot_last(at, shift)));
-	}
+		at += 1ULL << shift;
+	} while (at - 1 < last && ++i < TABLE_ENTRIES && entry_is_leaf(node[i]));
+	return at;
 }
 
+/*
+ * One descent for each table of leaves; bits of upper tables are set on the way, before what is below is known. A loop:
+ * this stands in the path of each DMA write while dirty leaves are tracked.
+ */
 void table_set_dirty(struct table *t, uint64_t iova, uint64_t len)
 {
+	uint64_t last, at = iova;
+
 	if (!len || iova > t->last)
 		return;
+	last = iova + MIN(len - 1, t->last - iova);
 	t->dirty = true;
-	node_set_dirty(t, entry_table(t->root), t->top, iova, iova + MIN(len - 1, t->last - iova));
+	do {
+		unsigned int shift = level_shift(t, t->top), i = slot_index(at, shift);
+		const uint64_t *node = entry_table(t->root);
+
+		while (node[i] && !entry_is_leaf(node[i])) {
+			dirty_set(node_dirty(node), i);
+			node = entry_table(node[i]);
+			shift -= TABLE_BITS;
+			i = slot_index(at, shift);
+		}
+		at = node[i] ? leaves_set_dirty(node, node_dirty(node), shift, at, last) : slot_last(at, shift) + 1;
+	} while (at - 1 < last);
 }
 
 /* ---- what is reported, and to whom ---- */
@@ -74,10 +92,26 @@ static inline void report_range(struct report *r, uint64_t iova, uint64_t len)
 	}
 }
 
+/* Two words at a time, which every x86-64 can do. */
+typedef uint64_t pair __attribute__((vector_size(16), aligned(8)));
+
+/* A byte for each byte of words: how many of its bits are set. */
+static inline pair byte_counts(pair words)
+{
+	words -= words >> 1 & 0x5555555555555555;
+	words = (words & 0x3333333333333333) + (words >> 2 & 0x3333333333333333);
+	return (words + (words >> 4)) & 0x0f0f0f0f0f0f0f0f;
+}
+
+static inline uint64_t bits_count(uint64_t word)
+{
+	return byte_counts((pair){word})[0] * 0x0101010101010101 >> 56;
+}
+
 /* 64 leaves of size 1 << shift from base on, of which only such as lie in the range are set. */
 static inline void report_word(struct report *r, uint64_t base, unsigned int shift, uint64_t word)
 {
-	r->total += (uint64_t)__builtin_popcountll(word) << shift;
+	r->total += bits_count(word) << shift;
 	if (r->bits && r->shift == shift) {
 		uint64_t at = (base - r->first) >> shift, spill;
 
@@ -101,6 +135,30 @@ static inline void report_word(struct report *r, uint64_t base, unsigned int shi
 	}
 }
 
+/*
+ * The whole lowest table, from base on, if its bits are words of the bitmap: what large ranges consist of. False: it is
+ * not so.
+ */
+static bool report_line(struct report *r, uint64_t base, unsigned int shift, const uint64_t *line)
+{
+	uint64_t at = (base - r->first) >> shift, counts;
+	const pair *from = (const pair *)line;
+	pair *to, sum = {};
+
+	if (!r->bits || r->shift != shift || at % 64)
+		return false;
+	to = (pair *)(r->bits + at / 64);
+	for (unsigned int i = 0; i < TABLE_WORDS / 2; i++) {
+		to[i] |= from[i];
+		sum += byte_counts(from[i]);
+	}
+	/* A byte of counts is 64 at most. */
+	counts = sum[0] + sum[1];
+	counts = (counts & 0x00ff00ff00ff00ff) + (counts >> 8 & 0x00ff00ff00ff00ff);
+	r->total += (counts * 0x0001000100010001 >> 48) << shift;
+	return true;
+}
+
 /* ---- read ---- */
 
 static void node_read_leaves(const struct table *t, struct report *r, uint64_t *bits, uint64_t first, uint64_t last,
@@ -109,6 +167,11 @@ static void node_read_leaves(const struct table *t, struct report *r, uint64_t *
 	unsigned int shift = t->leaf_shift, i = slot_index(first, shift), end = slot_index(last, shift);
 	uint64_t base = node_first(first, shift);
 
+	if (end - i == TABLE_ENTRIES - 1 && report_line(r, base, shift, bits)) {
+		if (clear)
+			memset(bits, 0, TABLE_WORDS * 8);
+		return;
+	}
 	for (unsigned int w = i / 64; w <= end / 64; w++) {
 		uint64_t word = bits[w] & dirty_mask(w, i, end);
 

@@ -49,10 +49,11 @@ void table_pool_fini(struct table_pool *p)
 }
 
 /*
- * n chunks in one piece. Huge pages only if there are several: a small table touches few pages of its first chunk. What
- * lies around the aligned piece is trimmed; if that fails it stays, untouched, and costs address space only.
+ * n chunks in one piece. Huge pages, without which walks of a large tree miss the TLB, only where there are several: a
+ * small tree touches few pages of its one chunk. What lies around the aligned piece is trimmed; if that fails it stays,
+ * untouched, and costs address space only.
  */
-static char *chunks_map(uint64_t n)
+static char *chunks_map(uint64_t n, bool huge)
 {
 	size_t len = n * CHUNK_BYTES, slack = CHUNK_BYTES - TABLE_BYTES;
 	char *raw, *at;
@@ -65,7 +66,7 @@ static char *chunks_map(uint64_t n)
 		munmap(raw, at - raw);
 	if (raw + slack > at)
 		munmap(at + len, raw + slack - at);
-	if (n > 1)
+	if (huge)
 		madvise(at, len, MADV_HUGEPAGE);
 	return at;
 }
@@ -79,7 +80,7 @@ int table_pool_reserve(struct table_pool *p, uint64_t n)
 	n = (n - p->nfree + CHUNK_TABLES - 1) / CHUNK_TABLES;
 	if (n > SIZE_MAX / CHUNK_BYTES - 1)
 		return -ENOMEM;
-	at = chunks_map(n);
+	at = chunks_map(n, n > 1 || p->nchunk);
 	if (!at)
 		return -ENOMEM;
 	for (uint64_t i = 0; i < n; i++) {

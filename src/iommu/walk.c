@@ -21,33 +21,38 @@ int walk_config_check(const struct walk_config *cfg)
 	return formats[cfg->format]->check(cfg);
 }
 
-static bool big_endian(const struct walk_config *cfg)
-{
-	return formats[cfg->format]->big_endian || cfg->flags & WALK_BIG_ENDIAN;
-}
-
-static int entry_load(const struct walk_state *w, const struct walk_mem *mem, uint64_t addr, uint64_t *raw)
+static int entry_load(const struct walk_state *w, uint64_t addr, uint64_t *raw)
 {
 	uint64_t stored;
 
-	if (mem->load(mem->ctx, addr, &stored, sizeof(stored)))
+	if (w->mem->load(w->mem->ctx, addr, &stored, sizeof(stored)))
 		return -EFAULT;
-	*raw = big_endian(w->cfg) ? be64toh(stored) : le64toh(stored);
+	*raw = w->big_endian ? be64toh(stored) : le64toh(stored);
 	return 0;
 }
 
-static int entry_update(const struct walk_state *w, const struct walk_mem *mem, uint64_t addr, uint64_t old,
-			uint64_t new)
+static int entry_update(const struct walk_state *w, uint64_t addr, uint64_t old, uint64_t new)
 {
-	if (big_endian(w->cfg))
-		return mem->update(mem->ctx, addr, __builtin_bswap64(old), __builtin_bswap64(new));
-	return mem->update(mem->ctx, addr, old, new);
+	if (w->big_endian)
+		return w->mem->update(w->mem->ctx, addr, __builtin_bswap64(old), __builtin_bswap64(new));
+	return w->mem->update(w->mem->ctx, addr, old, new);
+}
+
+/*
+ * From here on e->addr is what iova translates to. A frame larger than all that can be output (of Sv57, say) counts
+ * only as far as that reaches.
+ */
+static void leaf_narrow(const struct walk_state *w, struct walk_entry *e)
+{
+	uint64_t offset = BIT64(e->shift) - 1;
+
+	e->addr = (e->addr & ~offset) | (w->iova & offset);
+	e->shift = MIN(e->shift, w->cfg->output_bits);
 }
 
 /* Judges e->raw, which nobody else can change. */
 static enum walk_fault entry_decode(const struct walk_state *w, struct walk_entry *e)
 {
-	const struct walk_format *fmt = formats[w->cfg->format];
 	enum walk_fault fault;
 
 	e->want = e->raw;
@@ -56,31 +61,32 @@ static enum walk_fault entry_decode(const struct walk_state *w, struct walk_entr
 	e->last = UINT64_MAX;
 	e->leaf = false;
 	e->shift = w->shift;
-	fault = fmt->parse(w, e);
+	fault = w->fmt->parse(w, e);
 	if (fault)
 		return fault;
+	if (e->leaf)
+		leaf_narrow(w, e);
 	if (walk_too_wide(e->addr, w->cfg->output_bits))
 		return WALK_ADDRESS_SIZE;
-	return e->leaf ? fmt->admit(w, e) : WALK_OK;
+	return e->leaf ? w->fmt->admit(w, e) : WALK_OK;
 }
 
 /*
  * Loads and judges the entry at addr, and sets the bits that its use sets. Who loses the race for it starts again with
  * what is there now: the bits must not be set in an entry that means something else.
  */
-static enum walk_fault entry_take(const struct walk_state *w, const struct walk_mem *mem, uint64_t addr,
-				  struct walk_entry *e)
+static enum walk_fault entry_take(const struct walk_state *w, uint64_t addr, struct walk_entry *e)
 {
 	for (unsigned int i = 0; i < WALK_TRIES; i++) {
 		enum walk_fault fault;
 		int r;
 
-		if (entry_load(w, mem, addr, &e->raw))
+		if (entry_load(w, addr, &e->raw))
 			return WALK_TABLE;
 		fault = entry_decode(w, e);
 		if (fault || e->want == e->raw)
 			return fault;
-		r = entry_update(w, mem, addr, e->raw, e->want);
+		r = entry_update(w, addr, e->raw, e->want);
 		if (r != -EAGAIN)
 			return r ? WALK_TABLE : WALK_OK;
 	}
@@ -95,11 +101,9 @@ static int fault_set(struct walk_fault_info *info, enum walk_fault kind, unsigne
 
 static void result_set(const struct walk_state *w, const struct walk_entry *e, struct walk_result *res)
 {
-	uint64_t size = BIT64(e->shift);
-
 	*res = (struct walk_result){
-	    .addr = (e->addr & ~(size - 1)) | (w->iova & (size - 1)),
-	    .size = size,
+	    .addr = e->addr,
+	    .size = BIT64(e->shift),
 	    .prot = e->prot,
 	    .level = w->level,
 	};
@@ -109,13 +113,15 @@ int walk(const struct walk_config *cfg, const struct walk_mem *mem, uint64_t iov
 	 struct walk_fault_info *fault)
 {
 	const struct walk_format *fmt = formats[cfg->format];
-	struct walk_state w = {.cfg = cfg, .iova = iova, .access = access};
-	struct walk_entry e = {.addr = cfg->root, .last = UINT64_MAX};
+	struct walk_state w = {.cfg = cfg, .fmt = fmt, .mem = mem, .iova = iova, .access = access};
+	struct walk_entry e = {.last = UINT64_MAX};
 	struct walk_geometry g;
 
 	if (!(access & WALK_ACCESS_MASK))
 		w.access |= IOMMU_READ;
+	w.big_endian = fmt->big_endian || cfg->flags & WALK_BIG_ENDIAN;
 	fmt->geometry(cfg, &g);
+	e.addr = g.root;
 	if (!fmt->input_fits(cfg, iova))
 		return fault_set(fault, WALK_ADDRESS_SIZE, g.levels - 1, 0);
 	for (w.level = g.levels; w.level--;) {
@@ -129,7 +135,7 @@ int walk(const struct walk_config *cfg, const struct walk_mem *mem, uint64_t iov
 			return fault_set(fault, WALK_ADDRESS_SIZE, w.level, entry_addr);
 		if (index < e.first || index > e.last)
 			return fault_set(fault, WALK_NOT_PRESENT, w.level, entry_addr);
-		kind = entry_take(&w, mem, entry_addr, &e);
+		kind = entry_take(&w, entry_addr, &e);
 		if (kind)
 			return fault_set(fault, kind, w.level, entry_addr);
 		if (e.leaf) {

@@ -56,7 +56,8 @@ struct walk_config {
 	unsigned int output_bits; /* addresses of tables and frames are below 2^output_bits */
 	unsigned int granule;	  /* log2 of the smallest page: 12; Arm 12, 14, 16 */
 	unsigned int flags;
-	uint64_t root; /* of the first table */
+	uint64_t
+	    root; /* of the first table, page-aligned; Arm aligns it to the table's size, as an SMMU does CD.TTB0 */
 };
 
 /*

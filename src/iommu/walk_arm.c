@@ -35,12 +35,16 @@ static unsigned int arm_levels(const struct walk_config *cfg)
 	return (cfg->input_bits - cfg->granule + arm_bits(cfg) - 1) / arm_bits(cfg);
 }
 
-/* The first table has as many entries as the input needs, and is aligned to its size, and to 64 bytes at least. */
-static uint64_t arm_root_align(const struct walk_config *cfg)
+/*
+ * The first table has as many entries as the input needs and is aligned to its size, and to 64 bytes if addresses have
+ * 52 bits (D8.2.4). What CD.TTB0 has below that counts as zero.
+ */
+static uint64_t arm_root(const struct walk_config *cfg)
 {
 	unsigned int below = cfg->granule + (arm_levels(cfg) - 1) * arm_bits(cfg);
+	unsigned int shift = cfg->input_bits - below + 3;
 
-	return MAX(BIT64(cfg->input_bits - below + 3), 64ULL);
+	return cfg->root & ~(BIT64(shift) - 1) & ~(cfg->output_bits == 52 ? 63ULL : 15ULL);
 }
 
 static int arm_check(const struct walk_config *cfg)
@@ -59,13 +63,16 @@ static int arm_check(const struct walk_config *cfg)
 		return -EINVAL;
 	if (cfg->output_bits > widest || (cfg->output_bits > 48 && cfg->output_bits != 52))
 		return -EINVAL;
-	return IS_ALIGNED(cfg->root, arm_root_align(cfg)) ? 0 : -EINVAL;
+	return 0;
 }
 
 static void arm_geometry(const struct walk_config *cfg, struct walk_geometry *g)
 {
-	*g = (struct walk_geometry){
-	    .page_shift = cfg->granule, .last_bits = arm_bits(cfg), .bits = arm_bits(cfg), .levels = arm_levels(cfg)};
+	*g = (struct walk_geometry){.root = arm_root(cfg),
+				    .page_shift = cfg->granule,
+				    .last_bits = arm_bits(cfg),
+				    .bits = arm_bits(cfg),
+				    .levels = arm_levels(cfg)};
 }
 
 static bool arm_input_fits(const struct walk_config *cfg, uint64_t iova)

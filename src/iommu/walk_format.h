@@ -10,6 +10,7 @@
 
 /* The table of level 0 has 2^last_bits entries, those above it 2^bits. */
 struct walk_geometry {
+	uint64_t root; /* as the format aligns it */
 	unsigned int page_shift, last_bits, bits;
 	unsigned int levels;
 };
@@ -17,6 +18,9 @@ struct walk_geometry {
 /* A walk under way, as its format sees it. */
 struct walk_state {
 	const struct walk_config *cfg;
+	const struct walk_format *fmt;
+	const struct walk_mem *mem;
+	bool big_endian;
 	uint64_t iova;
 	int access;
 	unsigned int level, shift; /* shift: log2 of what one entry of this level covers */
@@ -26,7 +30,7 @@ struct walk_state {
 /* What a format makes of its private copy of an entry. */
 struct walk_entry {
 	uint64_t raw;
-	uint64_t addr;		/* of the next table, or of the frame, aligned to its size */
+	uint64_t addr;		/* of the next table; of the frame, where bits below shift do not count */
 	uint64_t want;		/* what raw has to become before it is used */
 	uint64_t first, last;	/* the indices that the next table has */
 	unsigned int inherited; /* for the next level */

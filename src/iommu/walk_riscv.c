@@ -36,7 +36,8 @@ static int riscv_check(const struct walk_config *cfg)
 
 static void riscv_geometry(const struct walk_config *cfg, struct walk_geometry *g)
 {
-	*g = (struct walk_geometry){.page_shift = 12, .last_bits = 9, .bits = 9, .levels = (cfg->input_bits - 12) / 9};
+	*g = (struct walk_geometry){
+	    .root = cfg->root, .page_shift = 12, .last_bits = 9, .bits = 9, .levels = (cfg->input_bits - 12) / 9};
 }
 
 static bool riscv_input_fits(const struct walk_config *cfg, uint64_t iova)
@@ -75,7 +76,6 @@ static enum walk_fault riscv_parse(const struct walk_state *w, struct walk_entry
 		/* Svnapot: ppn[3:0] 1000 stands for 64 KiB; the other encodings are reserved. */
 		if ((e->addr & 0xf000) != 0x8000)
 			return WALK_RESERVED;
-		e->addr &= ~0xffffULL;
 		e->shift = 16;
 	}
 	return IS_ALIGNED(e->addr, BIT64(w->shift)) ? WALK_OK : WALK_RESERVED;

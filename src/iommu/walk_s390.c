@@ -39,7 +39,8 @@ static int s390_check(const struct walk_config *cfg)
 
 static void s390_geometry(const struct walk_config *cfg, struct walk_geometry *g)
 {
-	*g = (struct walk_geometry){.page_shift = 12,
+	*g = (struct walk_geometry){.root = cfg->root,
+				    .page_shift = 12,
 				    .last_bits = PT_BITS,
 				    .bits = REGION_BITS,
 				    .levels = 1 + (cfg->input_bits - 20) / REGION_BITS};
@@ -72,6 +73,9 @@ static enum walk_fault s390_parse(const struct walk_state *w, struct walk_entry 
 	if (e->raw & S390_I)
 		return WALK_NOT_PRESENT;
 	if ((e->raw & S390_TT) >> 2 != w->level - 1)
+		return WALK_RESERVED;
+	/* Region-third frames of 2 GiB (EDAT-2) are not for us: better refused than taken for a table. */
+	if (w->level == 2 && e->raw & S390_FC)
 		return WALK_RESERVED;
 	if (w->level > 1) {
 		/* Table offset and length count quarters of the next table; what lies outside them is not there. */

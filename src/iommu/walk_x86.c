@@ -35,7 +35,7 @@ static int x86_check(const struct walk_config *cfg)
 static void x86_geometry(const struct walk_config *cfg, struct walk_geometry *g)
 {
 	*g = (struct walk_geometry){
-	    .page_shift = 12, .last_bits = 9, .bits = 9, .levels = cfg->input_bits == 57 ? 5 : 4};
+	    .root = cfg->root, .page_shift = 12, .last_bits = 9, .bits = 9, .levels = cfg->input_bits == 57 ? 5 : 4};
 }
 
 static bool x86_input_fits(const struct walk_config *cfg, uint64_t iova)

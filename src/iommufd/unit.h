@@ -21,18 +21,17 @@ struct iommufd_unit {
 	/* flags: IOMMU_HWPT_ALLOC_*. 0 or -EOPNOTSUPP (a flag that it does not know or cannot honour). */
 	int (*paging)(const struct dma_dev *dma, uint32_t flags, struct domain_config *cfg);
 	/*
-	 * A nested domain from the user's data (a private copy of len bytes). -EOPNOTSUPP (type unknown), -EINVAL. state
-	 * (may stay NULL) is the unit's own, freed with nested_free.
+	 * A nested domain from the user's data of that type: nested_size bytes of it, as the caller passes more only if
+	 * the rest is zero. 0: the type is unknown. state (may stay NULL) is the unit's own, freed with nested_free. 0,
+	 * -EOPNOTSUPP, -EINVAL, -ENOMEM.
 	 */
-	int (*nested)(struct dma_dev *dma, struct domain *parent, uint32_t type, const void *data, size_t len,
-		      struct domain **d, void **state);
+	size_t (*nested_size)(uint32_t type); /* NULL: no nesting */
+	int (*nested)(struct dma_dev *dma, struct domain *parent, uint32_t type, const void *data, struct domain **d,
+		      void **state);
 	void (*nested_free)(void *state);
-	/*
-	 * One invalidation request of len bytes for a nested domain. -EINVAL, -EOPNOTSUPP. type_ok answers for a request of
-	 * no entries. entry_size: what the type's entries have at least.
-	 */
-	size_t (*invalidate_entry_size)(uint32_t type); /* 0: unknown type */
-	int (*invalidate)(struct domain *d, void *state, uint32_t type, const void *entry, size_t len);
+	/* One invalidation request for a nested domain; invalidate_size as nested_size. */
+	size_t (*invalidate_size)(uint32_t type);
+	int (*invalidate)(struct domain *d, void *state, uint32_t type, const void *entry);
 	/* The i-th range of IOVAs that never reach memory (the MSI window); false past the end. */
 	bool (*reserved)(const struct dma_dev *dma, unsigned int i, uint64_t *first, uint64_t *last);
 	/* May this device be attached to this domain (-EINVAL: dirty tracking that it lacks ...)? NULL: any. */

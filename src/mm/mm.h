@@ -113,7 +113,9 @@ int pages_pin(struct pages *p, struct page_pin *pin, uint64_t off, uint64_t len)
 void pages_unpin(struct pages *p, struct page_pin *pin);
 /*
  * Moves the charge of what is pinned, and of all later pins, to another owner. Two steps, so that several pages move all
- * or none: prepare charges (0 or -ENOMEM), and either commit or abort follows; neither of those fails.
+ * or none: prepare charges (0 or -ENOMEM), and either commit or abort follows; neither of those fails,
+ * and in between nothing is pinned or unpinned. A step that has been taken for these pages is taken once: what is shared
+ * may come by several times.
  */
 int pages_move_prepare(struct pages *p, struct mm_owner *to);
 void pages_move_commit(struct pages *p, struct mm_owner *to);

@@ -23,6 +23,7 @@ struct pages {
 	unsigned int refs;
 	uint64_t va, len;
 	struct mm_owner *who;
+	struct mm_owner *moving; /* between prepare and commit or abort: who is charged, too. Borrowed */
 	struct itree claims; /* page_pin.node */
 	uint64_t pinned;
 	enum mm_account mode;
@@ -343,15 +344,23 @@ void pages_unpin(struct pages *p, struct page_pin *pin)
 
 int pages_move_prepare(struct pages *p, struct mm_owner *to)
 {
-	return to == p->who ? 0 : mm_charge(to, p->mode, p->pinned);
+	int err;
+
+	if (to == p->who || to == p->moving)
+		return 0;
+	err = mm_charge(to, p->mode, p->pinned);
+	if (!err)
+		p->moving = to;
+	return err;
 }
 
 void pages_move_commit(struct pages *p, struct mm_owner *to)
 {
 	struct mm_owner *from = p->who;
 
-	if (to == from)
+	if (to != p->moving)
 		return;
+	p->moving = NULL;
 	p->who = mm_owner_get(to);
 	mm_uncharge(from, p->mode, p->pinned);
 	mm_owner_put(from);
@@ -359,8 +368,10 @@ void pages_move_commit(struct pages *p, struct mm_owner *to)
 
 void pages_move_abort(struct pages *p, struct mm_owner *to)
 {
-	if (to != p->who)
-		mm_uncharge(to, p->mode, p->pinned);
+	if (to != p->moving)
+		return;
+	p->moving = NULL;
+	mm_uncharge(to, p->mode, p->pinned);
 }
 
 /* ---- copies ---- */

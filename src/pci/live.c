@@ -20,7 +20,7 @@
 
 /* A cut takes some 10 us, and a busy machine may keep the thread waiting. */
 #define NS_PER_SEC	  1000000000L
-#define CLOSE_PATIENCE_NS 2000000L
+#define CLOSE_PATIENCE_NS 20000000L
 #define DROP_PATIENCE_NS  50000000L
 
 /*

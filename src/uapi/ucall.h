@@ -53,6 +53,13 @@ struct ufile_ops {
 	 */
 	int (*mmio_read)(struct ufile *f, uint64_t off, unsigned int size, uint64_t *val);
 	int (*mmio_write)(struct ufile *f, uint64_t off, unsigned int size, uint64_t val);
+	/*
+	 * A descriptor that bytes go through (a queue of events): the client's read(), write() and poll() are the system's
+	 * own. written: the client wrote; buf is a private copy of what has come, which may begin or end anywhere. drained:
+	 * there is room again after ufile_send said less than all. Both NULL: the client's read() and write() are EINVAL.
+	 */
+	void (*written)(struct ufile *f, const void *buf, size_t len);
+	void (*drained)(struct ufile *f);
 	/* 0, or -EIO while nothing answers at off: a mapped access to it is SIGBUS then. NULL: always 0. */
 	int (*mmio_test)(struct ufile *f, uint64_t off);
 	/* The last descriptor, mapping and reference are gone. Never fails (C5). */
@@ -63,6 +70,7 @@ struct ufile {
 	const struct ufile_ops *ops;
 	unsigned int refs; /* one for "has descriptors", one per mapping, one per holder inside */
 	void *host;	   /* the broker's */
+	size_t (*send)(struct ufile *f, const void *buf, size_t len); /* the broker's; NULL: nobody can read */
 };
 
 static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
@@ -70,6 +78,12 @@ static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
 	f->ops = ops;
 	f->refs = 1;
 	f->host = NULL;
+	f->send = NULL;
+}
+/* Bytes for the client to read from a descriptor that has `written`: how many there was room for, perhaps none. */
+static inline size_t ufile_send(struct ufile *f, const void *buf, size_t len)
+{
+	return f->send ? f->send(f, buf, len) : 0;
 }
 static inline struct ufile *ufile_get(struct ufile *f)
 {
@@ -89,7 +103,7 @@ struct ucall_ops {
 	int (*get_file)(struct ucall *c, int client_fd, struct ufile **f);
 	int (*get_pages)(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p);
 	int (*get_file_pages)(struct ucall *c, int client_fd, uint64_t off, uint64_t len, struct pages **p);
-	int (*install)(struct ucall *c, struct ufile *f);
+	int (*install)(struct ucall *c, struct ufile *f, uint64_t addr);
 };
 
 struct ucall {
@@ -142,7 +156,12 @@ static inline int ucall_get_file_pages(struct ucall *c, int client_fd, uint64_t 
  * handler's). */
 static inline int ucall_install(struct ucall *c, struct ufile *f)
 {
-	return c->ops->install(c, f);
+	return c->ops->install(c, f, 0);
+}
+/* The same, but the number goes to the 32 bits at addr in the caller's memory; the ioctl's result stays the handler's. */
+static inline int ucall_install_at(struct ucall *c, struct ufile *f, uint64_t addr)
+{
+	return c->ops->install(c, f, addr);
 }
 
 #endif

@@ -100,6 +100,7 @@ long hotreset_do(struct ufile *f, struct ucall *c, uint64_t arg)
 	struct vfio_pci_hot_reset h;
 	struct vfio_dev *d = to_dev(f);
 	int32_t fds[FUNCTIONS_MAX];
+	bool again = false;
 	unsigned int i;
 	int ret;
 
@@ -118,10 +119,15 @@ long hotreset_do(struct ufile *f, struct ucall *c, uint64_t arg)
 		return ret;
 	for (i = 0; i < h.count; i++) {
 		ret = ucall_get_file(c, fds[i], &files[i]);
+		again |= ret == UCALL_AGAIN;
+		if (ret == UCALL_AGAIN)
+			continue;
 		if (ret)
 			return ret;
 		if (!group_is(files[i]))
 			return -EINVAL;
 	}
+	if (again)
+		return UCALL_AGAIN;
 	return reset_bus(d, files, h.count);
 }

@@ -372,8 +372,9 @@ static void relations(void)
 	say_status("after its parent", st);
 	pid = fork();
 	if (!pid) {
-		say_ret("daemon", daemon(1, 1));
+		st = daemon(1, 1);
 		gate_wait();
+		say_ret("daemon", st);
 		say("daemon: page %d, session %d", page[0], getsid(0) != self);
 		_exit(7);
 	}

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The command with its real broker and boundary: what people type."""
 import os
+import pty
+import resource
+import select
 import shutil
 import subprocess
 import tempfile
 
 import tap
-from run_test import PINFOLD, WORK, env, equal, eventually, exists, has, run, state
+from run_test import BOUNDARY, PINFOLD, WORK, env, equal, eventually, exists, has, run, state
 
 DISK = os.path.join(WORK.name, "disk.img")
 with open(DISK, "wb") as disk:
@@ -49,6 +52,110 @@ def test_device_mistakes():
         equal(r.returncode, 2, device + r.stderr)
         has(r.stderr, words, "Try `pinfold help run`.")
         equal(r.stderr.count("\n"), 2, r.stderr)
+
+
+def test_paths_of_images():
+    where = os.path.join(WORK.name, "a b,c:d")
+    os.mkdir(where)
+    image = os.path.join(where, "disk.img")
+    with open(image, "wb") as f:
+        f.truncate(1 << 20)
+    show = ["cat", "/sys/bus/pci/devices/0000:01:00.0/class"]
+    equal(see(*show, device=f"nvme,path={image.replace(',', ',,')}"), "0x010802\n")
+    equal(run("run", "-d", "nvme,path=disk.img", "--", *show, cwd=where).stdout, "0x010802\n")
+    r = run("run", "-d", f"nvme,path={image}", "true")
+    equal(r.returncode, 2)
+    has(r.stderr, "a comma in a value is written twice")
+
+
+def test_odd_surroundings():
+    look = ["/bin/ls", "/sys/bus/pci/devices"]
+    ours = ("0000:01:00.0\n", "", 0)
+    removed = tempfile.mkdtemp(dir=WORK.name)
+    places = {
+        "without an environment": {"env": {"PINFOLD_BOUNDARY": BOUNDARY}},
+        "where nothing can be written": {"cwd": "/proc"},
+        "with places that are not there": {"env": env(TMPDIR="/no/such", XDG_RUNTIME_DIR="/no/such", HOME="/no/such")},
+        "in a removed directory": {"cwd": removed, "preexec_fn": lambda: os.rmdir(removed)},
+    }
+    for name, how in places.items():
+        r = run("run", "-d", NVME, *look, **how)
+        equal((r.stdout, r.stderr, r.returncode), ours, name)
+
+
+def test_few_descriptors():
+    """It works, or it is said; and never are the machine's own devices shown instead."""
+    for most in range(8, 40, 2):
+        r = run("run", "-d", NVME, "/bin/ls", "/sys/bus/pci/devices",
+                preexec_fn=lambda n=most: resource.setrlimit(resource.RLIMIT_NOFILE, (n, n)))
+        if r.returncode:
+            equal(r.stdout, "", r.stderr)
+            assert r.stderr, most
+        else:
+            equal(r.stdout, "0000:01:00.0\n", f"with {most} descriptors")
+
+
+def test_without_its_broker_nothing_is_shown():
+    r = subprocess.run(["cat", "/sys/bus/pci/devices/0000:00:00.0/class", "/proc/self/comm"], check=False, text=True,
+                       env=env(LD_PRELOAD=BOUNDARY, PINFOLD_SOCKET="@no-such-broker"), capture_output=True)
+    equal((r.stdout, r.returncode), ("cat\n", 1))
+    has(r.stderr, "Input/output error")
+
+
+def test_host_devices():
+    own = set(os.listdir("/sys/bus/pci/devices")) if os.path.isdir("/sys/bus/pci/devices") else set()
+    seen = run("run", "--host-devices", "-d", f"{NVME},addr=ab:00.0", "ls", "/sys/bus/pci/devices").stdout.split()
+    equal(set(seen), own | {"0000:ab:00.0"})
+
+
+class Shell:
+    """An interactive bash on a terminal of its own."""
+
+    def __init__(self):
+        self.pid, self.tty = pty.fork()
+        self.seen = ""
+        if self.pid == 0:
+            os.environ.update(PS1="> ", TERM="dumb", PATH="/usr/local/bin:/usr/bin:/bin")
+            os.execv(PINFOLD, [PINFOLD, "run", "-d", NVME, "--", "bash", "--norc", "--noprofile", "--noediting", "-i"])
+
+    def read_until(self, text):
+        while text not in self.seen:
+            assert select.select([self.tty], [], [], 60)[0], f"{text!r} never came after {self.seen!r}"
+            self.seen += os.read(self.tty, 4096).decode()
+        self.seen = self.seen.split(text, 1)[1]
+
+    def type(self, keys):
+        os.write(self.tty, keys)
+
+    def end(self):
+        status = os.waitpid(self.pid, 0)[1]
+        os.close(self.tty)
+        return os.waitstatus_to_exitcode(status)
+
+
+def test_interactive_shell():
+    sh = Shell()
+    sh.read_until("> ")
+    sh.type(b"ls /sys/bus/pci/devices\n")
+    sh.read_until("\n0000:01:00.0")
+    sh.type(b"cat\n")
+    sh.type(b"to cat\n")
+    sh.read_until("to cat")  # as typed
+    sh.read_until("to cat")  # as said
+    sh.type(b"\x1a")
+    sh.read_until("Stopped")
+    # Its answer shows that it has the terminal again.
+    sh.type(b"jobs; fg\nand again\n")
+    sh.read_until("and again")
+    sh.read_until("and again")
+    sh.type(b"\x03")
+    sh.read_until("> ")
+    sh.type(b"echo status $?\n")
+    sh.read_until("status 130")
+    sh.type(b"sleep 1000 & kill %1; wait %1; echo status $?\n")
+    sh.read_until("status 143")
+    sh.type(b"exit 7\n")
+    equal(sh.end(), 7)
 
 
 def test_places_of_devices():

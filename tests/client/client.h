@@ -23,7 +23,7 @@ struct client_case {
 	const char *name, *what;
 	void (*run)(void);
 };
-extern const struct client_case uapi_cases[], device_cases[], dma_cases[]; /* end with name NULL */
+extern const struct client_case uapi_cases[], device_cases[], dma_cases[], busy_cases[]; /* end with name NULL */
 
 extern const char *bdf;
 
@@ -79,5 +79,12 @@ unsigned int nvme_identify(unsigned int cns, uint32_t nsid, uint64_t iova);
 unsigned int nvme_rw(bool write, unsigned int page, unsigned int bytes, uint64_t iova);
 unsigned int nvme_interrupts(void); /* eventfd counts collected so far, with msix */
 volatile void *nvme_bar(void);
+/* The I/O queue in steps: up to 15 reads of a page each are put, rung for, and collected. */
+void nvme_put_read(unsigned int page, uint64_t iova);
+unsigned int nvme_tail(void);
+volatile uint32_t *nvme_doorbell_at(void); /* where nvme_ring() stores nvme_tail() */
+void nvme_ring(void);
+unsigned int nvme_collect(void);
+bool nvme_has_completion(void);
 
 #endif

@@ -39,7 +39,8 @@ static struct queue {
 
 static volatile uint8_t *bar;
 static size_t bar_size;
-static uint8_t *rings; /* admin SQ, admin CQ, I/O SQ, I/O CQ, what identify said: a page each */
+static uint8_t *rings;	    /* admin SQ, admin CQ, I/O SQ, I/O CQ, what identify said: a page each */
+static unsigned int stride; /* of doorbells */
 static unsigned int block_size;
 static int irq[2] = {-1, -1};
 static unsigned int irqs;
@@ -71,8 +72,6 @@ unsigned int nvme_interrupts(void)
 
 static void doorbell(unsigned int index, uint32_t v)
 {
-	unsigned int stride = 4u << ((nvme_cap() >> 32) & 0xf);
-
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	reg_write(0x1000 + index * stride, v);
 }
@@ -111,17 +110,23 @@ static void completion_wait(unsigned int q)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-static unsigned int command(unsigned int q, struct sqe *e)
+static void put(unsigned int q, struct sqe *e)
 {
 	struct queue *k = &queue[q];
-	unsigned int status;
 
 	e->cid = 0x100 * q + k->tail;
 	k->sq[k->tail] = *e;
 	k->tail = (k->tail + 1) % ENTRIES;
-	doorbell(2 * q, k->tail);
+}
+
+/* The next completion; *cid gets the command's, which is where in the queue it was. */
+static unsigned int complete(unsigned int q, uint16_t *cid)
+{
+	struct queue *k = &queue[q];
+	unsigned int status;
+
 	completion_wait(q);
-	expect_eq(k->cq[k->head].cid, e->cid);
+	*cid = k->cq[k->head].cid;
 	status = k->cq[k->head].status >> 1;
 	k->head = (k->head + 1) % ENTRIES;
 	if (!k->head)
@@ -130,9 +135,60 @@ static unsigned int command(unsigned int q, struct sqe *e)
 	return status;
 }
 
+static unsigned int command(unsigned int q, struct sqe *e)
+{
+	unsigned int status;
+	uint16_t cid;
+
+	put(q, e);
+	doorbell(2 * q, queue[q].tail);
+	status = complete(q, &cid);
+	expect_eq(cid, e->cid);
+	return status;
+}
+
 unsigned int nvme_identify(unsigned int cns, uint32_t nsid, uint64_t iova)
 {
 	return command(0, &(struct sqe){.opcode = ADMIN_IDENTIFY, .nsid = nsid, .prp1 = iova, .cdw10 = cns});
+}
+
+void nvme_put_read(unsigned int page, uint64_t iova)
+{
+	uint64_t lba = page * PAGE / block_size;
+
+	put(1, &(struct sqe){.opcode = NVM_READ,
+			     .nsid = 1,
+			     .prp1 = iova,
+			     .cdw10 = lba,
+			     .cdw11 = lba >> 32,
+			     .cdw12 = PAGE / block_size - 1});
+}
+
+volatile uint32_t *nvme_doorbell_at(void)
+{
+	return (volatile uint32_t *)(bar + 0x1000 + 2 * stride);
+}
+
+unsigned int nvme_tail(void)
+{
+	return queue[1].tail;
+}
+
+void nvme_ring(void)
+{
+	doorbell(2, queue[1].tail);
+}
+
+unsigned int nvme_collect(void)
+{
+	uint16_t cid;
+
+	return complete(1, &cid);
+}
+
+bool nvme_has_completion(void)
+{
+	return (queue[1].cq[queue[1].head].status & 1) == queue[1].phase;
 }
 
 /* Bytes at the start of the namespace's page-th 4 KiB; no more than those, and not across a page of memory. */
@@ -188,6 +244,7 @@ void nvme_start(bool msix)
 	bar_size = r.size;
 	bar = mmap(NULL, bar_size, PROT_READ | PROT_WRITE, MAP_SHARED, device, r.offset);
 	expect(bar != MAP_FAILED);
+	stride = 4u << ((nvme_cap() >> 32) & 0xf);
 	if (msix)
 		msix_set_up();
 	rings = pages_alloc(RINGS * PAGE);

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 
 BDF = "0000:01:00.0"
 PCI = "/sys/bus/pci"
@@ -121,6 +122,63 @@ if not host:
     check("ls -l", sh(f"ls -l {PCI}/devices | wc -l"), "2")
 check("scandir", sorted(e.name for e in os.scandir(PCI)),
       ["devices", "drivers", "drivers_autoprobe", "drivers_probe", "rescan", "resource_alignment", "slots", "uevent"])
+
+# Links of the program's own.
+with tempfile.TemporaryDirectory() as work:
+    os.chdir(work)
+    os.mkdir("sub")
+    for target, link in ((f"{PCI}/devices/{BDF}", "dev"), ("../dev", "sub/up"), ("dev", "twice"), (PCI, "pci"),
+                         ("/sys", "sys"), (f"{DEV}/vendor", "file"), ("/dev/vfio", "vfio"), ("/dev/vfio/vfio", "node"),
+                         ("/etc", "etc"),
+                         ("loop", "loop"), (f"{DEV}/missing", "dangling"), (f"/proc/self/root{DEV}", "root")):
+        os.symlink(target, link)
+    for name in ("dev/vendor", "sub/up/vendor", "twice/vendor", f"pci/devices/{BDF}/vendor", "/usr/.." + work + "/file",
+                 f"sys/bus/pci/devices/{BDF}/vendor", "file", work + "/dev/vendor", work + "/sub/../sub/up/vendor",
+                 "./sub/../twice/vendor", "root/vendor",
+                 f"sub/up/driver/{BDF}/vendor"):
+        check("open " + name.replace(work, "WORK"), attempt(text, name), VENDOR)
+        check("stat " + name.replace(work, "WORK"), attempt(lambda: stat.S_ISREG(os.stat(name).st_mode)))
+        check("access " + name.replace(work, "WORK"), os.access(name, os.R_OK))
+    fd = os.open("dev", os.O_RDONLY | os.O_DIRECTORY)
+    check("openat from a link", attempt(text, "vendor", dir_fd=fd), VENDOR)
+    check("and up from there", attempt(text, f"../{BDF}/vendor", dir_fd=fd), VENDOR)
+    os.close(fd)
+    fd = os.open("sub", os.O_PATH | os.O_DIRECTORY)
+    check("openat to a link", attempt(text, "up/vendor", dir_fd=fd), VENDOR)
+    os.close(fd)
+    check("listdir", sorted(os.listdir("pci/devices")), names)
+    check("a child", sh("cat dev/vendor; cd twice; /bin/pwd; cat vendor").split(),
+          [VENDOR.strip(), DEV, VENDOR.strip()])
+    check("lstat", stat.S_ISLNK(os.lstat("dev").st_mode))
+    check("lstat with a slash", stat.S_ISDIR(os.lstat("dev/").st_mode))
+    check("readlink", os.readlink("dev"), f"{PCI}/devices/{BDF}")
+    check("realpath", os.path.realpath("sub/up"), DEV)
+    check("O_NOFOLLOW", attempt(os.open, "dev", os.O_RDONLY | os.O_NOFOLLOW), "OSError 40")
+    check("the node is a device", stat.S_ISCHR(os.stat("node").st_mode))
+    for name in ("node", "vfio/vfio", work + "/node"):
+        fd = attempt(os.open, name, os.O_RDWR)
+        check("the node by " + name.replace(work, "WORK"), os.readlink(f"/proc/self/fd/{fd}"), "/dev/vfio/vfio")
+        os.close(fd)
+    check("loop", attempt(os.stat, "loop"), "OSError 40")
+    check("open loop", attempt(os.open, "loop", os.O_RDONLY), "OSError 40")
+    check("dangling", attempt(os.stat, "dangling"), "FileNotFoundError 2")
+    check("open dangling", attempt(os.open, "dangling", os.O_RDONLY), "FileNotFoundError 2")
+    check("below a file", attempt(os.open, "file/x", os.O_RDONLY), "NotADirectoryError 20")
+    check("nothing is created", attempt(os.open, "dev/new", os.O_CREAT | os.O_WRONLY), "PermissionError 13")
+    check("elsewhere", os.path.exists("etc/passwd") and attempt(text, "etc/passwd") == attempt(text, "/etc/passwd"))
+    fd = os.open("sub/new", os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o640)
+    check("a file of its own", os.fstat(fd).st_ino, os.stat(work + "/sub/new").st_ino)
+    os.close(fd)
+    os.unlink("dev")
+    os.mkdir("dev")
+    check("no link any more", attempt(text, "sub/up/vendor"), "FileNotFoundError 2")
+    os.rmdir("dev")
+    os.symlink("pci/devices/" + BDF, "dev")
+    check("a link again", attempt(text, "sub/up/vendor"), VENDOR)
+    os.chdir("dev")
+    check("chdir through a link", os.getcwd(), DEV)
+    check("and read there", attempt(text, "vendor"), VENDOR)
+    os.chdir("/")
 
 # The rest of /sys is the machine's.
 check("/sys/class/net", sorted(os.listdir("/sys/class/net")), sorted(sh("ls /sys/class/net").split()))

@@ -16,6 +16,7 @@ DEVICE = "0000:01:00.0"
 NVME = f"nvme://{DEVICE}/1"
 # Far longer than anything takes: it ends what hangs.
 PATIENCE = 300
+MIB = 1 << 20
 
 
 def equal(got, wanted, text=""):

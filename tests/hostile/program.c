@@ -472,7 +472,7 @@ static void test_fork(void)
 		pthread_join(t[i], NULL);
 }
 
-static volatile sig_atomic_t ticks;
+static _Atomic unsigned int ticks;
 
 static void tick(int sig)
 {

@@ -288,15 +288,12 @@ void raw_append(struct raw *r, unsigned int slot, const struct ucall_part *h, co
 	sl->payload_len += sizeof(*h) + ALIGN_UP(h->got, 8UL);
 }
 
-static void supply(struct raw *r, unsigned int slot)
+static void supply_one(struct raw *r, unsigned int slot, struct ucall_part h)
 {
 	struct slot *sl = &r->ch->slot[slot];
-	struct ucall_part h;
 	struct page_desc d;
 	int fd;
 
-	memcpy(&h, channel_payload(r->ch, slot), sizeof(h));
-	sl->payload_len = sl->nfds = 0;
 	h.got = 0;
 	switch (h.kind) {
 	case PART_BYTES:
@@ -307,15 +304,29 @@ static void supply(struct raw *r, unsigned int slot)
 	case PART_BACKING:
 		fd = h.kind == PART_FD ? (int)h.addr : r->memfd;
 		raw_note_fds(r, slot, &fd, 1);
-		sl->nfds = 1;
+		sl->nfds++;
 		raw_append(r, slot, &h, NULL);
 		break;
 	case PART_PAGES:
-		d = (struct page_desc){r->dev, r->ino, h.addr - (uintptr_t)r->mem, h.len, 1, 0};
+		d = (struct page_desc){r->dev, r->ino, h.addr - (uintptr_t)r->mem, h.len, !r->read_only, 0};
 		h.got = sizeof(d);
 		raw_append(r, slot, &h, &d);
 		break;
 	}
+}
+
+/* The list is copied out of the payload first: the answer takes its place. */
+static void supply(struct raw *r, unsigned int slot)
+{
+	struct ucall_part need[64];
+	struct slot *sl = &r->ch->slot[slot];
+	unsigned int n = sl->payload_len / sizeof(need[0]);
+
+	CHECK(n >= 1 && n <= ARRAY_SIZE(need));
+	memcpy(need, channel_payload(r->ch, slot), n * sizeof(need[0]));
+	sl->payload_len = sl->nfds = 0;
+	for (unsigned int i = 0; i < n; i++)
+		supply_one(r, slot, need[i]);
 }
 
 static void apply_outs(struct raw *r, unsigned int slot)

@@ -61,6 +61,7 @@ struct raw {
 	uint8_t *mem;
 	int memfd;
 	uint64_t dev, ino;
+	bool read_only;	      /* what it says of its memory */
 	unsigned int served;  /* NEEDs that have been answered */
 	unsigned int stop_at; /* give up at this NEED; 0: never */
 };

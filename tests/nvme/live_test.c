@@ -345,8 +345,9 @@ static void queues_made_anew(void **state)
 		struct nvme_cmd del_cq = {.opcode = NVME_ADM_DELETE_CQ, .cdw10 = QID};
 
 		open_page();
-		while (h.q[QID].sq_tail != 1)
+		do
 			read_one();
+		while (h.q[QID].sq_tail != 1);
 		host_run(&h, 2);
 		assert_int_equal(host_cmd(&h, 0, &del_sq, NULL), NVME_OK);
 		assert_int_equal(host_cmd(&h, 0, &del_cq, NULL), NVME_OK);

@@ -235,7 +235,7 @@ static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes
 	return err;
 }
 
-static int fake_install(struct ucall *c, struct ufile *f)
+static int fake_install(struct ucall *c, struct ufile *f, uint64_t addr)
 {
 	struct fake *k = to_fake(c);
 	int i;
@@ -329,7 +329,7 @@ int fake_fd_of(struct fake *k, struct ufile *f)
 
 static struct ufile *keep(struct fake *k, struct ufile *f)
 {
-	assert_int_equal(fake_install(&k->c, f), 0);
+	assert_int_equal(fake_install(&k->c, f, 0), 0);
 	return f;
 }
 
