@@ -54,17 +54,31 @@ static size_t vtd_nested_size(uint32_t type)
 	return type == IOMMU_HWPT_DATA_VTD_S1 ? sizeof(struct iommu_hwpt_vtd_s1) : 0;
 }
 
+/* The capabilities above have 1 GiB leaves; WPE makes read-only hold for the supervisor (chapter 9.6, PASID entry). */
+static struct walk_config walk_config_of(const struct iommu_hwpt_vtd_s1 *s1)
+{
+	return (struct walk_config){
+	    .format = WALK_X86,
+	    .input_bits = s1->addr_width,
+	    .output_bits = IOVA_BITS,
+	    .granule = 12,
+	    .flags = WALK_UPDATE_ACCESSED | WALK_UPDATE_DIRTY | WALK_HUGE |
+		     (s1->flags & IOMMU_VTD_S1_WPE ? WALK_WRITE_PROTECT : 0),
+	    .root = s1->pgtbl_addr,
+	};
+}
+
 static int vtd_nested(struct dma_dev *dma, struct domain *parent, uint32_t type, const void *data, struct domain **d,
 		      void **state)
 {
 	const struct iommu_hwpt_vtd_s1 *s1 = data;
 	struct walk_config cfg;
 
-	if (s1->__reserved || s1->flags & ~(uint64_t)(IOMMU_VTD_S1_SRE | IOMMU_VTD_S1_EAFE | IOMMU_VTD_S1_WPE))
-		return -EOPNOTSUPP;
+	if (s1->__reserved || s1->flags & ~(uint64_t)(IOMMU_VTD_S1_SRE | IOMMU_VTD_S1_WPE))
+		return -EOPNOTSUPP; /* no extended accessed flag either: ECAP.EAFS is 0 */
 	if (s1->addr_width != 48 && s1->addr_width != 57)
 		return -EINVAL;
-	cfg = vtd_walk_config(s1);
+	cfg = walk_config_of(s1);
 	if (walk_config_check(&cfg))
 		return -EINVAL;
 	*d = domain_new_nested(parent, &cfg);
