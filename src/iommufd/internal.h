@@ -30,8 +30,8 @@
 
 struct iommufd {
 	struct events *evs;
-	struct loop *loop;
-	bool test;
+	struct backing_cache *cache;
+	bool test, privileged; /* privileged: clients have CAP_SYS_RESOURCE */
 };
 
 /* ---- object.c ---- */
@@ -193,7 +193,8 @@ void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev);
 iommufd_object_destroy_fn fault_destroy;
 
 /* ---- mock.c, access.c ---- */
-#define MOCK_CMD_SIZE 80
+#define MOCK_CMD_MIN  68
+#define MOCK_CMD_SIZE 72
 iommufd_object_destroy_fn access_object_destroy, selftest_destroy;
 
 #endif
