@@ -16,6 +16,7 @@
 
 struct session;
 struct shadow;
+struct iommufd;
 struct vfio;
 
 /* Copies what a client shares with us. The barrier keeps the compiler from reading a word there a second time, which it
@@ -199,6 +200,7 @@ struct broker {
 	struct loop *loop;
 	struct events events;
 	struct summary summary;
+	struct iommufd *iommufd;
 	struct vfio *vfio;
 	struct shadow *shadow;
 	struct backing_cache *backings;

@@ -284,20 +284,6 @@ static int chain_of(const struct ioas *src, uint64_t iova, uint64_t last, int pr
 	}
 }
 
-int ioas_copy_check(const struct ioas *src, iova_t iova, uint64_t len)
-{
-	const struct area *a;
-	uint64_t last;
-
-	if (!len)
-		return -EINVAL;
-	if (add_overflows(iova.a, len - 1, &last))
-		return -EOVERFLOW;
-	while ((a = ioas_area(src, iova.a)) && a->node.last < last)
-		iova.a = a->node.last + 1;
-	return a ? 0 : -ENOENT;
-}
-
 int ioas_copy(struct ioas *dst, iova_t *dst_iova, bool automatic, struct ioas *src, iova_t src_iova, uint64_t len,
 	      int prot)
 {

@@ -79,8 +79,6 @@ int ioas_map_auto(struct ioas *io, iova_t *iova, uint64_t len, struct pages *p, 
  */
 int ioas_copy(struct ioas *dst, iova_t *dst_iova, bool automatic, struct ioas *src, iova_t src_iova, uint64_t len,
 	      int prot);
-/* What is wrong with the source of a copy: 0, -EINVAL (len 0), -EOVERFLOW, -ENOENT. */
-int ioas_copy_check(const struct ioas *src, iova_t iova, uint64_t len);
 
 /*
  * Unmaps the areas in [first, last], from below. *unmapped: the bytes that went, on error too. An area that straddles a

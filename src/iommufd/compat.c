@@ -59,7 +59,9 @@ static long check_extension(struct iommufd_ctx *ctx, struct ucall *c, uint64_t a
 	case VFIO_UNMAP_ALL:
 		return 1;
 	case VFIO_DMA_CC_IOMMU:
-		return compat_coherent(ctx->compat);
+		return ctx->compat
+			   ? 1
+			   : -ENODEV; /* every unit of ours enforces it, but for the mock one, which has no container */
 	default:
 		return 0;
 	}
@@ -120,11 +122,12 @@ static uint64_t pgsizes(const struct ioas_object *o)
 	return MAX(sizes, ioas_alignment(o->io));
 }
 
-/* Both capabilities as they follow the structure; a capability that has no room is left out, and so is the link to it. */
+/* Both capabilities as they follow the structure; a capability that has no room is left out, and so is the link to it.
+ */
 static int put_caps(struct ucall *c, uint64_t arg, uint32_t argsz, const struct ioas_object *o, uint32_t *total)
 {
-	struct vfio_iommu_type1_info_dma_avail avail = {
-	    .header = {.id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, .version = 1}, .avail = UINT32_MAX};
+	struct vfio_iommu_type1_info_dma_avail avail = {.header = {.id = VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL, .version = 1},
+							.avail = UINT32_MAX};
 	const uint32_t first = sizeof(struct info), second = first + ALIGN_UP(sizeof(avail), 8);
 	struct range_cap cap = {.header = {.id = VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE, .version = 1}};
 	struct ranges l = {0};

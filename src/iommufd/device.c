@@ -115,7 +115,7 @@ static int reserve(struct iommufd_device *dev, struct ioas_object *o)
 	uint64_t first, last;
 	int err = 0;
 
-	for (unsigned int i = 0; !err && dev->unit->reserved && dev->unit->reserved(dev->dma, i, &first, &last); i++)
+	for (unsigned int i = 0; !err && dev->unit->reserved && dev->unit->reserved(dev, i, &first, &last); i++)
 		err = ioas_reserve(o->io, first, last, dev);
 	if (err)
 		unreserve(dev, o);
@@ -136,7 +136,7 @@ static int compatible(const struct iommufd_device *dev, const struct hwpt *h)
 		return -EINVAL;
 	if (h->fault && !dev->unit->pri)
 		return -ENODEV;
-	return dev->unit->attach ? dev->unit->attach(dev->dma, h->d) : 0;
+	return dev->unit->attach ? dev->unit->attach(dev, h->d) : 0;
 }
 
 static int attach(struct iommufd_device *dev, struct hwpt *h)
@@ -357,7 +357,7 @@ long ioctl_hw_info(struct ioctl_call *k)
 	dev = device_find(k->ctx, cmd->dev_id);
 	if (!dev)
 		return -ENOENT;
-	len = dev->unit->hw_info ? dev->unit->hw_info(dev->dma, info, sizeof(info)) : 0;
+	len = dev->unit->hw_info ? dev->unit->hw_info(dev, info, sizeof(info)) : 0;
 	assert(len <= sizeof(info));
 	n = MIN(len, cmd->data_len);
 	if (n)
@@ -370,6 +370,6 @@ long ioctl_hw_info(struct ioctl_call *k)
 	cmd->data_len = len;
 	cmd->out_max_pasid_log2 = 0;
 	cmd->out_capabilities =
-	    dev->unit->paging(dev->dma, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &cfg) ? 0 : IOMMU_HW_CAP_DIRTY_TRACKING;
+	    dev->unit->paging(dev, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &cfg) ? 0 : IOMMU_HW_CAP_DIRTY_TRACKING;
 	return ioctl_respond(k, sizeof(*cmd));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Fault queues: page requests of devices for the user to answer. Answers follow Linux 6.12 drivers/iommu/iommufd/fault.c.
+ * Fault queues: page requests of devices for the user to answer. Answers follow Linux 6.12
+ * drivers/iommu/iommufd/fault.c.
  *
  * The descriptor carries bytes: requests go into it as soon as there is room, responses come out of it. So, other than
  * in Linux, read() may end inside a group of requests, a write() that is wrong is not told so (what it says is passed

@@ -88,7 +88,7 @@ int hwpt_new_paging(struct ioas_object *o, struct iommufd_device *dev, uint32_t 
 
 	if (flags & ~(IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING))
 		return -EOPNOTSUPP;
-	err = dev->unit->paging(dev->dma, flags, &cfg);
+	err = dev->unit->paging(dev, flags, &cfg);
 	if (!err)
 		err = hwpt_new(dev, OBJECT_HWPT_PAGING, &h);
 	if (err)
@@ -153,7 +153,7 @@ static int hwpt_new_nested(struct ioctl_call *k, struct hwpt *parent, struct iom
 		return err;
 	h->parent = parent;
 	parent->obj.users++;
-	err = u->nested(dev->dma, parent->d, cmd->data_type, data, &h->d, &h->state);
+	err = u->nested(dev, parent->d, cmd->data_type, data, &h->d, &h->state);
 	if (err)
 		hwpt_abort(h);
 	else

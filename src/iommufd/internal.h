@@ -30,8 +30,8 @@
 
 struct iommufd {
 	struct events *evs;
-	struct loop *loop;
-	bool test;
+	struct backing_cache *cache;
+	bool test, privileged; /* privileged: clients have CAP_SYS_RESOURCE */
 };
 
 /* ---- object.c ---- */
@@ -116,6 +116,8 @@ static inline struct ioas_object *ioas_object_find(struct iommufd_ctx *ctx, uint
 
 	return o ? container_of(o, struct ioas_object, obj) : NULL;
 }
+/* The pages around [start, start + len): *first is where they start. -EINVAL (len 0), -EOVERFLOW. */
+int ioas_page_span(uint64_t start, uint64_t len, uint64_t *first, uint64_t *span);
 /* A new one, not ready yet. 0 or -ENOMEM. */
 int ioas_object_new(struct iommufd_ctx *ctx, struct ioas_object **out);
 iommufd_object_destroy_fn ioas_object_destroy;
@@ -191,7 +193,8 @@ void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev);
 iommufd_object_destroy_fn fault_destroy;
 
 /* ---- mock.c, access.c ---- */
-#define MOCK_CMD_SIZE 80
+#define MOCK_CMD_MIN  68
+#define MOCK_CMD_SIZE 72
 iommufd_object_destroy_fn access_object_destroy, selftest_destroy;
 
 #endif

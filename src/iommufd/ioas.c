@@ -145,7 +145,7 @@ static int prot_of(uint32_t flags)
 	       (flags & IOMMU_IOAS_MAP_WRITEABLE ? IOMMU_WRITE : 0);
 }
 
-static int map_pages(struct ioas_object *o, uint32_t flags, uint64_t *iova, uint64_t len, struct pages *p, uint64_t off)
+static int map_pages(struct ioas_object *o, uint32_t flags, __u64 *iova, uint64_t len, struct pages *p, uint64_t off)
 {
 	iova_t at = IOVA(*iova);
 	int err;
@@ -171,8 +171,7 @@ static int map_check(struct ioctl_call *k, uint32_t flags, uint32_t id, uint64_t
 	return *o ? 0 : -ENOENT;
 }
 
-/* The pages around [start, start + len): *first is where they start. */
-static int page_span(uint64_t start, uint64_t len, uint64_t *first, uint64_t *span)
+int ioas_page_span(uint64_t start, uint64_t len, uint64_t *first, uint64_t *span)
 {
 	uint64_t end;
 
@@ -197,7 +196,7 @@ long ioctl_ioas_map(struct ioctl_call *k)
 		return -EOPNOTSUPP;
 	err = map_check(k, cmd->flags, cmd->ioas_id, cmd->iova, cmd->length, &o);
 	if (!err)
-		err = page_span(cmd->user_va, cmd->length, &first, &span);
+		err = ioas_page_span(cmd->user_va, cmd->length, &first, &span);
 	if (!err)
 		err = ucall_get_pages_lazy(k->c, first, span, &p);
 	if (err)
@@ -218,7 +217,7 @@ long ioctl_ioas_map_file(struct ioctl_call *k)
 
 	err = map_check(k, cmd->flags, cmd->ioas_id, cmd->iova, cmd->length, &o);
 	if (!err)
-		err = page_span(cmd->start, cmd->length, &first, &span);
+		err = ioas_page_span(cmd->start, cmd->length, &first, &span);
 	if (!err)
 		err = ucall_get_file_pages(k->c, cmd->fd, first, span, &p);
 	if (err)
@@ -227,6 +226,24 @@ long ioctl_ioas_map_file(struct ioctl_call *k)
 	err = map_pages(o, cmd->flags, &cmd->iova, cmd->length, p, cmd->start - first);
 	pages_put(p);
 	return err ? err : ioctl_respond(k, sizeof(*cmd));
+}
+
+/* What is wrong with the source of a copy is said before what is wrong with its destination. */
+static int ioas_copy_check(struct ioas *io, uint64_t iova, uint64_t len)
+{
+	struct ioas_area_info a;
+	uint64_t last;
+
+	if (!len)
+		return -EINVAL;
+	if (add_overflows(iova, len - 1, &last))
+		return -EOVERFLOW;
+	while (ioas_next(io, iova, &a) && a.iova <= iova) {
+		if (last - a.iova <= a.len - 1)
+			return 0;
+		iova = a.iova + a.len;
+	}
+	return -ENOENT;
 }
 
 long ioctl_ioas_copy(struct ioctl_call *k)
@@ -247,8 +264,7 @@ long ioctl_ioas_copy(struct ioctl_call *k)
 		return -ENOENT;
 	dst = ioas_object_find(k->ctx, cmd->dst_ioas_id);
 	if (!dst) {
-		/* What is wrong with the source is said first. */
-		err = ioas_copy_check(src->io, IOVA(cmd->src_iova), cmd->length);
+		err = ioas_copy_check(src->io, cmd->src_iova, cmd->length);
 		return err ? err : -ENOENT;
 	}
 	err = ioas_copy(dst->io, &at, !(cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA), src->io, IOVA(cmd->src_iova),

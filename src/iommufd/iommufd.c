@@ -45,7 +45,7 @@ static const struct ioctl_entry ioctls[] = {
     [IOMMUFD_CMD_IOAS_MAP_FILE - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_map_file, iommu_ioas_map_file, iova),
     [IOMMUFD_CMD_IOAS_CHANGE_PROCESS - IOMMUFD_CMD_BASE] =
 	CALL(ioctl_ioas_change_process, iommu_ioas_change_process, __reserved),
-    [IOMMUFD_CMD_TEST - IOMMUFD_CMD_BASE] = {ioctl_mock, MOCK_CMD_SIZE, MOCK_CMD_SIZE, true},
+    [IOMMUFD_CMD_TEST - IOMMUFD_CMD_BASE] = {ioctl_mock, MOCK_CMD_SIZE, MOCK_CMD_MIN, true},
 };
 
 /* Copies the caller's structure; what this program does not know of it must be zero. */
@@ -111,12 +111,12 @@ struct iommufd_ctx *iommufd_ctx(struct ufile *f)
 	return f->ops == &iommufd_ops ? container_of(f, struct iommufd_ctx, file) : NULL;
 }
 
-struct iommufd *iommufd_new(struct events *evs, struct loop *loop, bool test)
+struct iommufd *iommufd_new(struct events *evs, struct backing_cache *cache, bool test, bool privileged)
 {
 	struct iommufd *m = calloc(1, sizeof(*m));
 
 	if (m)
-		*m = (struct iommufd){.evs = evs, .loop = loop, .test = test};
+		*m = (struct iommufd){.evs = evs, .cache = cache, .test = test, .privileged = privileged};
 	return m;
 }
 

@@ -12,7 +12,7 @@ static long rlimit_mode(struct ioctl_call *k, struct iommu_option *cmd)
 	}
 	if (cmd->op != IOMMU_OPTION_OP_SET)
 		return -EOPNOTSUPP;
-	if (!mm_owner_may_set_limits(k->c->owner))
+	if (!k->ctx->m->privileged)
 		return -EPERM;
 	if (iommufd_object_count(k->ctx))
 		return -EBUSY;

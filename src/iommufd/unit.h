@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include "iommu/domain.h"
 
-struct dma_dev;
+struct iommufd_device;
 
 struct iommufd_unit {
 	const char *name;
@@ -17,25 +17,25 @@ struct iommufd_unit {
 	bool cache_coherent;   /* every domain can enforce coherency */
 	bool pri;	       /* can report page requests */
 	/* Fills at most size bytes; returns the whole length. */
-	size_t (*hw_info)(const struct dma_dev *dma, void *buf, size_t size);
+	size_t (*hw_info)(const struct iommufd_device *dev, void *buf, size_t size);
 	/* flags: IOMMU_HWPT_ALLOC_*. 0 or -EOPNOTSUPP (a flag that it does not know or cannot honour). */
-	int (*paging)(const struct dma_dev *dma, uint32_t flags, struct domain_config *cfg);
+	int (*paging)(const struct iommufd_device *dev, uint32_t flags, struct domain_config *cfg);
 	/*
 	 * A nested domain from the user's data of that type: nested_size bytes of it, as the caller passes more only if
 	 * the rest is zero. 0: the type is unknown. state (may stay NULL) is the unit's own, freed with nested_free. 0,
 	 * -EOPNOTSUPP, -EINVAL, -ENOMEM.
 	 */
 	size_t (*nested_size)(uint32_t type); /* NULL: no nesting */
-	int (*nested)(struct dma_dev *dma, struct domain *parent, uint32_t type, const void *data, struct domain **d,
-		      void **state);
+	int (*nested)(const struct iommufd_device *dev, struct domain *parent, uint32_t type, const void *data,
+		      struct domain **d, void **state);
 	void (*nested_free)(void *state);
 	/* One invalidation request for a nested domain; invalidate_size as nested_size. */
 	size_t (*invalidate_size)(uint32_t type);
 	int (*invalidate)(struct domain *d, void *state, uint32_t type, const void *entry);
 	/* The i-th range of IOVAs that never reach memory (the MSI window); false past the end. */
-	bool (*reserved)(const struct dma_dev *dma, unsigned int i, uint64_t *first, uint64_t *last);
+	bool (*reserved)(const struct iommufd_device *dev, unsigned int i, uint64_t *first, uint64_t *last);
 	/* May this device be attached to this domain (-EINVAL: dirty tracking that it lacks ...)? NULL: any. */
-	int (*attach)(const struct dma_dev *dma, const struct domain *d);
+	int (*attach)(const struct iommufd_device *dev, const struct domain *d);
 };
 
 #endif

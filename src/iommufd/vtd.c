@@ -14,14 +14,15 @@
 #define MSI_LAST  0xfeefffffull
 /*
  * Capability register: 3 bits of domain ids (ND), SAGAW 4-level, MGAW 48 bits, SLLPS 2M and 1G, FL1GP, 5LP.
- * Extended: coherent, queued invalidation, interrupt remapping, pass through, snoop control, nesting, SLADS, SMTS, FLTS.
+ * Extended: coherent, queued invalidation, interrupt remapping, pass through, snoop control, nesting, SLADS, SMTS,
+ * FLTS.
  */
-#define VTD_CAP	 (2ull | 1ull << 10 | (IOVA_BITS - 1ull) << 16 | 3ull << 34 | 1ull << 56 | 1ull << 60)
+#define VTD_CAP (2ull | 1ull << 10 | (IOVA_BITS - 1ull) << 16 | 3ull << 34 | 1ull << 56 | 1ull << 60)
 #define VTD_ECAP                                                                                                       \
 	(1ull | 1ull << 1 | 1ull << 3 | 1ull << 6 | 1ull << 7 | 1ull << 26 | 1ull << 43 | 1ull << 45 | 1ull << 46 |    \
 	 1ull << 47)
 
-static size_t vtd_hw_info(const struct dma_dev *dma, void *buf, size_t size)
+static size_t vtd_hw_info(const struct iommufd_device *dev, void *buf, size_t size)
 {
 	struct iommu_hw_info_vtd info = {.cap_reg = VTD_CAP, .ecap_reg = VTD_ECAP};
 
@@ -29,7 +30,7 @@ static size_t vtd_hw_info(const struct dma_dev *dma, void *buf, size_t size)
 	return sizeof(info);
 }
 
-static int vtd_paging(const struct dma_dev *dma, uint32_t flags, struct domain_config *cfg)
+static int vtd_paging(const struct iommufd_device *dev, uint32_t flags, struct domain_config *cfg)
 {
 	*cfg = (struct domain_config){
 	    .first = 0,
@@ -40,7 +41,7 @@ static int vtd_paging(const struct dma_dev *dma, uint32_t flags, struct domain_c
 	return 0;
 }
 
-static bool vtd_reserved(const struct dma_dev *dma, unsigned int i, uint64_t *first, uint64_t *last)
+static bool vtd_reserved(const struct iommufd_device *dev, unsigned int i, uint64_t *first, uint64_t *last)
 {
 	*first = MSI_FIRST;
 	*last = MSI_LAST;
@@ -54,17 +55,31 @@ static size_t vtd_nested_size(uint32_t type)
 	return type == IOMMU_HWPT_DATA_VTD_S1 ? sizeof(struct iommu_hwpt_vtd_s1) : 0;
 }
 
-static int vtd_nested(struct dma_dev *dma, struct domain *parent, uint32_t type, const void *data, struct domain **d,
-		      void **state)
+/* The capabilities above have 1 GiB leaves; WPE makes read-only hold for the supervisor (chapter 9.6, PASID entry). */
+static struct walk_config walk_config_of(const struct iommu_hwpt_vtd_s1 *s1)
+{
+	return (struct walk_config){
+	    .format = WALK_X86,
+	    .input_bits = s1->addr_width,
+	    .output_bits = IOVA_BITS,
+	    .granule = 12,
+	    .flags = WALK_UPDATE_ACCESSED | WALK_UPDATE_DIRTY | WALK_HUGE |
+		     (s1->flags & IOMMU_VTD_S1_WPE ? WALK_WRITE_PROTECT : 0),
+	    .root = s1->pgtbl_addr,
+	};
+}
+
+static int vtd_nested(const struct iommufd_device *dev, struct domain *parent, uint32_t type, const void *data,
+		      struct domain **d, void **state)
 {
 	const struct iommu_hwpt_vtd_s1 *s1 = data;
 	struct walk_config cfg;
 
-	if (s1->__reserved || s1->flags & ~(uint64_t)(IOMMU_VTD_S1_SRE | IOMMU_VTD_S1_EAFE | IOMMU_VTD_S1_WPE))
-		return -EOPNOTSUPP;
+	if (s1->__reserved || s1->flags & ~(uint64_t)(IOMMU_VTD_S1_SRE | IOMMU_VTD_S1_WPE))
+		return -EOPNOTSUPP; /* no extended accessed flag either: ECAP.EAFS is 0 */
 	if (s1->addr_width != 48 && s1->addr_width != 57)
 		return -EINVAL;
-	cfg = vtd_walk_config(s1);
+	cfg = walk_config_of(s1);
 	if (walk_config_check(&cfg))
 		return -EINVAL;
 	*d = domain_new_nested(parent, &cfg);
