@@ -740,16 +740,23 @@ static void map_or_die(uint64_t va, uint64_t length, int prot, int flags, int fd
 	}
 }
 
-static void drop_ipc_lock(void)
+/*
+ * A client with CAP_IPC_LOCK is not charged for what it pins, so it is given up. Returns false if the plan asks for
+ * what this process may not have.
+ */
+static bool privileges_set(const struct plan *p)
 {
 	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct d[2];
+	struct rlimit l;
 
-	/* A client with this capability is not charged for what it pins. */
-	if (syscall(SYS_capget, &h, d))
-		return;
-	d[0].effective &= ~(1U << CAP_IPC_LOCK);
-	syscall(SYS_capset, &h, d);
+	if (syscall(SYS_capget, &h, d) || getrlimit(RLIMIT_MEMLOCK, &l))
+		return false;
+	d[0].effective &= ~(1U << CAP_IPC_LOCK | 1U << CAP_SYS_RESOURCE);
+	if (p->sys_resource)
+		d[0].effective |= 1U << CAP_SYS_RESOURCE;
+	l.rlim_cur = p->memlock_pages * PAGE;
+	return !syscall(SYS_capset, &h, d) && !setrlimit(RLIMIT_MEMLOCK, &l);
 }
 
 void perform_setup(void)
@@ -773,16 +780,6 @@ void perform_setup(void)
 	map_or_die(VA_ARG_RO, PAGE, PROT_READ, MAP_SHARED, arg_memory);
 	map_or_die(VA_AUX, AUX_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	close(file);
-	drop_ipc_lock();
-}
-
-static void limit_memlock(unsigned int pages)
-{
-	struct rlimit l;
-
-	getrlimit(RLIMIT_MEMLOCK, &l);
-	l.rlim_cur = pages * PAGE;
-	setrlimit(RLIMIT_MEMLOCK, &l);
 }
 
 static void call_run(struct run *r)
@@ -802,10 +799,15 @@ static void call_run(struct run *r)
 
 void perform(const struct plan *p, const bool *skip, say_fn *sayer, void *arg)
 {
-	struct run r = {.plan = p, .fd = open("/dev/iommu", O_RDWR | O_CLOEXEC)};
+	struct run r = {.plan = p, .fd = -1};
 	struct abi_test limit = {.size = sizeof(limit), .op = TEST_MEMORY_LIMIT, .w = {65536}};
 	uint32_t h = 0;
 
+	if (!privileges_set(p)) {
+		sayer(arg, "needs more privileges");
+		return;
+	}
+	r.fd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
 	if (r.fd < 0) {
 		perror("/dev/iommu");
 		exit(2);
@@ -814,7 +816,6 @@ void perform(const struct plan *p, const bool *skip, say_fn *sayer, void *arg)
 		r.fds[i] = -1;
 	pages_map(VA_PRIVATE, VA_PAGES, MAP_PRIVATE, 0);
 	pages_map(VA_SHARED, VA_PAGES, MAP_SHARED, 0);
-	limit_memlock(p->memlock_pages);
 	for (r.at = 0; r.at < p->calls; r.at++) {
 		if (skip && skip[r.at])
 			continue;

@@ -5,7 +5,6 @@
  */
 #include "plan.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "abi.h"
@@ -100,10 +99,17 @@ static struct arg output(struct idea *m, enum arg_kind kind, unsigned int out)
 
 static struct arg list_pick(struct idea *m, struct list *l)
 {
-	/* The newest is the likeliest to be alive. */
 	if (!l->count)
 		return NUMBER(ONE_OF(m, 0, 1, 2, 3));
-	return l->arg[chance(m, 40) ? l->count - 1 : below(m, l->count)];
+	/* The newest is the likeliest to be alive, the oldest the likeliest to have ever been. */
+	switch (below(m, 3)) {
+	case 0:
+		return l->arg[0];
+	case 1:
+		return l->arg[l->count - 1];
+	default:
+		return l->arg[below(m, l->count)];
+	}
 }
 
 static struct arg id_of(struct idea *m, enum kind kind)
@@ -811,14 +817,15 @@ void plan_make(struct plan *p, uint64_t seed, unsigned int calls)
 	memset(p, 0, sizeof(*p));
 	p->calls = calls < PLAN_CALLS ? calls : PLAN_CALLS;
 	m.theme = below(&m, THEMES);
-	p->memlock_pages = chance(&m, 20) ? 2 + below(&m, 20) : 1500;
+	p->memlock_pages = chance(&m, 25) ? 1 + below(&m, 14) : 1500;
+	p->sys_resource = chance(&m, 20);
 	for (m.at = 0; m.at < p->calls; m.at++) {
 		struct call *c = &p->call[m.at];
 		const enum op *begin = openings[m.theme];
 
 		/* A generator of its own for each call: one more draw for one leaves the next ones as they are. */
 		m.rng = seed * 1000003 + m.at * 0x5851f42d4c957f2dUL;
-		m.sure = (m.at < 2 || (m.at < ARRAY(openings[0]) && begin[m.at] != OP_IOAS_ALLOC)) && !chance(&m, 10);
+		m.sure = (m.at < 2 || (m.at < ARRAY(openings[0]) && begin[m.at] != OP_IOAS_ALLOC)) && !chance(&m, 4);
 		c->op = m.sure ? begin[m.at] : op_pick(&m, m.theme);
 		if (!m.sure && chance(&m, 7))
 			c->tweak = 1 + below(&m, TWEAK_COUNT - 1);

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* name, number of arguments. */
@@ -100,6 +101,7 @@ struct call {
 struct plan {
 	unsigned int calls;
 	unsigned int memlock_pages; /* RLIMIT_MEMLOCK */
+	bool sys_resource;	    /* CAP_SYS_RESOURCE, which an option needs */
 	struct call call[PLAN_CALLS];
 };
 
