@@ -187,14 +187,14 @@ static int connect_ends(struct objects *os, struct object *o, int ours, int thei
 	return 0;
 }
 
-/* A pair: what is written at one end is read at the other. */
+/* A pair: what is written at one end is read at the other. Nobody waits in either. */
 static int pair_ends(struct objects *os, struct object *o, int *ours, int *theirs)
 {
 	socklen_t len = sizeof(o->cookie), sa_len;
 	struct sockaddr_un sa;
 	int pair[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
 		return errno == ENFILE ? -EMFILE : -errno;
 	*ours = pair[0];
 	*theirs = pair[1];

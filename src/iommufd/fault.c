@@ -4,8 +4,9 @@
  * drivers/iommu/iommufd/fault.c.
  *
  * The descriptor carries bytes: requests go into it as soon as there is room, responses come out of it. So, other than
- * in Linux, read() may end inside a group of requests, a write() that is wrong is not told so (what it says is passed
- * over), and a request that is on its way when its device is detached is still read.
+ * in Linux, read() of an empty queue is EAGAIN and not 0, it may end inside a group of requests, a write() that is
+ * wrong is not told so (what it says is passed over), and a request that is on its way when its device is detached is
+ * still read.
  *
  * A request is waiting (not sent, or a part of it), then sent: it has a cookie, and is answered once, by the user or,
  * when its device changes its page table, with INVALID.

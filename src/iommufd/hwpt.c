@@ -7,7 +7,7 @@
 #include "iommufd/internal.h"
 #include "iommufd/unit.h"
 
-#define USER_DATA_MAX	     4096
+#define USER_DATA_MAX	     64		/* the largest that a unit knows */
 #define INVALIDATE_MAX	     (1u << 19) /* entries in one call */
 #define INVALIDATE_ENTRY_MAX PF_PAGE_SIZE
 #define INVALIDATE_BYTES_MAX (16u << 20) /* more at once is ENOMEM */
@@ -114,22 +114,6 @@ int hwpt_fill(struct hwpt *h)
 	return err;
 }
 
-/* The user's data: known bytes of it; what the caller has beyond those must be zero. */
-static int copy_data(struct ioctl_call *k, const struct iommu_hwpt_alloc *cmd, uint8_t *data, size_t known)
-{
-	uint8_t *tail = data + known;
-	int err;
-
-	if (cmd->data_len < known)
-		return -EINVAL;
-	if (cmd->data_len > USER_DATA_MAX)
-		return -E2BIG;
-	err = ucall_copy_in(k->c, cmd->data_uptr, data, cmd->data_len);
-	for (; !err && tail < data + cmd->data_len; tail++)
-		err = *tail ? -E2BIG : 0;
-	return err;
-}
-
 static int hwpt_new_nested(struct ioctl_call *k, struct hwpt *parent, struct iommufd_device *dev,
 			   const struct iommu_hwpt_alloc *cmd, struct hwpt **out)
 {
@@ -146,7 +130,10 @@ static int hwpt_new_nested(struct ioctl_call *k, struct hwpt *parent, struct iom
 	known = u->nested_size(cmd->data_type);
 	if (!known)
 		return -EOPNOTSUPP;
-	err = copy_data(k, cmd, data, known);
+	if (cmd->data_len != known)
+		return -EINVAL;
+	assert(known <= sizeof(data));
+	err = ucall_copy_in(k->c, cmd->data_uptr, data, known);
 	if (!err)
 		err = hwpt_new(dev, OBJECT_HWPT_NESTED, &h);
 	if (err)
@@ -222,15 +209,6 @@ long ioctl_hwpt_alloc(struct ioctl_call *k)
 
 /* ---- HWPT_INVALIDATE ---- */
 
-/* One entry, cut to the known bytes; what the caller has beyond those must be zero. */
-static int invalidate_one(struct hwpt *h, const struct iommu_hwpt_invalidate *cmd, const uint8_t *entry, size_t known)
-{
-	for (size_t i = known; i < cmd->entry_len; i++)
-		if (entry[i])
-			return -E2BIG;
-	return h->unit->invalidate(h->d, h->state, cmd->data_type, entry);
-}
-
 static int invalidate_all(struct ioctl_call *k, struct hwpt *h, const struct iommu_hwpt_invalidate *cmd, uint32_t *done)
 {
 	size_t len = (size_t)cmd->entry_num * cmd->entry_len, known;
@@ -242,14 +220,14 @@ static int invalidate_all(struct ioctl_call *k, struct hwpt *h, const struct iom
 		return -EINVAL;
 	if (!cmd->entry_num)
 		return 0;
-	if (cmd->entry_len < known)
+	if (cmd->entry_len != known)
 		return -EINVAL;
 	entries = len <= INVALIDATE_BYTES_MAX ? malloc(len) : NULL;
 	if (!entries)
 		return -ENOMEM;
 	err = ucall_copy_in(k->c, cmd->data_uptr, entries, len);
 	while (!err && *done < cmd->entry_num) {
-		err = invalidate_one(h, cmd, entries + (size_t)*done * cmd->entry_len, known);
+		err = h->unit->invalidate(h->d, h->state, cmd->data_type, entries + (size_t)*done * known);
 		if (!err)
 			++*done;
 	}

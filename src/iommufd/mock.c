@@ -233,8 +233,9 @@ static long mock_trigger_iopf(struct ioctl_call *k)
 	if (record.pasid)
 		record.flags |= IOMMU_PGFAULT_FLAGS_PASID_VALID;
 	h = dev->group->hwpt;
-	/* A request that nobody takes is answered by the unit itself. */
-	if (h && h->fault && !record.pasid)
+	/* The unit's PASID tables are the user's own, so requests of any PASID go where the device is attached. One
+	 * that nobody takes is answered by the unit itself. */
+	if (h && h->fault)
 		fault_queue_report(h->fault, dev, &record);
 	return 0;
 }
