@@ -198,6 +198,7 @@ static void nodes(void)
 	expect_eq(major(st.st_rdev), 10);
 	expect_errno(open("/dev/vfio/devices/vfio99", O_RDWR), ENOENT);
 	expect_errno(open("/dev/vfio/devices/vfio", O_RDWR), ENOENT);
+	expect_errno(open("/dev/vfio/devices/vfio00", O_RDWR), ENOENT);
 }
 
 static void unbound(void)
