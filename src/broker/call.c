@@ -314,8 +314,8 @@ static int slice_hole(const struct part *p, uint64_t va, uint64_t left, struct s
 	return slice_add(l, &hole, NULL);
 }
 
-/* Appends one PART_PAGES, as much of it as there is memory for; *done gets the bytes it covers. holes: what is no memory
- * that can be pinned becomes one. */
+/* Appends one PART_PAGES, as much of it as there is memory for; *done gets the bytes it covers. holes: what is no
+ * memory that can be pinned becomes one. */
 static int slices_of_part(struct call *c, const struct part *p, bool holes, struct slice_list *l, uint64_t *done)
 {
 	const struct page_desc *d = (const struct page_desc *)p->data;

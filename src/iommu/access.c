@@ -134,7 +134,8 @@ static bool area_permits(const struct area *r, unsigned int flags)
 	return r->prot & (flags & ACCESS_WRITE ? IOMMU_WRITE : IOMMU_READ);
 }
 
-/* One area's share of a pin: [iova, end] of what goes on up to last. The order is that of iommufd_access_pin_pages(). */
+/* One area's share of a pin: [iova, end] of what goes on up to last. The order is that of iommufd_access_pin_pages().
+ */
 static int pin_part(struct area *r, uint64_t iova, uint64_t end, uint64_t last, unsigned int flags,
 		    struct hold_part *part)
 {

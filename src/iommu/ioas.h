@@ -49,8 +49,8 @@ int ioas_allow(struct ioas *io, const struct iova_range *r, size_t n);
 /* Calls fn for each range that is not reserved, in order. */
 void ioas_ranges(struct ioas *io, void (*fn)(void *ctx, uint64_t first, uint64_t last), void *ctx);
 /*
- * What IOVA, length and the offset in a page must be a multiple of: 1 without a domain; else the largest of the domains'
- * smallest pages, and the page size while an access that pins is there or large pages are off.
+ * What IOVA, length and the offset in a page must be a multiple of: 1 without a domain; else the largest of the
+ * domains' smallest pages, and the page size while an access that pins is there or large pages are off.
  */
 uint64_t ioas_alignment(const struct ioas *io);
 bool ioas_large_pages(const struct ioas *io);
@@ -61,9 +61,9 @@ int ioas_set_large_pages(struct ioas *io, bool on);
 
 /*
  * Maps [iova, iova + len) to [off, off + len) of p, and takes its own reference to p. With a domain it pins, then
- * publishes. prot may be 0. -EINVAL (len 0, misaligned, reserved), -EEXIST (overlap), -EOVERFLOW (wraps), -EPERM (write,
- * and the pages are not writable), -EFAULT (they cannot be pinned), -ENOMEM (limit or memory). On error nothing has
- * changed.
+ * publishes. prot may be 0. -EINVAL (len 0, misaligned, reserved), -EEXIST (overlap), -EOVERFLOW (wraps), -EPERM
+ * (write, and the pages are not writable), -EFAULT (they cannot be pinned), -ENOMEM (limit or memory). On error nothing
+ * has changed.
  */
 int ioas_map(struct ioas *io, iova_t iova, uint64_t len, struct pages *p, uint64_t off, int prot);
 /*
@@ -74,16 +74,16 @@ int ioas_map(struct ioas *io, iova_t iova, uint64_t len, struct pages *p, uint64
 int ioas_map_auto(struct ioas *io, iova_t *iova, uint64_t len, struct pages *p, uint64_t off, int prot);
 /*
  * Maps what src has at [src_iova, src_iova + len), which may be several adjacent areas, into dst too: pages are shared,
- * pinned once and charged once. automatic: *dst_iova is output. dst may be src. -ENOENT (a hole in the source), -EINVAL,
- * -EOVERFLOW, and as ioas_map. On error nothing has changed.
+ * pinned once and charged once. automatic: *dst_iova is output. dst may be src. -ENOENT (a hole in the source),
+ * -EINVAL, -EOVERFLOW, and as ioas_map. On error nothing has changed.
  */
 int ioas_copy(struct ioas *dst, iova_t *dst_iova, bool automatic, struct ioas *src, iova_t src_iova, uint64_t len,
 	      int prot);
 
 /*
  * Unmaps the areas in [first, last], from below. *unmapped: the bytes that went, on error too. An area that straddles a
- * border ends it with -ENOENT, after those below have gone. Accesses that hold an area are told to let go; -EDEADLOCK if
- * one does not. No area is success with 0. Never allocates.
+ * border ends it with -ENOENT, after those below have gone. Accesses that hold an area are told to let go; -EDEADLOCK
+ * if one does not. No area is success with 0. Never allocates.
  */
 int ioas_unmap(struct ioas *io, uint64_t first, uint64_t last, uint64_t *unmapped);
 

@@ -5,8 +5,8 @@
  *   ioas (ioas.h)      an IOVA space: which IOVA stands for which client memory.
  *   domain (domain.h)  translations, made from a space; what requesters are attached to.
  *   access (access.h)  a CPU user of a space.
- *   dma_dev	        one requester (a PCI function): which domain it is attached to, its IOTLB, whether it may master the
- *			bus.
+ *   dma_dev	        one requester (a PCI function): which domain it is attached to, its IOTLB, whether it may master
+ *the bus.
  *
  * Invariant: a translation in an IOTLB is in the table of the requester's domain (rule A3: what leaves the table is
  * flushed from every IOTLB before it is unpinned). No function here blocks, knows a socket, or keeps a global.
@@ -40,11 +40,11 @@ struct dma_stats {
 };
 
 struct dma_dev *dma_dev_new(uint32_t bdf, struct events *evs);
-void dma_dev_free(struct dma_dev *d);			 /* detaches */
+void dma_dev_free(struct dma_dev *d);			    /* detaches */
 void dma_dev_attach(struct dma_dev *d, struct domain *dom); /* replaces; flushes the IOTLB; cannot fail */
 void dma_dev_detach(struct dma_dev *d);
 struct domain *dma_dev_domain(const struct dma_dev *d); /* NULL: detached */
-void dma_dev_set_master(struct dma_dev *d, bool on); /* PCI_COMMAND.BUS_MASTER; off: every DMA faults */
+void dma_dev_set_master(struct dma_dev *d, bool on);	/* PCI_COMMAND.BUS_MASTER; off: every DMA faults */
 const struct dma_stats *dma_dev_stats(const struct dma_dev *d);
 
 /* Why a DMA failed: the error of EVENT_FAULT. The caller of dma_* sees -EFAULT for all of them, as a device does. */

@@ -54,12 +54,12 @@ struct table;
 
 struct domain {
 	struct domain_config cfg;
-	struct table *table;	/* NULL: nested */
-	struct ioas *ioas;	/* NULL: in none */
-	struct list node;	/* in ioas->domains */
-	struct list devs;	/* dma_dev.node */
-	struct domain *parent;	/* NULL: paging */
-	struct list children;	/* of a paging one; sibling */
+	struct table *table;   /* NULL: nested */
+	struct ioas *ioas;     /* NULL: in none */
+	struct list node;      /* in ioas->domains */
+	struct list devs;      /* dma_dev.node */
+	struct domain *parent; /* NULL: paging */
+	struct list children;  /* of a paging one; sibling */
 	struct list sibling;
 	struct walk_config walk;
 	bool walks; /* walk is good to walk with */
@@ -89,9 +89,9 @@ struct area {
 	struct itree_node node; /* IOVA */
 	struct page_pin pin;	/* held while the space has a domain */
 	struct pages *pages;
-	uint64_t off;	      /* of the area's first byte in pages */
-	struct area *next;    /* while it is being made */
-	unsigned int nholds;  /* pins of accesses */
+	uint64_t off;	     /* of the area's first byte in pages */
+	struct area *next;   /* while it is being made */
+	unsigned int nholds; /* pins of accesses */
 	uint8_t prot;
 	bool going; /* accesses are being told to let go */
 };

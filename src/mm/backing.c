@@ -18,9 +18,9 @@ enum {
 	CACHE_BUCKETS = 1024, /* a power of two */
 	MAPS_MAX = 64,	      /* live maps of one backing: doubling needs fewer, a client that plays games meets it */
 };
-#define MAP_MIN	  (2UL << 20)
-#define MAP_MAX	  (16UL << 40) /* of the broker's 128 TiB of addresses, for one file */
-#define HUGE_PAGE (2UL << 20)
+#define MAP_MIN	   (2UL << 20)
+#define MAP_MAX	   (16UL << 40) /* of the broker's 128 TiB of addresses, for one file */
+#define HUGE_PAGE  (2UL << 20)
 #define GIANT_PAGE (1UL << 30)
 
 /*

@@ -98,24 +98,25 @@ struct mm_owner *pages_owner(const struct pages *p); /* borrowed */
 
 /*
  * One holder's claim on whole pages. It is part of its holder, so that letting go never allocates. The page count that
- * is charged is that of the union of all claims: pages shared by several areas and accesses are pinned and paid for once.
+ * is charged is that of the union of all claims: pages shared by several areas and accesses are pinned and paid for
+ * once.
  */
 struct page_pin {
 	struct itree_node node; /* page indices in the pages; the pages' */
 };
 
 /*
- * Claims the pages of [off, off + len): charges the owner for those that nobody has claimed yet. Returns 0, -EINVAL (not
- * within the pages), -EFAULT (a hole; read-only client memory for writable pages; or the process whose memory it is has
- * ended, and part of the range was not pinned while it lived), -ENOMEM (limit: the charge is unchanged).
+ * Claims the pages of [off, off + len): charges the owner for those that nobody has claimed yet. Returns 0, -EINVAL
+ * (not within the pages), -EFAULT (a hole; read-only client memory for writable pages; or the process whose memory it
+ * is has ended, and part of the range was not pinned while it lived), -ENOMEM (limit: the charge is unchanged).
  */
 int pages_pin(struct pages *p, struct page_pin *pin, uint64_t off, uint64_t len);
 void pages_unpin(struct pages *p, struct page_pin *pin);
 /*
- * Moves the charge of what is pinned, and of all later pins, to another owner. Two steps, so that several pages move all
- * or none: prepare charges (0 or -ENOMEM), and either commit or abort follows; neither of those fails,
- * and in between nothing is pinned or unpinned. A step that has been taken for these pages is taken once: what is shared
- * may come by several times.
+ * Moves the charge of what is pinned, and of all later pins, to another owner. Two steps, so that several pages move
+ * all or none: prepare charges (0 or -ENOMEM), and either commit or abort follows; neither of those fails, and in
+ * between nothing is pinned or unpinned. A step that has been taken for these pages is taken once: what is shared may
+ * come by several times.
  */
 int pages_move_prepare(struct pages *p, struct mm_owner *to);
 void pages_move_commit(struct pages *p, struct mm_owner *to);
@@ -156,8 +157,8 @@ void *pages_chunk(const struct pages *p, uint64_t off, uint64_t *start, uint64_t
  */
 struct mm_owner_ops {
 	uint64_t (*limit)(void *ctx);
-	/* Does the process still have the memory that it had when it showed it? Neither ended nor exec'd. Must not block.
-	 * NULL: yes. */
+	/* Does the process still have the memory that it had when it showed it? Neither ended nor exec'd. Must not
+	 * block. NULL: yes. */
 	bool (*alive)(void *ctx);
 };
 struct mm_user; /* a user: the count that all its processes share */
@@ -173,8 +174,8 @@ void mm_owner_put(struct mm_owner *o); /* asserts that a freed owner's count is 
 void mm_owner_orphan(struct mm_owner *o);
 bool mm_owner_alive(const struct mm_owner *o);
 /*
- * 0 or -ENOMEM. Held against the owner's limit is, as by Linux, what its user has charged in user mode, or what the owner
- * has in process mode; mm_charged counts both.
+ * 0 or -ENOMEM. Held against the owner's limit is, as by Linux, what its user has charged in user mode, or what the
+ * owner has in process mode; mm_charged counts both.
  */
 int mm_charge(struct mm_owner *o, enum mm_account mode, uint64_t npages);
 void mm_uncharge(struct mm_owner *o, enum mm_account mode, uint64_t npages);

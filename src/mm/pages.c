@@ -24,7 +24,7 @@ struct pages {
 	uint64_t va, len;
 	struct mm_owner *who;
 	struct mm_owner *moving; /* between prepare and commit or abort: who is charged, too. Borrowed */
-	struct itree claims; /* page_pin.node */
+	struct itree claims;	 /* page_pin.node */
 	uint64_t pinned;
 	enum mm_account mode;
 	bool writable, file;

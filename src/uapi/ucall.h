@@ -54,9 +54,10 @@ struct ufile_ops {
 	int (*mmio_read)(struct ufile *f, uint64_t off, unsigned int size, uint64_t *val);
 	int (*mmio_write)(struct ufile *f, uint64_t off, unsigned int size, uint64_t val);
 	/*
-	 * A descriptor that bytes go through (a queue of events): the client's read(), write() and poll() are the system's
-	 * own. written: the client wrote; buf is a private copy of what has come, which may begin or end anywhere. drained:
-	 * there is room again after ufile_send said less than all. Both NULL: the client's read() and write() are EINVAL.
+	 * A descriptor that bytes go through (a queue of events): the client's read(), write() and poll() are the
+	 * system's own. written: the client wrote; buf is a private copy of what has come, which may begin or end
+	 * anywhere. drained: there is room again after ufile_send said less than all. Both NULL: the client's read()
+	 * and write() are EINVAL.
 	 */
 	void (*written)(struct ufile *f, const void *buf, size_t len);
 	void (*drained)(struct ufile *f);
@@ -158,7 +159,8 @@ static inline int ucall_install(struct ucall *c, struct ufile *f)
 {
 	return c->ops->install(c, f, 0);
 }
-/* The same, but the number goes to the 32 bits at addr in the caller's memory; the ioctl's result stays the handler's. */
+/* The same, but the number goes to the 32 bits at addr in the caller's memory; the ioctl's result stays the handler's.
+ */
 static inline int ucall_install_at(struct ucall *c, struct ufile *f, uint64_t addr)
 {
 	return c->ops->install(c, f, addr);

@@ -210,7 +210,8 @@ static long type1_map_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 	ret = ucall_get_pages(c, map.vaddr, map.size, &pages);
 	if (ret)
 		return ret;
-	/* The process's own locked memory is what type1 counts; memory that may not be written is found out by the pin. */
+	/* The process's own locked memory is what type1 counts; memory that may not be written is found out by the pin.
+	 */
 	pages_configure(pages, prot & IOMMU_WRITE, MM_ACCOUNT_PROCESS, false);
 	ret = ioas_map(t->io, IOVA(map.iova), map.size, pages, 0, prot);
 	pages_put(pages);

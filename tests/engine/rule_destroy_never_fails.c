@@ -38,8 +38,7 @@ static void world_open(struct world *w)
 		uint64_t iova = (i * 7919 % AREAS) * 4 * PG;
 		char c;
 
-		assert_int_equal(ioas_map(w->f.ioas, IOVA(iova), 2 * PG, w->p[i % FILES], i % 9 * PG, 3),
-				 0);
+		assert_int_equal(ioas_map(w->f.ioas, IOVA(iova), 2 * PG, w->p[i % FILES], i % 9 * PG, 3), 0);
 		assert_int_equal(ioas_map(w->second, IOVA(iova), PG, w->p[i % FILES], i % 9 * PG, 3), 0);
 		assert_int_equal(dma_read(w->dev, IOVA(iova), &c, 1, NULL), 0);
 	}

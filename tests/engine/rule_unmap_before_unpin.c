@@ -115,8 +115,7 @@ static void run_many_areas(bool all)
 	p = pages_memfd(&f, fd, N, true);
 	close(fd);
 	for (uint64_t i = 0; i < N; i++) {
-		assert_int_equal(
-		    ioas_map(f.ioas, IOVA(FIRST + i * PG), PG, p, i * PG, IOMMU_READ | IOMMU_WRITE), 0);
+		assert_int_equal(ioas_map(f.ioas, IOVA(FIRST + i * PG), PG, p, i * PG, IOMMU_READ | IOMMU_WRITE), 0);
 		spy.reached[spy.n++] = FIRST + i * PG;
 	}
 	pages_put(p);

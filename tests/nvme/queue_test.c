@@ -368,8 +368,7 @@ static void unmap_with_io_in_flight(void **state)
 	assert_int_equal(pages_new(0x1000, &slice, 1, h.owner, &p), 0);
 	pages_configure(p, true, MM_ACCOUNT_USER, false);
 	backing_put(slice.backing);
-	assert_int_equal(
-	    ioas_map(h.ioas, IOVA(HOST_IOVA + HOST_MEM), HOST_PAGE, p, 0, IOMMU_READ | IOMMU_WRITE), 0);
+	assert_int_equal(ioas_map(h.ioas, IOVA(HOST_IOVA + HOST_MEM), HOST_PAGE, p, 0, IOMMU_READ | IOMMU_WRITE), 0);
 	pages_put(p);
 	host_io_queue(&h, 1, 8);
 	cmd.cdw12 |= BIT(30);
