@@ -20,6 +20,7 @@ struct hold_part {
 
 struct hold {
 	struct itree_node node; /* IOVA */
+	bool locks;
 	size_t n;
 	struct hold_part part[];
 };
@@ -134,7 +135,8 @@ static bool area_permits(const struct area *r, unsigned int flags)
 	return r->prot & (flags & ACCESS_WRITE ? IOMMU_WRITE : IOMMU_READ);
 }
 
-/* One area's share of a pin: [iova, end] of what goes on up to last. The order is that of iommufd_access_pin_pages(). */
+/* One area's share of a pin: [iova, end] of what goes on up to last. The order is that of iommufd_access_pin_pages().
+ */
 static int pin_part(struct area *r, uint64_t iova, uint64_t end, uint64_t last, unsigned int flags,
 		    struct hold_part *part)
 {
@@ -159,6 +161,7 @@ static void hold_free(struct hold *h)
 		struct hold_part *part = &h->part[--h->n];
 
 		part->area->nholds--;
+		part->area->nlocks -= h->locks;
 		pages_unpin(part->area->pages, &part->pin);
 	}
 	free(h);
@@ -186,6 +189,7 @@ static int hold_fill(struct hold *h, const struct ioas *io, uint64_t iova, uint6
 		err = pin_part(r, at, end, last, flags, &h->part[h->n]);
 		if (err)
 			return err;
+		r->nlocks += h->locks;
 		h->n++;
 		if (refs)
 			refs = put_refs(r, at, end, refs);
@@ -211,6 +215,7 @@ int access_pin(struct access *a, iova_t iova, uint64_t len, struct page_ref *ref
 	if (!h)
 		return -ENOMEM;
 	h->n = 0;
+	h->locks = !a->ops->unmap;
 	err = hold_fill(h, a->ioas, iova.a, last, refs, flags);
 	if (err) {
 		hold_free(h);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A CPU user of an IOVA space: a mediated device in the broker, which reads and writes at IOVAs, and pins ranges that it
- * wants to keep (the kernel's iommufd_access).
+ * A CPU user of an IOVA space: a mediated device in the broker, which reads and writes at IOVAs, and pins ranges that
+ * it wants to keep (the kernel's iommufd_access).
  *
  * Unmapping does not wait for it (rule C1): its unmap callback has to let go of everything in the range before it
  * returns, and while that goes on pins and accesses there are refused.
@@ -20,7 +20,8 @@ struct page_ref;
 
 struct access_ops {
 	bool pins; /* uses access_pin: the space's alignment is then at least a page */
-	/* Every pin that overlaps [iova, iova + len) must be gone when it returns. */
+	/* Every pin that overlaps [iova, iova + len) must be gone when it returns. NULL: what is pinned cannot be
+	 * unmapped (EBUSY), and goes before the access moves. */
 	void (*unmap)(void *ctx, uint64_t iova, uint64_t len);
 };
 
@@ -39,8 +40,9 @@ enum { ACCESS_WRITE = 1, ACCESS_SLOW_PATH = 4 }; /* as IOMMUFD_ACCESS_RW_* */
 
 /*
  * Pins [iova, iova + len), which may span adjacent areas; refs (may be NULL) gets one entry per page: what names the
- * page behind it. -EINVAL (len 0, not page aligned within its pages, or being unmapped), -EOVERFLOW, -ENOENT (a hole, or
- * in no space), -EPERM (write, and an area or the pages are read-only), -EFAULT, -ENOMEM. On error nothing is pinned.
+ * page behind it. -EINVAL (len 0, not page aligned within its pages, or being unmapped), -EOVERFLOW, -ENOENT (a hole,
+ * or in no space), -EPERM (write, and an area or the pages are read-only), -EFAULT, -ENOMEM. On error nothing is
+ * pinned.
  */
 int access_pin(struct access *a, iova_t iova, uint64_t len, struct page_ref *refs, unsigned int flags);
 /* Exactly what an access_pin pinned. */

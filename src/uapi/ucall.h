@@ -54,9 +54,10 @@ struct ufile_ops {
 	int (*mmio_read)(struct ufile *f, uint64_t off, unsigned int size, uint64_t *val);
 	int (*mmio_write)(struct ufile *f, uint64_t off, unsigned int size, uint64_t val);
 	/*
-	 * A descriptor that bytes go through (a queue of events): the client's read(), write() and poll() are the system's
-	 * own. written: the client wrote; buf is a private copy of what has come, which may begin or end anywhere. drained:
-	 * there is room again after ufile_send said less than all. Both NULL: the client's read() and write() are EINVAL.
+	 * A descriptor that bytes go through (a queue of events): the client's read(), write() and poll() are the
+	 * system's own. written: the client wrote; buf is a private copy of what has come, which may begin or end
+	 * anywhere. drained: there is room again after ufile_send said less than all. Both NULL: the client's read()
+	 * and write() are EINVAL.
 	 */
 	void (*written)(struct ufile *f, const void *buf, size_t len);
 	void (*drained)(struct ufile *f);
@@ -71,6 +72,7 @@ struct ufile {
 	unsigned int refs; /* one for "has descriptors", one per mapping, one per holder inside */
 	void *host;	   /* the broker's */
 	size_t (*send)(struct ufile *f, const void *buf, size_t len); /* the broker's; NULL: nobody can read */
+	size_t (*unread)(struct ufile *f);			      /* the broker's; NULL: not known */
 };
 
 static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
@@ -79,11 +81,17 @@ static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
 	f->refs = 1;
 	f->host = NULL;
 	f->send = NULL;
+	f->unread = NULL;
 }
 /* Bytes for the client to read from a descriptor that has `written`: how many there was room for, perhaps none. */
 static inline size_t ufile_send(struct ufile *f, const void *buf, size_t len)
 {
 	return f->send ? f->send(f, buf, len) : 0;
+}
+/* How many sends of one size the client has not read to their end. 0 where that is not known. */
+static inline size_t ufile_unread(struct ufile *f)
+{
+	return f->unread ? f->unread(f) : 0;
 }
 static inline struct ufile *ufile_get(struct ufile *f)
 {
@@ -158,7 +166,8 @@ static inline int ucall_install(struct ucall *c, struct ufile *f)
 {
 	return c->ops->install(c, f, 0);
 }
-/* The same, but the number goes to the 32 bits at addr in the caller's memory; the ioctl's result stays the handler's. */
+/* The same, but the number goes to the 32 bits at addr in the caller's memory; the ioctl's result stays the handler's.
+ */
 static inline int ucall_install_at(struct ucall *c, struct ufile *f, uint64_t addr)
 {
 	return c->ops->install(c, f, addr);
