@@ -17,13 +17,13 @@ MESON ?= meson
 NINJA ?= ninja
 
 .NOTPARALLEL:
-.PHONY: all demo check check-kernel bench asan tsan fuzz lint fmt install clean deps help
+.PHONY: all demo check check-kernel check-kernel-diff bench asan tsan fuzz lint fmt install clean deps help
 
 all: $(BUILD)/build.ninja ## build into build/
 	@$(NINJA) -C $(BUILD)
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## install the Debian packages that are missing
 	@scripts/install-deps
@@ -36,6 +36,9 @@ check: deps all ## build and run every test
 
 check-kernel: deps all ## the Linux kernel's own tests of IOMMUFD, fetched from Debian
 	@BUILD=$(BUILD) scripts/check-kernel $(KERNEL_TESTS)
+
+check-kernel-diff: deps all ## random sequences of IOMMUFD calls, on Pinfold and on a real kernel (PINFOLD_ORACLE)
+	@BUILD=$(BUILD) tests/kernel/diff.py live
 
 bench: deps all ## the numbers, each beside its peer's
 	@BUILD=$(BUILD) scripts/bench

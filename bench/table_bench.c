@@ -79,13 +79,13 @@ static void calibrate(void)
 	clock_ns = median(cost, ARRAY_SIZE(cost));
 	for (unsigned int i = 0; i < ARRAY_SIZE(rate); i++) {
 		uint64_t x = i | 1;
-		double start = now();
+		double start = cpu_now();
 
 		for (unsigned int k = 0; k < CHAIN; k++) {
 			x *= x;
 			__asm__ volatile("" : "+r"(x));
 		}
-		rate[i] = 3.0 * CHAIN / (now() - start);
+		rate[i] = 3.0 * CHAIN / (cpu_now() - start);
 	}
 	ghz = median(rate, ARRAY_SIZE(rate));
 }

@@ -85,13 +85,26 @@ struct scratch {
 	char buf[8192];
 	_Alignas(16) uint8_t stack[16384];
 };
-struct scratch *scratch_get(void); /* waits for one, never fails; the caller holds none */
+struct scratch *scratch_get(void); /* waits for one, never fails; the caller holds none, and no slot of the channel */
 /* One more: who holds one of these and waits for another must hold describe_lock, so that it cannot wait for itself. */
 struct scratch *scratch_get_nested(void);
 void scratch_put(struct scratch *s);
 void scratch_after_fork(void);
 
 /* ---- process.c: state that a fork must not inherit ---- */
+/*
+ * Where threads wait for one of several things to become free. Waiting: gate_enter; look; if there is nothing,
+ * gate_wait and look again; gate_leave. Who gives one back opens the gate. Nobody waits for long: a child that shares
+ * this memory may be killed with what it took, and the kernel gives it back without a word.
+ */
+struct gate {
+	_Atomic uint32_t event, waiting;
+};
+uint32_t gate_enter(struct gate *g);
+void gate_wait(struct gate *g, uint32_t seen);
+void gate_leave(struct gate *g);
+void gate_open(struct gate *g);
+
 struct process {
 	uint32_t pid; /* 0 in a child that fork has just made */
 	_Atomic uint32_t lock;
@@ -103,11 +116,13 @@ struct process {
 	uint32_t hold_skip;	  /* posts that do not wait; a lost update does no harm */
 	uint32_t holds;		  /* likewise */
 	uint64_t last_offset;	  /* of the last posted write; likewise */
+	struct gate slots;	  /* free ones of the channel */
 	int stash[CHANNEL_SLOTS]; /* descriptors that arrived for another thread's slot, + 1 */
 };
 extern struct process *process; /* a page that fork wipes */
 int process_init(void);
 bool process_is_vfork_child(void);
+void wait_turn(unsigned int *turns); /* in a loop that waits for another thread; *turns starts as 0 */
 void spin_lock(_Atomic uint32_t *l);
 void spin_unlock(_Atomic uint32_t *l);
 void process_fork(ucontext_t *uc);    /* fork and clone without CLONE_VM */

@@ -91,18 +91,27 @@ static void keep_close_range(ucontext_t *uc)
 }
 
 /* dup2, dup3: the program wants this number. Another thread may be about to use it: the old one stays open until it is
- * replaced. */
-static void keep_dup(ucontext_t *uc)
+ * replaced, and a fork comes before or after. */
+static void keep_dup(ucontext_t *uc, long nr)
 {
-	/* A vfork child has a table of its own, and with it its own copy to lose. */
-	if (is_ours((uint32_t)UC_ARG2(uc)) && UC_ARG1(uc) != UC_ARG2(uc) && !process_is_vfork_child() &&
-	    sys2(__NR_fcntl, UC_ARG1(uc), F_GETFD) >= 0) {
-		long fd = keep_copy(process->sock);
+	bool done = false;
 
-		if (fd >= 0)
-			process->sock = fd;
+	/* A vfork child has a table of its own, and with it its own copy to lose. */
+	if (!process_is_vfork_child()) {
+		spin_lock(&process->lock);
+		if (is_ours((uint32_t)UC_ARG2(uc)) && UC_ARG1(uc) != UC_ARG2(uc) &&
+		    sys2(__NR_fcntl, UC_ARG1(uc), F_GETFD) >= 0) {
+			long fd = keep_copy(process->sock);
+
+			if (fd >= 0)
+				process->sock = fd;
+			UC_RET(uc) = sys3(nr, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc));
+			done = true;
+		}
+		spin_unlock(&process->lock);
 	}
-	trap_resume(uc);
+	if (!done)
+		trap_resume(uc);
 }
 
 void keep_syscall(ucontext_t *uc, long nr)
@@ -112,5 +121,5 @@ void keep_syscall(ucontext_t *uc, long nr)
 	else if (nr == __NR_close_range)
 		keep_close_range(uc);
 	else
-		keep_dup(uc);
+		keep_dup(uc, nr);
 }

@@ -178,12 +178,13 @@ static int adopt(uint64_t start, uint64_t end, const struct vma *v)
 
 bool memory_fault(uint64_t addr)
 {
+	unsigned int turns = 0;
 	struct vma v;
 
 	if (!in_hull(addr, 1) && !atomic_load(&moving_end))
 		return false;
 	while (addr >= atomic_load(&moving_start) && addr < atomic_load(&moving_end))
-		sys0(__NR_sched_yield);
+		wait_turn(&turns);
 	/* The move may have ended between the fault and here. */
 	return !maps_find(addr, &v) && v.start <= addr && v.flags & VMA_WRITE;
 }

@@ -127,9 +127,8 @@ static long take_answer(struct rpc *r)
 	return ret;
 }
 
-static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t arg)
+static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t arg, struct scratch *s)
 {
-	struct scratch *s = NULL;
 	long ret, fault = 0;
 
 	r->slot->a[0] = cmd;
@@ -139,13 +138,10 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 	ret = rpc_call(r);
 	for (unsigned int round = 0; ret == RPC_NEED; round++) {
 		ret = 0;
-		if (is_answer(r)) {
+		if (is_answer(r))
 			fault |= take_answer(r);
-		} else {
-			if (!s)
-				s = scratch_get();
+		else
 			ret = supply(r, s);
-		}
 		if (ret || round > 4096) {
 			ret = ret ? ret : -EIO;
 			break;
@@ -157,8 +153,6 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 		r->slot->a[2] = 1;
 		ret = rpc_call(r);
 	}
-	if (s)
-		scratch_put(s);
 	return ret >= 0 && fault ? -EFAULT : ret;
 }
 
@@ -181,6 +175,7 @@ static long take_fd(struct rpc *r, long ret)
 
 void object_ioctl(ucontext_t *uc)
 {
+	struct scratch *s;
 	uint64_t object;
 	struct rpc r;
 	long ret;
@@ -189,16 +184,19 @@ void object_ioctl(ucontext_t *uc)
 		trap_resume(uc);
 		return;
 	}
+	s = scratch_get(); /* before the slot, as everywhere */
 	if (rpc_begin(&r, RPC_IOCTL, object)) {
+		scratch_put(s);
 		UC_RET(uc) = -EIO;
 		return;
 	}
-	ret = ioctl_rounds(&r, object, UC_ARG2(uc), UC_ARG3(uc));
+	ret = ioctl_rounds(&r, object, UC_ARG2(uc), UC_ARG3(uc), s);
 	if (ret != -EIO)
 		ret = apply_copy_out(&r, ret);
 	if (r.slot->flags & SLOT_HAS_FD && ret >= 0)
 		ret = take_fd(&r, ret);
 	rpc_end(&r);
+	scratch_put(s);
 	UC_RET(uc) = ret;
 }
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "boundary/boundary.h"
 
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/ptrace.h>
 #include <linux/sched.h>
-#include <sys/wait.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 
 struct process *process;
 
@@ -29,22 +31,76 @@ bool process_is_vfork_child(void)
 	return process->pid && process->pid != sys0(__NR_getpid);
 }
 
+void wait_turn(unsigned int *turns)
+{
+	struct {
+		long sec, nsec;
+	} t = {0, 50 * 1000};
+	unsigned int n = ++*turns;
+
+	__builtin_ia32_pause();
+	if (n >= 64 * 16)
+		sys2(__NR_nanosleep, &t, NULL); /* a thread of real-time priority may be all that keeps us waiting */
+	else if (n % 64 == 0)
+		sys0(__NR_sched_yield);
+}
+
+uint32_t gate_enter(struct gate *g)
+{
+	uint32_t seen = atomic_load(&g->event);
+
+	atomic_fetch_add(&g->waiting, 1);
+	return seen;
+}
+
+void gate_wait(struct gate *g, uint32_t seen)
+{
+	struct {
+		long sec, nsec;
+	} t = {0, 20 * 1000 * 1000};
+
+	sys4(__NR_futex, &g->event, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, seen, &t);
+}
+
+void gate_leave(struct gate *g)
+{
+	atomic_fetch_sub(&g->waiting, 1);
+}
+
+void gate_open(struct gate *g)
+{
+	if (likely(!atomic_load(&g->waiting)))
+		return;
+	atomic_fetch_add(&g->event, 1);
+	sys3(__NR_futex, &g->event, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
+}
+
+enum { LOCK_FREE, LOCK_HELD, LOCK_AWAITED };
+
+/* Sleeps when it takes long: who holds the lock may be stopped, or of lower priority. */
 void spin_lock(_Atomic uint32_t *l)
 {
-	unsigned int spins = 0;
+	uint32_t state = LOCK_FREE;
 
-	while (atomic_exchange_explicit(l, 1, memory_order_acquire)) {
-		while (atomic_load_explicit(l, memory_order_relaxed)) {
-			if (++spins % 128 == 0)
-				sys0(__NR_sched_yield);
-			__builtin_ia32_pause();
-		}
+	if (likely(atomic_compare_exchange_strong_explicit(l, &state, LOCK_HELD, memory_order_acquire,
+							   memory_order_relaxed)))
+		return;
+	for (unsigned int spins = 0; spins < 256; spins++) {
+		__builtin_ia32_pause();
+		state = LOCK_FREE;
+		if (atomic_load_explicit(l, memory_order_relaxed) == LOCK_FREE &&
+		    atomic_compare_exchange_strong_explicit(l, &state, LOCK_HELD, memory_order_acquire,
+							    memory_order_relaxed))
+			return;
 	}
+	while (atomic_exchange_explicit(l, LOCK_AWAITED, memory_order_acquire) != LOCK_FREE)
+		sys4(__NR_futex, l, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, LOCK_AWAITED, NULL);
 }
 
 void spin_unlock(_Atomic uint32_t *l)
 {
-	atomic_store_explicit(l, 0, memory_order_release);
+	if (unlikely(atomic_exchange_explicit(l, LOCK_FREE, memory_order_release) == LOCK_AWAITED))
+		sys3(__NR_futex, l, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
 }
 
 /* What another thread was changing must be whole in the child, which has no such thread to finish it. */
@@ -53,10 +109,12 @@ static void lock_all(void)
 	memory_lock();
 	window_lock();
 	signals_lock();
+	spin_lock(&process->lock);
 }
 
 static void unlock_all(void)
 {
+	spin_unlock(&process->lock); /* in the child the kernel has wiped it: it was free */
 	signals_unlock();
 	window_unlock();
 	memory_unlock();
@@ -90,6 +148,20 @@ void process_traceme_now(void)
 		sys4(__NR_ptrace, PTRACE_TRACEME, 0, NULL, NULL);
 }
 
+/*
+ * A parent that waits until its child has gone its way would wait with our locks held, and the other threads for it,
+ * and for them perhaps the child. Then it does not wait; without other threads nobody is harmed.
+ */
+static uint64_t fork_flags(uint64_t flags)
+{
+	struct stat st;
+
+	if (flags & CLONE_VFORK &&
+	    (sys4(__NR_newfstatat, AT_FDCWD, "/proc/self/task", &st, 0) || st.st_nlink > 3 /* "..", "." and us */))
+		flags &= ~(uint64_t)CLONE_VFORK;
+	return flags;
+}
+
 static void fork_child(int inherited_sock)
 {
 	if (inherited_sock >= 0)
@@ -106,12 +178,12 @@ static void fork_child(int inherited_sock)
  */
 void process_fork(ucontext_t *uc)
 {
-	long nr = UC_RET(uc), sock = process->sock;
+	long nr = UC_RET(uc), sock, pid;
 	/* A stack of its own is where the child continues; until then it runs on its copy of this one. */
 	uint64_t child_stack = nr == __NR_clone ? UC_ARG2(uc) : 0;
 	bool shares_files = nr == __NR_clone && UC_ARG1(uc) & CLONE_FILES;
+	uint64_t flags = nr == __NR_clone ? fork_flags(UC_ARG1(uc)) : 0;
 	_Atomic uint32_t *done = NULL;
-	long pid;
 
 	if (memory_has_adopted()) {
 		long p = sys6(__NR_mmap, 0, PF_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -123,7 +195,8 @@ void process_fork(ucontext_t *uc)
 		done = (_Atomic uint32_t *)p;
 	}
 	lock_all();
-	pid = sys5(nr, UC_ARG1(uc), 0, UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc));
+	sock = keep_holds() ? process->sock : -1;
+	pid = sys5(nr, flags, 0, UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc));
 	unlock_all();
 	if (pid == 0) {
 		fork_child(shares_files ? -1 : sock);

@@ -140,22 +140,35 @@ int rpc_connect(void)
 	return ret;
 }
 
-int rpc_begin(struct rpc *r, enum rpc_op op, uint64_t object)
+static bool claim(struct rpc *r)
 {
-	if (rpc_connect())
-		return -EIO;
-	r->ch = process->channel;
-	for (unsigned int i = 0;; i++) {
+	for (r->n = 0; r->n < CHANNEL_SLOTS; r->n++) {
 		uint32_t free = SLOT_FREE;
 
-		r->n = i % CHANNEL_SLOTS;
 		r->slot = &r->ch->slot[r->n];
 		if (atomic_load_explicit(&r->slot->state, memory_order_relaxed) == SLOT_FREE &&
 		    atomic_compare_exchange_strong(&r->slot->state, &free, SLOT_CLAIMED))
-			break;
-		if (r->n == CHANNEL_SLOTS - 1)
-			sys0(__NR_sched_yield);
-		if (session_lost(r->ch))
+			return true;
+	}
+	return false;
+}
+
+int rpc_begin(struct rpc *r, enum rpc_op op, uint64_t object)
+{
+	bool claimed;
+
+	if (rpc_connect())
+		return -EIO;
+	r->ch = process->channel;
+	claimed = claim(r);
+	while (unlikely(!claimed)) {
+		uint32_t seen = gate_enter(&process->slots);
+
+		claimed = claim(r);
+		if (!claimed)
+			gate_wait(&process->slots, seen);
+		gate_leave(&process->slots);
+		if (!claimed && session_lost(r->ch))
 			return -EIO;
 	}
 	r->payload = channel_payload(r->ch, r->n);
@@ -247,7 +260,8 @@ long rpc_call(struct rpc *r)
 
 void rpc_end(struct rpc *r)
 {
-	atomic_store_explicit(&r->slot->state, SLOT_FREE, memory_order_release);
+	atomic_store(&r->slot->state, SLOT_FREE);
+	gate_open(&process->slots);
 }
 
 int rpc_recv_fd(struct rpc *r)
@@ -320,6 +334,7 @@ static void hold(struct channel *ch, uint64_t offset, uint32_t end)
 
 void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value)
 {
+	unsigned int turns = 0;
 	struct channel *ch;
 	uint32_t head;
 
@@ -334,7 +349,7 @@ void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_
 			spin_unlock(&ch->ring_lock);
 			return;
 		}
-		sys0(__NR_sched_yield);
+		wait_turn(&turns);
 	}
 	ch->ring[head % RING_ENTRIES] = (struct ring_entry){object, offset, value, size, 0};
 	atomic_store_explicit(&ch->ring_head, head + 1, memory_order_release);

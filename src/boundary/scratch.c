@@ -5,21 +5,38 @@ static struct scratch pool[64];
 
 #define NESTED 8 /* of the pool, for those that hold one already */
 
+static struct gate gates[2]; /* of the nested ones, and of the others */
+
+static struct scratch *try(unsigned int from, unsigned int to)
+{
+	for (unsigned int i = from; i < to; i++) {
+		uint32_t free = 0;
+
+		if (atomic_load_explicit(&pool[i].taken, memory_order_relaxed) ||
+		    !atomic_compare_exchange_strong(&pool[i].taken, &free, 1))
+			continue;
+		if (pool[i].room)
+			sys2(__NR_munmap, pool[i].room, pool[i].room_len);
+		pool[i].room = 0;
+		return &pool[i];
+	}
+	return NULL;
+}
+
 static struct scratch *get(unsigned int from, unsigned int to)
 {
-	for (;;) {
-		for (unsigned int i = from; i < to; i++) {
-			uint32_t free = 0;
+	struct scratch *s = try(from, to);
+	struct gate *g = &gates[from != 0];
 
-			if (!atomic_compare_exchange_strong(&pool[i].taken, &free, 1))
-				continue;
-			if (pool[i].room)
-				sys2(__NR_munmap, pool[i].room, pool[i].room_len);
-			pool[i].room = 0;
-			return &pool[i];
-		}
-		sys0(__NR_sched_yield);
+	while (unlikely(!s)) {
+		uint32_t seen = gate_enter(g);
+
+		s = try(from, to);
+		if (!s)
+			gate_wait(g, seen);
+		gate_leave(g);
 	}
+	return s;
 }
 
 struct scratch *scratch_get(void)
@@ -35,6 +52,7 @@ struct scratch *scratch_get_nested(void)
 void scratch_put(struct scratch *s)
 {
 	atomic_store(&s->taken, 0);
+	gate_open(&gates[s >= &pool[NESTED]]);
 }
 
 /* The threads that held the others do not exist in the child. */
@@ -42,4 +60,5 @@ void scratch_after_fork(void)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(pool); i++)
 		atomic_store(&pool[i].taken, 0);
+	memset(gates, 0, sizeof(gates));
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -79,7 +81,20 @@ static size_t stream_send(struct ufile *f, const void *buf, size_t len)
 
 	if (o && n != (ssize_t)len)
 		stream_watch(o, o->events | EPOLLOUT);
+	/* As long as no send was seen waiting to be read, this one is the only one. */
+	if (o && n > 0 && !o->weight && ioctl(o->fd, SIOCOUTQ, &o->weight))
+		o->weight = 0;
 	return n < 0 ? 0 : n;
+}
+
+static size_t stream_unread(struct ufile *f)
+{
+	struct object *o = f->host;
+	int queued = 0;
+
+	if (!o || !o->weight || ioctl(o->fd, SIOCOUTQ, &queued))
+		return 0;
+	return DIV_ROUND_UP(queued, o->weight);
 }
 
 /* A piece at a time: whoever writes without end takes his turn like everybody else. */
@@ -187,14 +202,14 @@ static int connect_ends(struct objects *os, struct object *o, int ours, int thei
 	return 0;
 }
 
-/* A pair: what is written at one end is read at the other. */
+/* A pair: what is written at one end is read at the other. Nobody waits in either. */
 static int pair_ends(struct objects *os, struct object *o, int *ours, int *theirs)
 {
 	socklen_t len = sizeof(o->cookie), sa_len;
 	struct sockaddr_un sa;
 	int pair[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
 		return errno == ENFILE ? -EMFILE : -errno;
 	*ours = pair[0];
 	*theirs = pair[1];
@@ -238,12 +253,14 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 	}
 	o->fd = ours;
 	o->events = ev.events;
+	o->weight = 0;
 	o->hangups = os->hangups;
 	o->file = file;
 	o->quota = quota_get(q);
 	q->objects++;
 	file->host = o;
 	file->send = file->ops->written ? stream_send : NULL;
+	file->unread = file->ops->written ? stream_unread : NULL;
 	list_add_tail(bucket_of(os, o->id), &o->node);
 	os->count++;
 	*client_fd = theirs;

@@ -51,6 +51,7 @@ struct object {
 	int fd;		     /* our end */
 	int hangups;	     /* the epoll set that it is in */
 	uint32_t events;     /* EPOLL* that are asked for there */
+	int weight;	     /* what the system counts for one send that is not read yet; 0: not known yet */
 };
 
 struct objects {

@@ -104,12 +104,12 @@ static bool path_confined(const char *path)
 	return true;
 }
 
-/* The number that the rest of a path is. */
+/* The number that the rest of a path is, as the kernel would write it. */
 static bool path_number(const char *digits, unsigned long long *n)
 {
 	char *end;
 
-	if (*digits < '0' || *digits > '9')
+	if (*digits < '0' || *digits > '9' || (*digits == '0' && digits[1]))
 		return false;
 	errno = 0;
 	*n = strtoull(digits, &end, 10);

@@ -20,6 +20,7 @@ struct hold_part {
 
 struct hold {
 	struct itree_node node; /* IOVA */
+	bool locks;
 	size_t n;
 	struct hold_part part[];
 };
@@ -160,6 +161,7 @@ static void hold_free(struct hold *h)
 		struct hold_part *part = &h->part[--h->n];
 
 		part->area->nholds--;
+		part->area->nlocks -= h->locks;
 		pages_unpin(part->area->pages, &part->pin);
 	}
 	free(h);
@@ -187,6 +189,7 @@ static int hold_fill(struct hold *h, const struct ioas *io, uint64_t iova, uint6
 		err = pin_part(r, at, end, last, flags, &h->part[h->n]);
 		if (err)
 			return err;
+		r->nlocks += h->locks;
 		h->n++;
 		if (refs)
 			refs = put_refs(r, at, end, refs);
@@ -212,6 +215,7 @@ int access_pin(struct access *a, iova_t iova, uint64_t len, struct page_ref *ref
 	if (!h)
 		return -ENOMEM;
 	h->n = 0;
+	h->locks = !a->ops->unmap;
 	err = hold_fill(h, a->ioas, iova.a, last, refs, flags);
 	if (err) {
 		hold_free(h);

@@ -20,7 +20,8 @@ struct page_ref;
 
 struct access_ops {
 	bool pins; /* uses access_pin: the space's alignment is then at least a page */
-	/* Every pin that overlaps [iova, iova + len) must be gone when it returns. */
+	/* Every pin that overlaps [iova, iova + len) must be gone when it returns. NULL: what is pinned cannot be
+	 * unmapped (EBUSY), and goes before the access moves. */
 	void (*unmap)(void *ctx, uint64_t iova, uint64_t len);
 };
 

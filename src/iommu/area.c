@@ -333,6 +333,10 @@ int ioas_unmap(struct ioas *io, uint64_t first, uint64_t last, uint64_t *unmappe
 			a = area_of(itree_first(&io->areas, first, last));
 		if (!a)
 			break;
+		if (unlikely(a->nlocks)) {
+			err = -EBUSY;
+			break;
+		}
 		area_last = a->node.last;
 		if (a->node.start < first || area_last > last) {
 			err = -ENOENT;

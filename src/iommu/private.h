@@ -92,6 +92,7 @@ struct area {
 	uint64_t off;	     /* of the area's first byte in pages */
 	struct area *next;   /* while it is being made */
 	unsigned int nholds; /* pins of accesses */
+	unsigned int nlocks; /* those of accesses that cannot be told to let go */
 	uint8_t prot;
 	bool going; /* accesses are being told to let go */
 };

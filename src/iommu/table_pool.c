@@ -51,7 +51,7 @@ void table_pool_fini(struct table_pool *p)
 /*
  * n chunks in one piece. Huge pages, without which walks of a large tree miss the TLB, only where there are several: a
  * small tree touches few pages of its one chunk. What lies around the aligned piece is trimmed; if that fails it stays,
- * untouched, and costs address space only.
+ * untouched, and costs address space only. No request overflows: the smallest leaves on all of 64 bits take 2^56 bytes.
  */
 static char *chunks_map(uint64_t n, bool huge)
 {
@@ -78,8 +78,6 @@ int table_pool_reserve(struct table_pool *p, uint64_t n)
 	if (likely(p->nfree >= n))
 		return 0;
 	n = (n - p->nfree + CHUNK_TABLES - 1) / CHUNK_TABLES;
-	if (n > SIZE_MAX / CHUNK_BYTES - 1)
-		return -ENOMEM;
 	at = chunks_map(n, n > 1 || p->nchunk);
 	if (!at)
 		return -ENOMEM;

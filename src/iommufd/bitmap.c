@@ -81,15 +81,30 @@ static uint64_t chunk_cut(struct chunk *c, const struct iommu_hwpt_get_dirty_bit
 	return MIN(len, c->bytes * 8 << c->shift);
 }
 
+static void ignore(void *ctx, uint64_t iova, uint64_t len)
+{
+	(void)ctx;
+	(void)iova;
+	(void)len;
+}
+
+/* What is clean for the caller from now on. A leaf of the table that lies on both sides of a border stays dirty. */
+static void clear(struct domain *d, uint64_t iova, uint64_t end)
+{
+	if (iova < end)
+		domain_read_dirty(d, iova, end - iova, false, ignore, NULL);
+}
+
 /*
- * First every byte that may change is asked for, then bits are taken over and cleared: asking may start the call anew.
+ * First every byte that may change is asked for, which may start the call anew; with commit, bits are handed over and
+ * cleared. Chunks whose bits reach the caller are cleared together.
  */
 static int walk(struct ioctl_call *k, struct domain *d, const struct iommu_hwpt_get_dirty_bitmap *cmd, uint64_t len,
 		struct chunk *c, bool commit)
 {
 	bool keep = cmd->flags & IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR;
+	uint64_t handed = cmd->iova, n;
 	int ret = 0, err;
-	uint64_t n;
 
 	for (uint64_t done = 0; done < len; done += n) {
 		n = chunk_cut(c, cmd, cmd->iova + done, len - done);
@@ -99,13 +114,20 @@ static int walk(struct ioctl_call *k, struct domain *d, const struct iommu_hwpt_
 		err = ucall_copy_in(k->c, c->addr, c->bits, c->bytes);
 		if (err == UCALL_AGAIN || err == -ENOMEM)
 			ret = err;
-		if (err || !commit)
-			continue;
-		domain_read_dirty(d, c->iova, n, keep, set_bits, c);
-		err = ucall_copy_out(k->c, c->addr, c->bits, c->bytes);
-		if (err)
-			return err;
+		if (commit && !err) {
+			domain_read_dirty(d, c->iova, n, true, set_bits, c);
+			err = ucall_copy_out(k->c, c->addr, c->bits, c->bytes);
+			if (err)
+				ret = err;
+		}
+		if (commit && err) {
+			if (!keep)
+				clear(d, handed, c->iova);
+			handed = c->iova + n;
+		}
 	}
+	if (commit && !keep)
+		clear(d, handed, cmd->iova + len);
 	return ret;
 }
 

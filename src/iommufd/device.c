@@ -32,6 +32,7 @@ static struct device_group *group_get(struct iommufd_ctx *ctx, const void *key)
 	g->key = key;
 	g->refs = 1;
 	list_init(&g->attached);
+	list_init(&g->pasids);
 	list_add_tail(&ctx->groups, &g->node);
 	return g;
 }
@@ -40,7 +41,7 @@ static void group_put(struct device_group *g)
 {
 	if (--g->refs)
 		return;
-	assert(!g->hwpt && list_empty(&g->attached));
+	assert(!g->hwpt && list_empty(&g->attached) && list_empty(&g->pasids));
 	list_del(&g->node);
 	free(g);
 }
@@ -97,6 +98,8 @@ void device_destroy(struct iommufd_object *o)
 	struct iommufd_device *dev = container_of(o, struct iommufd_device, obj);
 	struct iommufd_ctx *ctx = dev->holds_ctx ? dev->ctx : NULL;
 
+	if (dev->vdev)
+		iommufd_object_remove_tombstone(dev->ctx, &dev->vdev->obj);
 	group_put(dev->group);
 	free(dev);
 	if (ctx)
@@ -130,13 +133,21 @@ static struct ioas_object *space_of(const struct hwpt *h)
 	return h ? h->ioas : NULL;
 }
 
-static int compatible(const struct iommufd_device *dev, const struct hwpt *h)
+int device_compatible(const struct iommufd_device *dev, const struct hwpt *h)
 {
 	if (h->unit != dev->unit)
 		return -EINVAL;
 	if (h->fault && !dev->unit->pri)
 		return -ENODEV;
-	return dev->unit->attach ? dev->unit->attach(dev, h->d) : 0;
+	return dev->unit->attach ? dev->unit->attach(dev, h) : 0;
+}
+
+/* For the device itself; the PASIDs of its group go on. */
+static int compatible(const struct iommufd_device *dev, const struct hwpt *h)
+{
+	if (!h->pasid && !list_empty(&dev->group->pasids))
+		return -EINVAL;
+	return device_compatible(dev, h);
 }
 
 static int attach(struct iommufd_device *dev, struct hwpt *h)
@@ -146,6 +157,8 @@ static int attach(struct iommufd_device *dev, struct hwpt *h)
 
 	if (g->hwpt && g->hwpt != h)
 		return -EINVAL;
+	if (dev->attached)
+		return -EBUSY;
 	if (h->ioas) {
 		err = reserve(dev, h->ioas);
 		if (err)
@@ -179,7 +192,7 @@ static struct hwpt *detach(struct iommufd_device *dev)
 	if (list_empty(&g->attached))
 		g->hwpt = NULL;
 	if (h->fault)
-		fault_queue_flush(h->fault, dev);
+		fault_queue_flush(h->fault, dev, 0);
 	if (h->ioas)
 		unreserve(dev, h->ioas);
 	h->obj.users--;
@@ -228,7 +241,7 @@ static int replace(struct iommufd_device *dev, struct hwpt *h, struct hwpt **old
 	list_for_each (cur, &g->attached, node) {
 		dma_dev_attach(cur->dma, h->d);
 		if ((*old)->fault)
-			fault_queue_flush((*old)->fault, cur);
+			fault_queue_flush((*old)->fault, cur, 0);
 		if (from && from != to)
 			unreserve(cur, from);
 		(*old)->obj.users--;
@@ -352,11 +365,15 @@ long ioctl_hw_info(struct ioctl_call *k)
 	uint32_t len, n;
 	int err = 0;
 
-	if (cmd->flags || cmd->__reserved[0] || cmd->__reserved[1] || cmd->__reserved[2])
+	if (cmd->flags & ~IOMMU_HW_INFO_FLAG_INPUT_TYPE || cmd->__reserved[0] || cmd->__reserved[1] ||
+	    cmd->__reserved[2])
 		return -EOPNOTSUPP;
 	dev = device_find(k->ctx, cmd->dev_id);
 	if (!dev)
 		return -ENOENT;
+	if (cmd->flags & IOMMU_HW_INFO_FLAG_INPUT_TYPE && cmd->out_data_type != IOMMU_HW_INFO_TYPE_NONE &&
+	    cmd->out_data_type != dev->unit->hw_info_type)
+		return -EOPNOTSUPP;
 	len = dev->unit->hw_info ? dev->unit->hw_info(dev, info, sizeof(info)) : 0;
 	assert(len <= sizeof(info));
 	n = MIN(len, cmd->data_len);
@@ -368,7 +385,7 @@ long ioctl_hw_info(struct ioctl_call *k)
 		return err;
 	cmd->out_data_type = dev->unit->hw_info_type;
 	cmd->data_len = len;
-	cmd->out_max_pasid_log2 = 0;
+	cmd->out_max_pasid_log2 = dev->unit->pasid_bits ? dev->unit->pasid_bits(dev) : 0;
 	cmd->out_capabilities =
 	    dev->unit->paging(dev, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, &cfg) ? 0 : IOMMU_HW_CAP_DIRTY_TRACKING;
 	return ioctl_respond(k, sizeof(*cmd));

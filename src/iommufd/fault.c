@@ -4,8 +4,9 @@
  * drivers/iommu/iommufd/fault.c.
  *
  * The descriptor carries bytes: requests go into it as soon as there is room, responses come out of it. So, other than
- * in Linux, read() may end inside a group of requests, a write() that is wrong is not told so (what it says is passed
- * over), and a request that is on its way when its device is detached is still read.
+ * in Linux, read() of an empty queue is EAGAIN and not 0, it may end inside a group of requests, a write() that is
+ * wrong is not told so (what it says is passed over), and a request that is on its way when its device is detached is
+ * still read.
  *
  * A request is waiting (not sent, or a part of it), then sent: it has a cookie, and is answered once, by the user or,
  * when its device changes its page table, with INVALID.
@@ -21,6 +22,7 @@
 struct request {
 	struct list node;
 	struct iommufd_device *dev;
+	uint32_t pasid; /* that the page table is attached to */
 	struct iommu_hwpt_pgfault record;
 	size_t sent;
 };
@@ -87,37 +89,41 @@ static void queue_send(struct fault_queue *q)
 	}
 }
 
-void fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, const struct iommu_hwpt_pgfault *record)
+void fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid,
+			const struct iommu_hwpt_pgfault *record)
 {
 	struct request *r = q->nrequests < REQUESTS_MAX ? calloc(1, sizeof(*r)) : NULL;
 
 	if (!r)
 		return;
 	r->dev = dev;
+	r->pasid = pasid;
 	r->record = *record;
 	q->nrequests++;
 	list_add_tail(&q->waiting, &r->node);
 	queue_send(q);
 }
 
-static void flush_list(struct fault_queue *q, struct list *l, const struct iommufd_device *dev)
+static void flush_list(struct fault_queue *q, struct list *l, const struct iommufd_device *dev, uint32_t pasid)
 {
 	struct request *r, *next;
 
 	for (r = list_first(l, struct request, node); &r->node != l; r = next) {
 		next = container_of(r->node.next, struct request, node);
 		/* One that is on the wire in part must be sent to its end. */
-		if (r->dev == dev && (!r->sent || r->sent == sizeof(r->record)))
+		if (r->dev != dev || r->pasid != pasid)
+			continue;
+		if (!r->sent || r->sent == sizeof(r->record))
 			request_end(q, r);
-		else if (r->dev == dev)
+		else
 			r->dev = NULL;
 	}
 }
 
-void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev)
+void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid)
 {
-	flush_list(q, &q->waiting, dev);
-	flush_list(q, &q->unanswered, dev);
+	flush_list(q, &q->waiting, dev, pasid);
+	flush_list(q, &q->unanswered, dev, pasid);
 }
 
 /* ---- the descriptor ---- */

@@ -2,12 +2,13 @@
 /* Page tables. Answers follow Linux 6.12 drivers/iommu/iommufd/hw_pagetable.c. */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "iommu/domain.h"
 #include "iommufd/internal.h"
 #include "iommufd/unit.h"
 
-#define USER_DATA_MAX	     4096
+#define USER_DATA_MAX	     256
 #define INVALIDATE_MAX	     (1u << 19) /* entries in one call */
 #define INVALIDATE_ENTRY_MAX PF_PAGE_SIZE
 #define INVALIDATE_BYTES_MAX (16u << 20) /* more at once is ENOMEM */
@@ -45,7 +46,9 @@ void hwpt_destroy(struct iommufd_object *o)
 		fault_queue_put(h->fault);
 	if (h->ioas)
 		h->ioas->obj.users--;
-	if (h->parent)
+	if (h->viommu)
+		h->viommu->obj.users--;
+	else if (h->parent)
 		h->parent->obj.users--;
 	free(h);
 }
@@ -86,7 +89,7 @@ int hwpt_new_paging(struct ioas_object *o, struct iommufd_device *dev, uint32_t 
 	struct hwpt *h;
 	int err;
 
-	if (flags & ~(IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING))
+	if (flags & ~(IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_ALLOC_PASID))
 		return -EOPNOTSUPP;
 	err = dev->unit->paging(dev, flags, &cfg);
 	if (!err)
@@ -96,6 +99,7 @@ int hwpt_new_paging(struct ioas_object *o, struct iommufd_device *dev, uint32_t 
 	h->ioas = o;
 	o->obj.users++;
 	h->nest_parent = flags & IOMMU_HWPT_ALLOC_NEST_PARENT;
+	h->pasid = flags & IOMMU_HWPT_ALLOC_PASID;
 	h->d = domain_new(&cfg, o->ctx->m->evs);
 	if (!h->d) {
 		hwpt_abort(h);
@@ -114,46 +118,42 @@ int hwpt_fill(struct hwpt *h)
 	return err;
 }
 
-/* The user's data: known bytes of it; what the caller has beyond those must be zero. */
-static int copy_data(struct ioctl_call *k, const struct iommu_hwpt_alloc *cmd, uint8_t *data, size_t known)
-{
-	uint8_t *tail = data + known;
-	int err;
-
-	if (cmd->data_len < known)
-		return -EINVAL;
-	if (cmd->data_len > USER_DATA_MAX)
-		return -E2BIG;
-	err = ucall_copy_in(k->c, cmd->data_uptr, data, cmd->data_len);
-	for (; !err && tail < data + cmd->data_len; tail++)
-		err = *tail ? -E2BIG : 0;
-	return err;
-}
-
-static int hwpt_new_nested(struct ioctl_call *k, struct hwpt *parent, struct iommufd_device *dev,
+/* Below parent: for a device, or for a virtual IOMMU, which has its own notion of the user's data. */
+static int hwpt_new_nested(struct ioctl_call *k, struct hwpt *parent, struct viommu *v, struct iommufd_device *dev,
 			   const struct iommu_hwpt_alloc *cmd, struct hwpt **out)
 {
-	const struct iommufd_unit *u = dev->unit;
-	uint8_t data[USER_DATA_MAX];
+	size_t (*size_of)(uint32_t type) = v ? v->ops->nested_size : dev->unit->nested_size;
+	uint64_t data[USER_DATA_MAX / sizeof(uint64_t)];
 	struct hwpt *h;
-	size_t known;
+	size_t size;
 	int err;
 
-	if (cmd->flags & ~IOMMU_HWPT_FAULT_ID_VALID || !cmd->data_len || !u->nested_size)
+	if (cmd->flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID) || !cmd->data_len || !size_of)
 		return -EOPNOTSUPP;
-	if (parent->automatic || !parent->nest_parent || parent->unit != u)
+	if (parent->automatic || !parent->nest_parent || parent->unit != dev->unit)
 		return -EINVAL;
-	known = u->nested_size(cmd->data_type);
-	if (!known)
+	size = size_of(cmd->data_type);
+	if (!size)
 		return -EOPNOTSUPP;
-	err = copy_data(k, cmd, data, known);
+	assert(size <= sizeof(data));
+	err = ioctl_user_data(k, cmd->data_uptr, cmd->data_len, data, size, size);
 	if (!err)
 		err = hwpt_new(dev, OBJECT_HWPT_NESTED, &h);
 	if (err)
 		return err;
+	h->pasid = cmd->flags & IOMMU_HWPT_ALLOC_PASID;
 	h->parent = parent;
-	parent->obj.users++;
-	err = u->nested(dev, parent->d, cmd->data_type, data, &h->d, &h->state);
+	h->viommu = v;
+	if (v)
+		v->obj.users++;
+	else
+		parent->obj.users++;
+	if (h->pasid && !dev->unit->attach_pasid)
+		err = -EOPNOTSUPP;
+	else if (v)
+		err = v->ops->nested(v, cmd->data_type, data, &h->d, &h->state);
+	else
+		err = dev->unit->nested(dev, parent->d, cmd->data_type, data, &h->d, &h->state);
 	if (err)
 		hwpt_abort(h);
 	else
@@ -167,6 +167,7 @@ static int alloc_any(struct iommufd_device *dev, struct ioctl_call *k, const str
 		     struct hwpt **h)
 {
 	struct iommufd_object *o = iommufd_object_find(dev->ctx, cmd->pt_id, OBJECT_ANY);
+	struct viommu *v;
 	int err;
 
 	if (!o)
@@ -183,9 +184,12 @@ static int alloc_any(struct iommufd_device *dev, struct ioctl_call *k, const str
 		}
 		return err;
 	}
-	if (o->type != OBJECT_HWPT_PAGING)
+	if (o->type == OBJECT_HWPT_PAGING)
+		return hwpt_new_nested(k, container_of(o, struct hwpt, obj), NULL, dev, cmd, h);
+	if (o->type != OBJECT_VIOMMU)
 		return -EINVAL;
-	return hwpt_new_nested(k, container_of(o, struct hwpt, obj), dev, cmd, h);
+	v = container_of(o, struct viommu, obj);
+	return v->unit == dev->unit ? hwpt_new_nested(k, v->hwpt, v, dev, cmd, h) : -EINVAL;
 }
 
 long ioctl_hwpt_alloc(struct ioctl_call *k)
@@ -222,34 +226,68 @@ long ioctl_hwpt_alloc(struct ioctl_call *k)
 
 /* ---- HWPT_INVALIDATE ---- */
 
-/* One entry, cut to the known bytes; what the caller has beyond those must be zero. */
-static int invalidate_one(struct hwpt *h, const struct iommu_hwpt_invalidate *cmd, const uint8_t *entry, size_t known)
+/* Whose cache it is: a nested page table's, or that of a virtual IOMMU. */
+struct cache {
+	struct hwpt *h;
+	struct viommu *v; /* NULL: h */
+	size_t size;	  /* of an entry as it is known here */
+};
+
+static int cache_find(struct ioctl_call *k, const struct iommu_hwpt_invalidate *cmd, struct cache *c)
 {
-	for (size_t i = known; i < cmd->entry_len; i++)
-		if (entry[i])
-			return -E2BIG;
-	return h->unit->invalidate(h->d, h->state, cmd->data_type, entry);
+	size_t (*size_of)(uint32_t type);
+
+	c->v = viommu_find(k->ctx, cmd->hwpt_id);
+	c->h = hwpt_find_type(k->ctx, cmd->hwpt_id, OBJECT_HWPT_NESTED);
+	if (!c->v && !c->h)
+		return -ENOENT;
+	size_of = c->v ? c->v->ops->invalidate_size : c->h->unit->invalidate_size;
+	if (!size_of)
+		return -EOPNOTSUPP;
+	c->size = size_of(cmd->data_type);
+	assert(c->size <= USER_DATA_MAX);
+	return c->size ? 0 : -EINVAL;
 }
 
-static int invalidate_all(struct ioctl_call *k, struct hwpt *h, const struct iommu_hwpt_invalidate *cmd, uint32_t *done)
+/* A virtual IOMMU takes shorter entries, and longer ones whose tail is zero; all of them, or none is carried out. */
+static int check_entries(const struct cache *c, const struct iommu_hwpt_invalidate *cmd, const uint8_t *entries)
 {
-	size_t len = (size_t)cmd->entry_num * cmd->entry_len, known;
+	for (size_t i = 0; i < cmd->entry_num; i++)
+		for (size_t j = c->size; j < cmd->entry_len; j++)
+			if (entries[i * cmd->entry_len + j])
+				return -E2BIG;
+	return 0;
+}
+
+static int invalidate_one(const struct cache *c, const struct iommu_hwpt_invalidate *cmd, const uint8_t *entry)
+{
+	uint64_t known[USER_DATA_MAX / sizeof(uint64_t)] = {0};
+
+	memcpy(known, entry, MIN(c->size, (size_t)cmd->entry_len));
+	return c->v ? c->v->ops->invalidate(c->v, cmd->data_type, known)
+		    : c->h->unit->invalidate(c->h->d, c->h->state, cmd->data_type, known);
+}
+
+static int invalidate_all(struct ioctl_call *k, const struct iommu_hwpt_invalidate *cmd, uint32_t *done)
+{
+	size_t len = (size_t)cmd->entry_num * cmd->entry_len;
+	struct cache c;
 	uint8_t *entries;
 	int err;
 
-	known = h->unit->invalidate_size(cmd->data_type);
-	if (!known)
-		return -EINVAL;
-	if (!cmd->entry_num)
-		return 0;
-	if (cmd->entry_len < known)
+	err = cache_find(k, cmd, &c);
+	if (err || !cmd->entry_num)
+		return err;
+	if (!c.v && cmd->entry_len != c.size)
 		return -EINVAL;
 	entries = len <= INVALIDATE_BYTES_MAX ? malloc(len) : NULL;
 	if (!entries)
 		return -ENOMEM;
 	err = ucall_copy_in(k->c, cmd->data_uptr, entries, len);
+	if (!err)
+		err = check_entries(&c, cmd, entries);
 	while (!err && *done < cmd->entry_num) {
-		err = invalidate_one(h, cmd, entries + (size_t)*done * cmd->entry_len, known);
+		err = invalidate_one(&c, cmd, entries + (size_t)*done * cmd->entry_len);
 		if (!err)
 			++*done;
 	}
@@ -261,7 +299,6 @@ long ioctl_hwpt_invalidate(struct ioctl_call *k)
 {
 	struct iommu_hwpt_invalidate *cmd = k->cmd;
 	uint32_t done = 0;
-	struct hwpt *h;
 	int err, out;
 
 	if (cmd->__reserved) {
@@ -270,8 +307,7 @@ long ioctl_hwpt_invalidate(struct ioctl_call *k)
 				      cmd->entry_num > INVALIDATE_MAX)) {
 		err = -EINVAL;
 	} else {
-		h = hwpt_find_type(k->ctx, cmd->hwpt_id, OBJECT_HWPT_NESTED);
-		err = h ? invalidate_all(k, h, cmd, &done) : -ENOENT;
+		err = invalidate_all(k, cmd, &done);
 	}
 	if (err == UCALL_AGAIN)
 		return err;

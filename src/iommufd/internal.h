@@ -3,7 +3,8 @@
  * What the files of iommufd/ share.
  *
  *   ctx      one open of /dev/iommu: a table of objects by id.
- *   object   what an id stands for: an IOAS, a page table (HWPT), a device, an access, a fault queue.
+ *   object   what an id stands for: an IOAS, a page table (HWPT), a device, an access, a fault queue, a
+ *	      virtual IOMMU and what belongs to one.
  *   call     one ioctl: its structure as a private copy.
  *
  * users counts who holds an object, beside the table: a HWPT holds its IOAS, a device its HWPT, an open fault queue
@@ -18,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/itree.h"
 #include "base/list.h"
 #include "base/util.h"
 #include "iommu/ioas.h"
@@ -44,6 +46,10 @@ enum object_type {
 	OBJECT_ACCESS,
 	OBJECT_FAULT,
 	OBJECT_SELFTEST,
+	OBJECT_VIOMMU,
+	OBJECT_VDEVICE,
+	OBJECT_VEVENTQ,
+	OBJECT_HW_QUEUE,
 	OBJECT_TYPES
 };
 
@@ -64,10 +70,13 @@ struct iommufd_ctx {
 	struct iommufd_object **object; /* by id - 1 */
 	uint32_t nslots;
 	uint32_t nobjects, first_free; /* no slot below first_free is free */
+	uint32_t ntombstones;
 	enum mm_account account;
 	struct ioas_object *compat;
 	bool no_iommu;
 	struct list groups; /* device.c: of devices that are bound here */
+	struct list mmaps;  /* mmap.c */
+	uint64_t mmap_next; /* offset */
 };
 
 /*
@@ -83,6 +92,8 @@ struct iommufd_object *iommufd_object_find(struct iommufd_ctx *ctx, uint32_t id,
 int iommufd_object_remove(struct iommufd_ctx *ctx, uint32_t id);
 /* For an object whose only holder, which is not counted in users, gives it up: out of the table and destroyed. */
 void iommufd_object_remove_own(struct iommufd_ctx *ctx, struct iommufd_object *o);
+/* The same for one that goes before the user has destroyed it: its id is never given out again, and finds nothing. */
+void iommufd_object_remove_tombstone(struct iommufd_ctx *ctx, struct iommufd_object *o);
 void iommufd_object_remove_all(struct iommufd_ctx *ctx);
 uint32_t iommufd_object_count(const struct iommufd_ctx *ctx);
 
@@ -101,7 +112,13 @@ typedef long ioctl_fn(struct ioctl_call *k);
 ioctl_fn ioctl_destroy, ioctl_ioas_alloc, ioctl_ioas_allow_iovas, ioctl_ioas_copy, ioctl_ioas_iova_ranges,
     ioctl_ioas_map, ioctl_ioas_unmap, ioctl_option, ioctl_vfio_ioas, ioctl_ioas_map_file, ioctl_ioas_change_process,
     ioctl_hwpt_alloc, ioctl_hw_info, ioctl_hwpt_set_dirty_tracking, ioctl_hwpt_get_dirty_bitmap, ioctl_hwpt_invalidate,
-    ioctl_fault_queue_alloc, ioctl_mock;
+    ioctl_fault_queue_alloc, ioctl_viommu_alloc, ioctl_vdevice_alloc, ioctl_veventq_alloc, ioctl_hw_queue_alloc,
+    ioctl_mock;
+/*
+ * The user's data for a unit: at least min bytes of the size that are known here, the rest becomes zero. -EINVAL
+ * (fewer, or more than are known), -EFAULT, -ENOMEM, UCALL_AGAIN.
+ */
+int ioctl_user_data(struct ioctl_call *k, uint64_t addr, uint32_t len, void *buf, size_t min, size_t size);
 
 /* ---- ioas.c ---- */
 struct ioas_object {
@@ -136,6 +153,7 @@ struct hwpt {
 	struct domain *d;
 	const struct iommufd_unit *unit; /* that it was made for */
 	struct fault_queue *fault;	 /* NULL: page requests go nowhere */
+	bool pasid;			 /* may be attached to a PASID, or beside PASIDs */
 	/* paging */
 	struct ioas_object *ioas; /* NULL: nested */
 	struct list node;	  /* ioas->hwpts */
@@ -143,7 +161,8 @@ struct hwpt {
 	bool nest_parent;
 	/* nested */
 	struct hwpt *parent;
-	void *state; /* the unit's */
+	struct viommu *viommu; /* it was made for, held; NULL: the parent is held */
+	void *state;	       /* the unit's */
 };
 /* A page table of either kind; NULL: the id is something else. */
 struct hwpt *hwpt_find(struct iommufd_ctx *ctx, uint32_t id);
@@ -166,6 +185,7 @@ struct device_group {
 	unsigned int refs;    /* devices that are bound */
 	struct hwpt *hwpt;    /* NULL: none is attached */
 	struct list attached; /* iommufd_device.node */
+	struct list pasids;   /* pasid.c */
 };
 struct iommufd_device {
 	struct iommufd_object obj;
@@ -175,22 +195,93 @@ struct iommufd_device {
 	struct device_group *group;
 	struct list node; /* group->attached */
 	bool attached, holds_ctx;
+	struct vdevice *vdev; /* NULL: it is part of no virtual IOMMU */
 };
 struct iommufd_device *device_find(struct iommufd_ctx *ctx, uint32_t id);
 /* Bound for as long as the context's own object lives, which must not be kept alive by it. */
 int device_bind(struct iommufd_ctx *ctx, struct dma_dev *dma, const void *group, const struct iommufd_unit *u,
 		bool hold_ctx, struct iommufd_device **dev);
 iommufd_object_destroy_fn device_destroy;
+/* Can dev be attached to h (-EINVAL, -ENODEV: faults that it cannot report, or what the unit says)? */
+int device_compatible(const struct iommufd_device *dev, const struct hwpt *h);
+
+/* ---- pasid.c: page tables for PASIDs of a device ---- */
+/*
+ * As iommufd_device_attach and _replace, for a PASID other than 0. Only page tables that were made with
+ * IOMMU_HWPT_ALLOC_PASID. -EBUSY: attached to this very one.
+ */
+int device_pasid_attach(struct iommufd_device *dev, uint32_t pasid, uint32_t pt_id);
+int device_pasid_replace(struct iommufd_device *dev, uint32_t pasid, uint32_t pt_id);
+void device_pasid_detach(struct iommufd_device *dev, uint32_t pasid); /* nothing happens if it is not attached */
+void device_pasid_detach_all(struct iommufd_device *dev);
+struct hwpt *device_pasid_hwpt(const struct iommufd_device *dev, uint32_t pasid); /* NULL: none */
 
 /* ---- fault.c ---- */
 /* Holds and lets go of the queue with this id. NULL: there is none. */
 struct fault_queue *fault_queue_get(struct iommufd_ctx *ctx, uint32_t id);
 void fault_queue_put(struct fault_queue *q);
-/* A page request of dev for the user to answer. The record's cookie is the queue's to choose. */
-void fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, const struct iommu_hwpt_pgfault *record);
-/* Answers every page request of dev in the queue with INVALID: its page table changes. */
-void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev);
+/* A page request of dev, by way of what is attached to that PASID of it (0: to none), for the user to answer. The
+ * record's cookie is the queue's to choose. */
+void fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid,
+			const struct iommu_hwpt_pgfault *record);
+/* Answers every page request that came that way with INVALID: the page table changes. */
+void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid);
 iommufd_object_destroy_fn fault_destroy;
+
+/* ---- viommu.c: virtual IOMMUs ---- */
+struct iommufd_viommu_ops;
+
+/* A virtual IOMMU: a slice of a unit that a guest drives. Holds its parent page table. */
+struct viommu {
+	struct iommufd_object obj;
+	struct iommufd_ctx *ctx;
+	const struct iommufd_unit *unit;
+	const struct iommufd_viommu_ops *ops;
+	struct hwpt *hwpt;     /* the nesting parent */
+	struct itree vdevices; /* by virt_id */
+	struct list veventqs;  /* veventq.c; of different types */
+	struct list hw_queues; /* hw_queue.node */
+	void *state;	       /* the unit's */
+};
+/* A device's place in a virtual IOMMU. Holds that, but not the device, which takes it with it. */
+struct vdevice {
+	struct iommufd_object obj;
+	struct viommu *viommu;
+	struct iommufd_device *dev;
+	struct itree_node node; /* virt_id, alone */
+};
+struct viommu *viommu_find(struct iommufd_ctx *ctx, uint32_t id);
+struct vdevice *viommu_vdevice(const struct viommu *v, uint64_t virt_id);
+iommufd_object_destroy_fn viommu_destroy, vdevice_destroy;
+
+/* ---- veventq.c: events of a virtual IOMMU ---- */
+/* 0, -EOPNOTSUPP (nobody listens for that type), -ENOMEM (the queue knows that it has lost one). */
+int viommu_report_event(struct viommu *v, uint32_t type, const void *data, size_t len);
+iommufd_object_destroy_fn veventq_destroy;
+
+/* ---- hwqueue.c: queues in guest memory that hardware reads by itself ---- */
+/* Its memory stays mapped in the parent's space, and pinned, for as long as it lives. Holds its virtual IOMMU. */
+struct hw_queue {
+	struct iommufd_object obj;
+	struct viommu *viommu;
+	struct list node; /* viommu->hw_queues */
+	struct access *access;
+	uint32_t type, index;
+	uint64_t iova, len;
+	struct hw_queue *needs; /* another of the same virtual IOMMU that must outlive it, held; NULL: none */
+};
+struct hw_queue *viommu_hw_queue(const struct viommu *v, uint32_t type, uint32_t index);
+iommufd_object_destroy_fn hw_queue_destroy;
+
+/* ---- mmap.c: pages that the user maps from the context's descriptor ---- */
+struct iommufd_mmap;
+struct umap;
+/* len bytes, page aligned, zero: *host is where they are here, *off what the user passes to mmap. 0, -ENOMEM, -EMFILE.
+ */
+int iommufd_mmap_new(struct iommufd_ctx *ctx, uint64_t len, struct iommufd_mmap **m, void **host, uint64_t *off);
+/* What the user has mapped stays mapped, and leads to nothing any more. */
+void iommufd_mmap_free(struct iommufd_mmap *m);
+int iommufd_mmap_map(struct iommufd_ctx *ctx, uint64_t off, uint64_t len, bool shared, struct umap *map);
 
 /* ---- mock.c, access.c ---- */
 #define MOCK_CMD_MIN  68

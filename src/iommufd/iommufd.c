@@ -45,6 +45,10 @@ static const struct ioctl_entry ioctls[] = {
     [IOMMUFD_CMD_IOAS_MAP_FILE - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_map_file, iommu_ioas_map_file, iova),
     [IOMMUFD_CMD_IOAS_CHANGE_PROCESS - IOMMUFD_CMD_BASE] =
 	CALL(ioctl_ioas_change_process, iommu_ioas_change_process, __reserved),
+    [IOMMUFD_CMD_VIOMMU_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_viommu_alloc, iommu_viommu_alloc, out_viommu_id),
+    [IOMMUFD_CMD_VDEVICE_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_vdevice_alloc, iommu_vdevice_alloc, virt_id),
+    [IOMMUFD_CMD_VEVENTQ_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_veventq_alloc, iommu_veventq_alloc, __reserved),
+    [IOMMUFD_CMD_HW_QUEUE_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_hw_queue_alloc, iommu_hw_queue_alloc, length),
     [IOMMUFD_CMD_TEST - IOMMUFD_CMD_BASE] = {ioctl_mock, MOCK_CMD_SIZE, MOCK_CMD_MIN, true},
 };
 
@@ -92,6 +96,19 @@ static long iommufd_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, ui
 	return err ? err : i->fn(&k);
 }
 
+int ioctl_user_data(struct ioctl_call *k, uint64_t addr, uint32_t len, void *buf, size_t min, size_t size)
+{
+	if (len < min || len > size)
+		return -EINVAL;
+	memset(buf, 0, size);
+	return ucall_copy_in(k->c, addr, buf, len);
+}
+
+static int iommufd_mmap(struct ufile *f, uint64_t off, uint64_t len, int prot, bool shared, struct umap *map)
+{
+	return iommufd_mmap_map(iommufd_ctx(f), off, len, shared, map);
+}
+
 static void iommufd_release(struct ufile *f)
 {
 	struct iommufd_ctx *ctx = iommufd_ctx(f);
@@ -103,6 +120,7 @@ static void iommufd_release(struct ufile *f)
 static const struct ufile_ops iommufd_ops = {
     .name = "/dev/iommu",
     .ioctl = iommufd_ioctl,
+    .mmap = iommufd_mmap,
     .release = iommufd_release,
 };
 
@@ -135,6 +153,7 @@ int iommufd_open(struct iommufd *m, struct ufile **f)
 	ctx->m = m;
 	ctx->account = MM_ACCOUNT_USER;
 	list_init(&ctx->groups);
+	list_init(&ctx->mmaps);
 	*f = &ctx->file;
 	return 0;
 }

@@ -12,20 +12,11 @@
 #include "iommufd/mock.h"
 #include "iommufd/unit.h"
 
-/* A mock device, and the object that stands for it; its own group. */
-struct mock_dev {
-	struct iommufd_object obj;
-	struct iommufd_ctx *ctx;
-	struct dma_dev *dma;
-	uint32_t flags;
-	struct iommufd_device *dev;
-};
-
 /* ---- the unit ---- */
 
-static const struct mock_dev *mock_of(const struct iommufd_device *dev)
+struct mock_dev *mock_of(const struct iommufd_device *dev)
 {
-	return dev->group->key;
+	return (struct mock_dev *)dev->group->key;
 }
 
 static size_t mock_hw_info(const struct iommufd_device *dev, void *buf, size_t size)
@@ -40,7 +31,8 @@ static int mock_paging(const struct iommufd_device *dev, uint32_t flags, struct 
 {
 	bool dirty = flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING;
 
-	if (dirty && mock_of(dev)->flags & MOCK_DEVICE_NO_DIRTY)
+	if ((dirty && mock_of(dev)->flags & MOCK_DEVICE_NO_DIRTY) ||
+	    (flags & IOMMU_HWPT_ALLOC_PASID && !(mock_of(dev)->flags & MOCK_DEVICE_PASID)))
 		return -EOPNOTSUPP;
 	*cfg = (struct domain_config){
 	    .first = MOCK_APERTURE_FIRST,
@@ -52,11 +44,14 @@ static int mock_paging(const struct iommufd_device *dev, uint32_t flags, struct 
 	return 0;
 }
 
-static int mock_attach(const struct iommufd_device *dev, const struct domain *d)
+static int mock_attach(const struct iommufd_device *dev, const struct hwpt *h)
 {
-	bool dirty = !domain_nested(d) && domain_config(d)->dirty;
+	bool dirty = !domain_nested(h->d) && domain_config(h->d)->dirty;
 
-	return dirty && mock_of(dev)->flags & MOCK_DEVICE_NO_DIRTY ? -EINVAL : 0;
+	if (dirty && mock_of(dev)->flags & MOCK_DEVICE_NO_DIRTY)
+		return -EINVAL;
+	/* A virtual IOMMU must know what the guest calls the device. */
+	return h->viommu && (!dev->vdev || dev->vdev->viommu != h->viommu) ? -ENOENT : 0;
 }
 
 /* The IOTLB of a nested page table: words that invalidation clears. */
@@ -64,13 +59,12 @@ struct mock_iotlb {
 	uint32_t word[MOCK_IOTLB_NUM];
 };
 
-static size_t mock_nested_size(uint32_t type)
+size_t mock_nested_size(uint32_t type)
 {
 	return type == MOCK_HWPT_DATA ? sizeof(struct mock_hwpt_data) : 0;
 }
 
-static int mock_nested(const struct iommufd_device *dev, struct domain *parent, uint32_t type, const void *data,
-		       struct domain **d, void **state)
+int mock_nested_new(struct domain *parent, const void *data, struct domain **d, void **state)
 {
 	const struct mock_hwpt_data *cfg = data;
 	struct mock_iotlb *t = malloc(sizeof(*t));
@@ -86,6 +80,12 @@ static int mock_nested(const struct iommufd_device *dev, struct domain *parent, 
 		t->word[i] = cfg->iotlb;
 	*state = t;
 	return 0;
+}
+
+static int mock_nested(const struct iommufd_device *dev, struct domain *parent, uint32_t type, const void *data,
+		       struct domain **d, void **state)
+{
+	return mock_nested_new(parent, data, d, state);
 }
 
 static size_t mock_invalidate_size(uint32_t type)
@@ -109,10 +109,33 @@ static int mock_invalidate(struct domain *d, void *state, uint32_t type, const v
 	return 0;
 }
 
-static const struct iommufd_unit mock_unit = {
+static uint8_t mock_pasid_bits(const struct iommufd_device *dev)
+{
+	return mock_of(dev)->flags & MOCK_DEVICE_PASID ? MOCK_PASID_WIDTH : 0;
+}
+
+/* One PASID fails every second time, so that a test can see what a failed replace leaves. */
+static int mock_attach_pasid(const struct iommufd_device *dev, const struct domain *d, uint32_t pasid)
+{
+	struct mock_dev *m = mock_of(dev);
+	bool fails = m->pasid_fails;
+
+	if (pasid != MOCK_PASID_FAILING)
+		return 0;
+	m->pasid_fails = d && !fails;
+	return d && fails ? -ENOMEM : 0;
+}
+
+static const struct iommufd_viommu_ops *mock_viommu(const struct iommufd_device *dev, uint32_t type)
+{
+	return type == MOCK_VIOMMU_TYPE ? &mock_viommu_ops : NULL;
+}
+
+const struct iommufd_unit mock_unit = {
     .name = "iommufd_selftest_iommu",
     .hw_info_type = MOCK_HW_INFO_TYPE,
     .pri = true,
+    .user_pasids = true,
     .hw_info = mock_hw_info,
     .paging = mock_paging,
     .nested_size = mock_nested_size,
@@ -121,6 +144,9 @@ static const struct iommufd_unit mock_unit = {
     .invalidate_size = mock_invalidate_size,
     .invalidate = mock_invalidate,
     .attach = mock_attach,
+    .pasid_bits = mock_pasid_bits,
+    .attach_pasid = mock_attach_pasid,
+    .viommu = mock_viommu,
 };
 
 /* ---- mock devices ---- */
@@ -130,6 +156,7 @@ void selftest_destroy(struct iommufd_object *o)
 	struct mock_dev *m = container_of(o, struct mock_dev, obj);
 
 	if (m->dev) {
+		device_pasid_detach_all(m->dev);
 		if (m->dev->attached)
 			iommufd_device_detach(m->dev);
 		iommufd_device_unbind(m->dev);
@@ -158,7 +185,9 @@ static int mock_new(struct iommufd_ctx *ctx, uint32_t flags, struct mock_dev **o
 	}
 	m->ctx = ctx;
 	m->flags = flags;
-	if (flags & ~(uint32_t)(MOCK_DEVICE_NO_DIRTY | MOCK_DEVICE_HUGE_IOVA))
+	for (unsigned int i = 0; i < MOCK_CACHE_NUM; i++)
+		m->cache[i] = MOCK_CACHE_DEFAULT;
+	if (flags & ~(uint32_t)(MOCK_DEVICE_NO_DIRTY | MOCK_DEVICE_HUGE_IOVA | MOCK_DEVICE_PASID))
 		err = -EINVAL;
 	if (!err) {
 		m->dma = dma_dev_new(MOCK_BDF, ctx->m->evs);
@@ -223,6 +252,7 @@ static long mock_trigger_iopf(struct ioctl_call *k)
 	    .perm = cmd->iopf.perm,
 	    .addr = cmd->iopf.addr,
 	};
+	uint32_t way = record.pasid;
 	struct hwpt *h;
 
 	if (!dev)
@@ -232,10 +262,14 @@ static long mock_trigger_iopf(struct ioctl_call *k)
 	record.dev_id = dev->obj.id;
 	if (record.pasid)
 		record.flags |= IOMMU_PGFAULT_FLAGS_PASID_VALID;
-	h = dev->group->hwpt;
+	h = way ? device_pasid_hwpt(dev, way) : dev->group->hwpt;
+	if (!h && dev->unit->user_pasids && dev->group->hwpt && dev->group->hwpt->parent) {
+		h = dev->group->hwpt;
+		way = 0;
+	}
 	/* A request that nobody takes is answered by the unit itself. */
-	if (h && h->fault && !record.pasid)
-		fault_queue_report(h->fault, dev, &record);
+	if (h && h->fault)
+		fault_queue_report(h->fault, dev, way, &record);
 	return 0;
 }
 
@@ -415,6 +449,12 @@ static ioctl_fn *const mock_ops[MOCK_OPS] = {
     [MOCK_OP_DIRTY] = mock_dirty,
     [MOCK_OP_MD_CHECK_IOTLB] = mock_check_iotlb,
     [MOCK_OP_TRIGGER_IOPF] = mock_trigger_iopf,
+    [MOCK_OP_DEV_CHECK_CACHE] = mock_dev_check_cache,
+    [MOCK_OP_TRIGGER_VEVENT] = mock_trigger_vevent,
+    [MOCK_OP_PASID_ATTACH] = mock_pasid_attach,
+    [MOCK_OP_PASID_REPLACE] = mock_pasid_replace,
+    [MOCK_OP_PASID_DETACH] = mock_pasid_detach,
+    [MOCK_OP_PASID_CHECK_HWPT] = mock_pasid_check_hwpt,
 };
 
 long ioctl_mock(struct ioctl_call *k)

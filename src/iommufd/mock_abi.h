@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The kernel's test interface to IOMMUFD (CONFIG_IOMMUFD_TEST), as its own tests use it: layout and values of
- * Linux 6.12. */
+ * Linux 6.12, and up to 6.17 where marked. */
 #ifndef PINFOLD_IOMMUFD_MOCK_ABI_H
 #define PINFOLD_IOMMUFD_MOCK_ABI_H
 
@@ -22,6 +22,12 @@ enum mock_op {
 	MOCK_OP_DIRTY,
 	MOCK_OP_MD_CHECK_IOTLB,
 	MOCK_OP_TRIGGER_IOPF,
+	MOCK_OP_DEV_CHECK_CACHE, /* 6.13 */
+	MOCK_OP_TRIGGER_VEVENT,	 /* 6.15 */
+	MOCK_OP_PASID_ATTACH,
+	MOCK_OP_PASID_REPLACE,
+	MOCK_OP_PASID_DETACH,
+	MOCK_OP_PASID_CHECK_HWPT,
 	MOCK_OPS
 };
 
@@ -30,11 +36,15 @@ enum mock_op {
 #define MOCK_PAGE_SHIFT	    11 /* half a page of the CPU's */
 #define MOCK_HUGE_SHIFT	    (MOCK_PAGE_SHIFT + 9)
 #define MOCK_IOTLB_NUM	    4
+#define MOCK_CACHE_NUM	    4
+#define MOCK_CACHE_DEFAULT  0xbaddadu
+#define MOCK_PASID_WIDTH    20
+#define MOCK_PASID_FAILING  1024 /* every second change of what it is attached to fails */
 
 enum { MOCK_ACCESS_PAGES_WRITE = 1 << 0, MOCK_ACCESS_SYZ = 1 << 16 };
 enum { MOCK_ACCESS_RW_WRITE = 1 << 0, MOCK_ACCESS_RW_SLOW_PATH = 1 << 2 };
 enum { MOCK_ACCESS_NEEDS_PIN_PAGES = 1 << 0 };
-enum { MOCK_DEVICE_NO_DIRTY = 1 << 0, MOCK_DEVICE_HUGE_IOVA = 1 << 1 };
+enum { MOCK_DEVICE_NO_DIRTY = 1 << 0, MOCK_DEVICE_HUGE_IOVA = 1 << 1, MOCK_DEVICE_PASID = 1 << 2 /* 6.15 */ };
 
 struct mock_cmd {
 	__u32 size, op, id, __reserved;
@@ -86,6 +96,15 @@ struct mock_cmd {
 			__u32 dev_id, pasid, grpid, perm;
 			__u64 addr;
 		} iopf;
+		struct {
+			__u32 id, cache;
+		} check_dev_cache;
+		struct {
+			__u32 dev_id;
+		} vevent;
+		struct {
+			__u32 pasid, pt_id;
+		} pasid;
 	};
 	__u32 last;
 };
@@ -106,5 +125,22 @@ enum { MOCK_INVALIDATE_ALL = 1 << 0 };
 struct mock_invalidate {
 	__u32 flags, iotlb_id;
 };
+
+/* ---- 6.13 and later ---- */
+#define MOCK_VIOMMU_TYPE 0xdeadbeefu
+struct mock_viommu_data { /* 6.17 */
+	__u32 in_data, out_data;
+	__aligned_u64 out_mmap_offset, out_mmap_length;
+};
+#define MOCK_VIOMMU_INVALIDATE_DATA 0xdeadbeefu
+struct mock_viommu_invalidate { /* flags: MOCK_INVALIDATE_ALL */
+	__u32 flags, vdev_id, cache_id;
+};
+#define MOCK_VEVENTQ_TYPE 0xbeefbeefu
+struct mock_vevent {
+	__u32 virt_id;
+};
+#define MOCK_HW_QUEUE_TYPE 0xdeadbeefu
+#define MOCK_HW_QUEUE_MAX  2
 
 #endif

@@ -7,8 +7,12 @@
 iommufd_object_destroy_fn *const iommufd_object_destroy[OBJECT_TYPES] = {
     [OBJECT_IOAS] = ioas_object_destroy,  [OBJECT_HWPT_PAGING] = hwpt_destroy,	   [OBJECT_HWPT_NESTED] = hwpt_destroy,
     [OBJECT_DEVICE] = device_destroy,	  [OBJECT_ACCESS] = access_object_destroy, [OBJECT_FAULT] = fault_destroy,
-    [OBJECT_SELFTEST] = selftest_destroy,
+    [OBJECT_SELFTEST] = selftest_destroy, [OBJECT_VIOMMU] = viommu_destroy,	   [OBJECT_VDEVICE] = vdevice_destroy,
+    [OBJECT_VEVENTQ] = veventq_destroy,	  [OBJECT_HW_QUEUE] = hw_queue_destroy,
 };
+
+/* Stands in the slots of ids that are used up. */
+static struct iommufd_object tombstone = {.users = 1};
 
 static int table_grow(struct iommufd_ctx *ctx)
 {
@@ -77,6 +81,15 @@ void iommufd_object_remove_own(struct iommufd_ctx *ctx, struct iommufd_object *o
 	iommufd_object_destroy[o->type](o);
 }
 
+void iommufd_object_remove_tombstone(struct iommufd_ctx *ctx, struct iommufd_object *o)
+{
+	uint32_t i = o->id - 1;
+
+	iommufd_object_remove_own(ctx, o);
+	ctx->object[i] = &tombstone;
+	ctx->ntombstones++;
+}
+
 int iommufd_object_remove(struct iommufd_ctx *ctx, uint32_t id)
 {
 	struct iommufd_object *o = iommufd_object_find(ctx, id, OBJECT_ANY);
@@ -107,5 +120,5 @@ void iommufd_object_remove_all(struct iommufd_ctx *ctx)
 
 uint32_t iommufd_object_count(const struct iommufd_ctx *ctx)
 {
-	return ctx->nobjects;
+	return ctx->nobjects + ctx->ntombstones;
 }

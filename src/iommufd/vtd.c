@@ -32,6 +32,8 @@ static size_t vtd_hw_info(const struct iommufd_device *dev, void *buf, size_t si
 
 static int vtd_paging(const struct iommufd_device *dev, uint32_t flags, struct domain_config *cfg)
 {
+	if (flags & IOMMU_HWPT_ALLOC_PASID)
+		return -EOPNOTSUPP; /* ECAP.PASID is 0 */
 	*cfg = (struct domain_config){
 	    .first = 0,
 	    .last = BIT64(IOVA_BITS) - 1,

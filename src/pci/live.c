@@ -220,6 +220,11 @@ int live_page_open(struct live_page *p)
 	return 0;
 }
 
+bool live_page_ready(const struct live_page *p)
+{
+	return p->open && !p->saved && file_idle(p->file);
+}
+
 static void pipe_empty(struct live_page *p)
 {
 	uint8_t rest[LIVE_PAGE_SIZE];

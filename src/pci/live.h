@@ -42,6 +42,8 @@ int live_page_init(struct live_page *p); /* closed. 0 or -errno, and then fd is 
 void live_page_fini(struct live_page *p);
 /* Of a closed page. Clients can use it from some moment soon. 0, or -errno: still closed. */
 int live_page_open(struct live_page *p);
+/* Open, and clients can use it. */
+bool live_page_ready(const struct live_page *p);
 /*
  * 0: closed; content gets what the page held in the end. -EAGAIN: still open, may be closed at any moment, and the call
  * is to be repeated. -EIO: dropped; what it held is lost, by a client's doing.

@@ -145,8 +145,8 @@ struct iommu_hwpt_vtd_s1 {
 	__u32 addr_width, __reserved;
 };
 
-enum { /* hw_info's types */
-       IOMMU_HW_INFO_TYPE_NONE = 0,
+enum {				    /* hw_info's types */
+       IOMMU_HW_INFO_TYPE_NONE = 0, /* asked for: whichever there is */
        IOMMU_HW_INFO_TYPE_INTEL_VTD = 1,
        IOMMU_HW_INFO_TYPE_ARM_SMMUV3 = 2, /* 6.13 */
 };
@@ -241,6 +241,11 @@ struct iommu_ioas_change_process {
 };
 #define IOMMU_IOAS_CHANGE_PROCESS IOMMUFD_NR(IOMMUFD_CMD_IOAS_CHANGE_PROCESS)
 
+enum {
+	IOMMU_VEVENTQ_TYPE_DEFAULT = 0,
+	IOMMU_VEVENTQ_TYPE_ARM_SMMUV3 = 1,
+	IOMMU_VEVENTQ_TYPE_TEGRA241_CMDQV = 2, /* 6.17 */
+};
 enum { IOMMU_VEVENTQ_FLAG_LOST_EVENTS = 1u << 0 };
 struct iommufd_vevent_header {
 	__u32 flags, sequence;
@@ -250,6 +255,7 @@ struct iommu_veventq_alloc {
 };
 #define IOMMU_VEVENTQ_ALLOC IOMMUFD_NR(IOMMUFD_CMD_VEVENTQ_ALLOC)
 
+enum { IOMMU_HW_QUEUE_TYPE_DEFAULT = 0, IOMMU_HW_QUEUE_TYPE_TEGRA241_CMDQV = 1 };
 struct iommu_hw_queue_alloc {
 	__u32 size, flags, viommu_id, type, index, out_hw_queue_id;
 	__aligned_u64 nesting_parent_iova, length;
@@ -281,6 +287,7 @@ ABI_SIZE(iommu_fault_alloc, 16);
 ABI_SIZE(iommu_viommu_alloc, 40);
 ABI_SIZE(iommu_vdevice_alloc, 24);
 ABI_SIZE(iommu_ioas_change_process, 8);
+ABI_SIZE(iommufd_vevent_header, 8);
 ABI_SIZE(iommu_veventq_alloc, 32);
 ABI_SIZE(iommu_hw_queue_alloc, 40);
 #undef ABI_SIZE

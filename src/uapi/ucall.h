@@ -72,6 +72,7 @@ struct ufile {
 	unsigned int refs; /* one for "has descriptors", one per mapping, one per holder inside */
 	void *host;	   /* the broker's */
 	size_t (*send)(struct ufile *f, const void *buf, size_t len); /* the broker's; NULL: nobody can read */
+	size_t (*unread)(struct ufile *f);			      /* the broker's; NULL: not known */
 };
 
 static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
@@ -80,11 +81,17 @@ static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
 	f->refs = 1;
 	f->host = NULL;
 	f->send = NULL;
+	f->unread = NULL;
 }
 /* Bytes for the client to read from a descriptor that has `written`: how many there was room for, perhaps none. */
 static inline size_t ufile_send(struct ufile *f, const void *buf, size_t len)
 {
 	return f->send ? f->send(f, buf, len) : 0;
+}
+/* How many sends of one size the client has not read to their end. 0 where that is not known. */
+static inline size_t ufile_unread(struct ufile *f)
+{
+	return f->unread ? f->unread(f) : 0;
 }
 static inline struct ufile *ufile_get(struct ufile *f)
 {

@@ -111,7 +111,7 @@ int container_attach(struct container *ct, struct vfio_group *g)
 {
 	/* A device may be bound still to the iommufd that was the group's container before. */
 	if (binding_in_group(g, NULL))
-		return -EBUSY;
+		return -EPERM;
 	if (ct->iommu)
 		attach_functions(g, ct->iommu);
 	ufile_get(&ct->file);

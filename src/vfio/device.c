@@ -131,15 +131,18 @@ void device_leave(struct vfio_dev *d)
 	binding_unbind(d);
 }
 
+/* A device of a group in a container keeps the group; what an iommufd's needs is the iommufd. */
 static void device_release(struct ufile *f)
 {
-	struct device_file *df = to_file(f);
-	struct vfio_group *g = df->dev->group;
+	struct vfio_dev *d = to_file(f)->dev;
+	struct vfio_group *g = d->bound ? NULL : d->group;
 
-	device_leave(df->dev);
-	g->users--;
-	free(df);
-	ufile_put(&g->file);
+	device_leave(d);
+	free(to_file(f));
+	if (g) {
+		g->users--;
+		ufile_put(&g->file);
+	}
 }
 
 /* ---- ioctls ---- */
@@ -232,6 +235,26 @@ static int attach_compat(struct vfio_dev *d)
 	return err ? err : binding_attach(d, &id);
 }
 
+static int enter_from_group(struct vfio_dev *d)
+{
+	struct ufile *iommufd = d->group->iommufd;
+	int err;
+
+	/*
+	 * The group may have been opened anew, by somebody else, since the device was. Linux 6.12 lets him have the
+	 * device, which reaches the memory of the first one's iommufd; here he has to be the same owner (rule B4).
+	 */
+	if (d->bound && d->iommufd != iommufd)
+		return -EPERM;
+	err = device_enter(d, iommufd);
+	if (!err && d->bound && d->open_count == 1) {
+		err = attach_compat(d);
+		if (err)
+			device_leave(d);
+	}
+	return err;
+}
+
 int device_open(struct vfio_dev *d, struct ufile **f)
 {
 	struct device_file *df = calloc(1, sizeof(*df));
@@ -239,20 +262,17 @@ int device_open(struct vfio_dev *d, struct ufile **f)
 
 	if (!df)
 		return -ENOMEM;
-	err = device_enter(d, d->group->iommufd);
-	if (!err && d->bound && d->open_count == 1) {
-		err = attach_compat(d);
-		if (err)
-			device_leave(d);
-	}
+	err = enter_from_group(d);
 	if (err) {
 		free(df);
 		return err;
 	}
 	ufile_init(&df->file, &device_ops);
 	df->dev = d;
-	ufile_get(&d->group->file);
-	d->group->users++;
+	if (!d->bound) {
+		ufile_get(&d->group->file);
+		d->group->users++;
+	}
 	*f = &df->file;
 	return 0;
 }

@@ -23,6 +23,7 @@ static bool group_has_iommu(const struct vfio_group *g)
 
 static long group_get_status(struct ufile *f, struct ucall *c, uint64_t arg)
 {
+	struct vfio_group *g = to_group(f);
 	struct vfio_group_status st;
 	int ret;
 
@@ -31,9 +32,11 @@ static long group_get_status(struct ufile *f, struct ucall *c, uint64_t arg)
 		return ret;
 	if (st.argsz < sizeof(st))
 		return -EINVAL;
-	st.flags = VFIO_GROUP_FLAGS_VIABLE;
-	if (group_has_iommu(to_group(f)))
-		st.flags |= VFIO_GROUP_FLAGS_CONTAINER_SET;
+	st.flags = 0;
+	if (group_has_iommu(g))
+		st.flags = VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET;
+	else if (!binding_in_group(g, NULL)) /* a device may be in use of an iommufd that the group has left */
+		st.flags = VFIO_GROUP_FLAGS_VIABLE;
 	return ucall_copy_out(c, arg, &st, sizeof(st));
 }
 

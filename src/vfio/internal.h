@@ -11,12 +11,12 @@
  *		 whose container is an iommufd.
  *
  * References. A group in a container holds the container's ufile, one with an iommufd for its container the iommufd's.
- *A device's ufile holds its group's ufile, if it came from there. A binding holds the iommufd's. So the descriptors may
- *be closed in any order, and what a device needs outlives it.
+ *A device's ufile holds its group's ufile if the group is in a container; a binding holds the iommufd's. So the
+ * descriptors may be closed in any order, and what a device needs outlives it.
  *
- * Invariants. group->container and group->iommufd are not both set. group->users counts open device files of the
- * group's; it is 0 unless group->container && container->iommu, or the group has or had an iommufd. group->cdevs counts
- * devices that are bound through their node, and is 0 while the group is open. While a device of a group is bound, the
+ * Invariants. group->container and group->iommufd are not both set. group->users counts open files of devices that are
+ * not bound, and is 0 unless group->container && container->iommu. group->cdevs counts devices that are bound through
+ * their node, and is 0 while the group is open. All bound devices of a group are bound to one iommufd; meanwhile the
  * group is in no container. A function's dma_dev is attached to the container's IOMMU exactly while its group is in a
  * container that has one, and to a page table of the iommufd exactly while it is bound and attached there.
  */
@@ -146,7 +146,7 @@ static inline long vfio_dispatch(const struct vfio_ioctl *table, size_t n, struc
 
 /* ---- container.c ---- */
 bool container_is(const struct ufile *f);
-int container_attach(struct container *ct, struct vfio_group *g); /* 0 or -EBUSY */
+int container_attach(struct container *ct, struct vfio_group *g); /* 0 or -EPERM */
 void container_detach(struct vfio_group *g);
 
 /* ---- type1.c, dirty.c ---- */
@@ -179,7 +179,7 @@ bool group_is(const struct ufile *f);
 /* ---- device.c ---- */
 struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_func *f);
 void device_free(struct vfio_dev *d); /* not the function */
-/* Through its group. 0, -ENOMEM, and with an iommufd as binding_bind and binding_attach. */
+/* Through its group. 0, -ENOMEM, -EPERM (bound to another iommufd), and as binding_bind and binding_attach. */
 int device_open(struct vfio_dev *d, struct ufile **f);
 long device_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg);
 /* One more user. The first binds the device to the iommufd, if that is not NULL, and enables it. */
@@ -194,7 +194,7 @@ void device_restore(struct vfio_dev *d, const uint8_t *saved);
 void cdev_init(struct vfio_dev *d, size_t index);
 
 /* ---- binding.c ---- */
-/* -EBUSY (a device of the group is bound to another iommufd), -ENOMEM. */
+/* -EPERM (a device of the group is bound to another iommufd), -ENOMEM. */
 int binding_bind(struct vfio_dev *d, struct ufile *iommufd);
 /* As iommufd_device_attach, or iommufd_device_replace if it is attached. */
 int binding_attach(struct vfio_dev *d, uint32_t *pt_id);

@@ -3,6 +3,7 @@
 #include "say.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -485,6 +486,183 @@ static void crowd(void)
 	say("all came back");
 }
 
+static void *caller(void *arg)
+{
+	char path[64], text[64];
+	void *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool opens = ((size_t)arg & 1) || !pinning();
+
+	for (int i = 0; i < 30; i++) {
+		int fd = opens ? open(pinning() ? "/dev/vfio/vfio" : "/dev/null", O_RDWR | O_CLOEXEC) : -1;
+
+		sprintf(path, "/proc/self/fd/%d", opens ? fd : 1);
+		if (readlink(path, text, sizeof(text)) <= 0)
+			say("wrong: %d", errno);
+		if (opens)
+			close(fd);
+		else
+			pin_and_unpin(p, 1 + (size_t)arg);
+	}
+	return NULL;
+}
+
+/* Calls that need all that the boundary has, from more threads than it has of anything. */
+static void crowd_of_calls(void)
+{
+	pthread_t t[150];
+
+	prepare();
+	for (size_t i = 0; i < COUNT(t); i++)
+		pthread_create(&t[i], NULL, caller, (void *)i);
+	for (size_t i = 0; i < COUNT(t); i++)
+		pthread_join(t[i], NULL);
+	say("all came back");
+}
+
+static void *opener(void *arg)
+{
+	struct stat st;
+
+	gate_wait();
+	for (int i = 0; i < 100; i++) {
+		struct sigaction sa = {.sa_handler = count};
+
+		sigaction(SIGUSR1, &sa, NULL);
+		munmap(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), PAGE);
+		stat("/sys/bus/pci", &st);
+	}
+	if (write(*(int *)arg, "", 1) != 1)
+		abort();
+	return NULL;
+}
+
+static int wait_there(void *arg)
+{
+	char c;
+
+	alarm(20);
+	gate_open();
+	return read(*(int *)arg, &c, 1) == 1 ? 5 : 6;
+}
+
+/* A child that has its own memory, and for which one thread waits, while it waits for another. */
+static void vfork_with_threads(void)
+{
+	char *stack = malloc(65536);
+	pthread_t t;
+	int p[2];
+
+	prepare();
+	if (pipe(gate) || pipe(p))
+		abort();
+	pthread_create(&t, NULL, opener, &p[1]);
+	wait_for("child", clone(wait_there, stack + 65536, SIGCHLD | CLONE_VFORK, &p[0]));
+	pthread_join(t, NULL);
+}
+
+static void cleaned(void *arg)
+{
+	say("cleanup: %s", (char *)arg);
+}
+
+static void *blocked(void *arg)
+{
+	struct timespec ts = {60, 0};
+	sigset_t s;
+
+	sigfillset(&s);
+	pthread_cleanup_push(cleaned, arg);
+	gate_open();
+	if (!strcmp(arg, "open"))
+		open("fifo", O_RDONLY);
+	else if (!strcmp(arg, "ppoll"))
+		ppoll(NULL, 0, &ts, &s);
+	else if (!strcmp(arg, "sigsuspend"))
+		sigsuspend(&s);
+	else
+		nanosleep(&ts, NULL);
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+static void cancellation(void)
+{
+	static char *how[] = {"open", "ppoll", "sigsuspend", "nanosleep"};
+
+	prepare();
+	mkfifo("fifo", 0600);
+	if (pipe(gate))
+		abort();
+	for (size_t i = 0; i < COUNT(how); i++) {
+		pthread_t t;
+		void *ret;
+
+		pthread_create(&t, NULL, blocked, how[i]);
+		gate_wait();
+		usleep(20000);
+		pthread_cancel(t);
+		pthread_join(t, &ret);
+		say("%s: cancelled %d", how[i], ret == PTHREAD_CANCELED);
+	}
+	/* Interrupted by a handler that does not restart, and by one that does. */
+	for (int i = 0; i < 2; i++) {
+		struct sigaction sa = {.sa_handler = count, .sa_flags = i ? SA_RESTART : 0};
+		pid_t pid;
+
+		sigaction(SIGALRM, &sa, NULL);
+		pid = fork();
+		if (!pid) {
+			usleep(100000);
+			open("fifo", O_WRONLY);
+			_exit(0);
+		}
+		ualarm(20000, 0);
+		say_ret("open", open("fifo", O_RDONLY) < 0 ? -1 : 0);
+		if (!i)
+			close(open("fifo", O_RDONLY));
+		wait_for("writer", pid);
+	}
+	say("signals: %d", hits);
+}
+
+/* Numbers that are taken while others fork. */
+static void *taker(void *arg)
+{
+	while (!stop)
+		for (int fd = 895; fd < 970; fd++)
+			if (dup2(1, fd) != fd)
+				say("dup2 to %d: %s", fd, strerrorname_np(errno));
+	return arg;
+}
+
+static void fork_among_descriptors(void)
+{
+	pthread_t t;
+	int bad = 0;
+
+	prepare();
+	for (int fd = 895; fd < 970; fd++)
+		dup2(1, fd);
+	pthread_create(&t, NULL, taker, NULL);
+	for (int i = 0; i < 300; i++) {
+		pid_t pid = fork();
+		int st;
+
+		if (!pid) {
+			int missing = 0;
+
+			for (int fd = 895; fd < 970; fd++)
+				missing += fcntl(fd, F_GETFD) < 0;
+			_exit(missing);
+		}
+		waitpid(pid, &st, 0);
+		bad += st != 0;
+	}
+	stop = 1;
+	pthread_join(t, NULL);
+	say("children that miss one: %d", bad);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct say_case cases[] = {
@@ -498,6 +676,10 @@ int main(int argc, char **argv)
 	    {"faults", faults},
 	    {"relations", relations},
 	    {"thread ends", thread_ends},
+	    {"crowd of calls", crowd_of_calls},
+	    {"vfork with threads", vfork_with_threads},
+	    {"cancellation", cancellation},
+	    {"fork among descriptors", fork_among_descriptors},
 	};
 
 	return say_main(argc, argv, cases, COUNT(cases));

@@ -81,6 +81,19 @@ void pin(void *p, size_t len)
 	iova += len;
 }
 
+void pin_and_unpin(void *p, size_t place)
+{
+	struct vfio_iommu_type1_dma_map m = {.argsz = sizeof(m),
+					     .flags = VFIO_DMA_MAP_FLAG_READ,
+					     .vaddr = (uint64_t)p,
+					     .iova = (1ull << 32) + place * PAGE,
+					     .size = PAGE};
+	struct vfio_iommu_type1_dma_unmap u = {.argsz = sizeof(u), .iova = m.iova, .size = PAGE};
+
+	if (pinning() && (ioctl(container, VFIO_IOMMU_MAP_DMA, &m) || ioctl(container, VFIO_IOMMU_UNMAP_DMA, &u)))
+		say("pinning: %s", strerror(errno));
+}
+
 static void run_case(const struct say_case *c)
 {
 	int st;

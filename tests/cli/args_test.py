@@ -190,7 +190,8 @@ def test_connect_to_another_version():
 
 
 def test_connect_with_options_of_serve():
-    for option in (["-d", "x"], ["--summary"], ["--strict"], ["--iommufd-test"], ["--host-devices"], ["--memlock", "1M"]):
+    for option in (["-d", "x"], ["--summary"], ["--strict"], ["--iommufd-test"],
+                   ["--host-devices"], ["--memlock", "1M"]):
         has(usage("run", "--connect", "x", *option, "true"), "belong to `pinfold serve`")
 
 

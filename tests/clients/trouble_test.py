@@ -45,7 +45,8 @@ def test_kill_at_random_moments():
         eventually(lambda: len(s.descriptors()) <= fds, "the broker's descriptors are as before")
         eventually(lambda: s.mappings() <= maps + 4, "the broker's mappings are as before")
         # A sanitizer keeps freed memory for a while, and looks for leaks itself.
-        assert os.environ["SANITIZE"] != "none" or s.resident() < kib + 8192, f"the broker grew from {kib} to {s.resident()} KiB"
+        assert os.environ["SANITIZE"] != "none" or s.resident() < kib + 8192, \
+            f"the broker grew from {kib} to {s.resident()} KiB"
         equal(s.run(PROBE, "work")[0], "work: done\n")
     has(s.err, "still mapped: nothing; still pinned: nothing")
 

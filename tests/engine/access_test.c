@@ -269,6 +269,30 @@ static void test_callback_detaches(void **state)
 	close_lazy(&f, p);
 }
 
+/* One that cannot be told (a queue of the hardware's): what it has pinned stays mapped until it lets go by itself. */
+static void test_locks(void **state)
+{
+	static const struct access_ops deaf = {.pins = true};
+	struct fixture f;
+	struct pages *p = open_lazy(&f, 4);
+	struct access *a = access_new(&deaf, NULL);
+	uint64_t bytes;
+
+	assert_int_equal(access_attach(a, f.ioas), 0);
+	for (uint64_t i = 0; i < 3; i++)
+		assert_int_equal(ioas_map(f.ioas, IOVA(BASE + i * PG), PG, p, i * PG, 3), 0);
+	assert_int_equal(access_pin(a, IOVA(BASE + PG), 3 * PG, NULL, 0), -ENOENT);
+	assert_int_equal(access_pin(a, IOVA(BASE + PG), 2 * PG, NULL, 0), 0);
+	assert_int_equal(ioas_unmap(f.ioas, 0, UINT64_MAX, &bytes), -EBUSY);
+	assert_int_equal(bytes, PG);
+	assert_int_equal(mm_charged(f.owner), 2);
+	access_unpin(a, IOVA(BASE + PG), 2 * PG);
+	assert_int_equal(ioas_unmap(f.ioas, 0, UINT64_MAX, &bytes), 0);
+	assert_int_equal(bytes, 2 * PG);
+	access_free(a);
+	close_lazy(&f, p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -277,6 +301,7 @@ int main(void)
 	    cmocka_unit_test(test_unmap_tells),
 	    cmocka_unit_test(test_moves),
 	    cmocka_unit_test(test_callback_detaches),
+	    cmocka_unit_test(test_locks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

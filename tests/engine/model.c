@@ -89,9 +89,9 @@ void object_unpin(struct model *m, unsigned int object, unsigned int page, unsig
 uint8_t *object_bytes(struct model *m, unsigned int object, unsigned int page)
 {
 	const struct object *o = &m->object[object];
-	struct file *f = &m->file[o->file[page]];
+	struct file *f = o->file[page] == HOLE ? NULL : &m->file[o->file[page]];
 
-	return o->file[page] == HOLE || o->page[page] >= f->pages ? NULL : f->bytes + o->page[page] * PG;
+	return f && o->page[page] < f->pages ? f->bytes + o->page[page] * PG : NULL;
 }
 
 /* ---- DMA ---- */

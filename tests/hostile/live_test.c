@@ -21,9 +21,13 @@
 #include "raw.h"
 
 #define IOVA_BASE 0x100000ULL
-#define ENTRIES	  16u
 #define BAR_SIZE  0x4000ULL
 #define REGION(i) (REGION_OFFSET_MAGIC | (uint64_t)(i) << REGION_INDEX_SHIFT)
+
+/* Pages of the client's memory. */
+enum { ADMIN_SQ, ADMIN_CQ, DATA, IO_CQ, IO_SQ /* four */ };
+static const unsigned int entries[2] = {16, 256};
+static const unsigned int sq_at[2] = {ADMIN_SQ, IO_SQ}, cq_at[2] = {ADMIN_CQ, IO_CQ};
 
 static struct server sv;
 
@@ -41,12 +45,12 @@ static struct driver {
 
 static struct nvme_cmd *sqe(unsigned int q, unsigned int i)
 {
-	return (struct nvme_cmd *)(dv.r.mem + 2 * q * PF_PAGE_SIZE) + i;
+	return (struct nvme_cmd *)(dv.r.mem + sq_at[q] * PF_PAGE_SIZE) + i;
 }
 
 static volatile struct nvme_cqe *cqe(unsigned int q, unsigned int i)
 {
-	return (volatile struct nvme_cqe *)(dv.r.mem + (2 * q + 1) * PF_PAGE_SIZE) + i;
+	return (volatile struct nvme_cqe *)(dv.r.mem + cq_at[q] * PF_PAGE_SIZE) + i;
 }
 
 /* n writes that the broker finds in its ring at once. */
@@ -87,10 +91,10 @@ static void doorbell(unsigned int index, uint32_t val)
 static void put(unsigned int q, struct nvme_cmd c)
 {
 	*sqe(q, dv.q[q].tail) = c;
-	dv.q[q].tail = (dv.q[q].tail + 1) % ENTRIES;
+	dv.q[q].tail = (dv.q[q].tail + 1) % entries[q];
 }
 
-static void collect(unsigned int q)
+static void take(unsigned int q)
 {
 	volatile struct nvme_cqe *e = cqe(q, dv.q[q].head);
 
@@ -99,11 +103,18 @@ static void collect(unsigned int q)
 		if (i > 100000)
 			usleep(100);
 	}
+	if (e->status >> 1)
+		fprintf(stderr, "queue %u: status %#x\n", q, e->status >> 1);
 	CHECK(!(e->status >> 1));
-	if (++dv.q[q].head == ENTRIES) {
+	if (++dv.q[q].head == entries[q]) {
 		dv.q[q].head = 0;
 		dv.q[q].phase ^= 1;
 	}
+}
+
+static void collect(unsigned int q)
+{
+	take(q);
 	doorbell(2 * q + 1, dv.q[q].head);
 }
 
@@ -143,26 +154,27 @@ static void driver_start(void)
 	raw_connect(&dv.r, &sv);
 	raw_device_open(&dv.r, &dv.d);
 	dv.object = raw_object(dv.d.device);
+	memset(dv.q, 0, sizeof(dv.q));
 	dv.q[0].phase = dv.q[1].phase = 1;
 	CHECK(!raw_map(&dv.r, dv.d.container, IOVA_BASE, 0, RAW_MEM));
 	set_command_register(6);
-	reg(NVME_REG_AQA, (ENTRIES - 1) << 16 | (ENTRIES - 1));
+	reg(NVME_REG_AQA, (entries[0] - 1) << 16 | (entries[0] - 1));
 	reg(NVME_REG_ASQ, IOVA_BASE);
 	reg(NVME_REG_ASQ + 4, 0);
-	reg(NVME_REG_ACQ, IOVA_BASE + PF_PAGE_SIZE);
+	reg(NVME_REG_ACQ, IOVA_BASE + ADMIN_CQ * PF_PAGE_SIZE);
 	reg(NVME_REG_ACQ + 4, 0);
 	reg(NVME_REG_CC, 4 << 20 | 6 << 16 | NVME_CC_EN);
 	command(0, (struct nvme_cmd){.opcode = NVME_ADM_CREATE_CQ,
-				     .dptr = {IOVA_BASE + 3 * PF_PAGE_SIZE},
-				     .cdw10 = (ENTRIES - 1) << 16 | 1,
+				     .dptr = {IOVA_BASE + IO_CQ * PF_PAGE_SIZE},
+				     .cdw10 = (entries[1] - 1) << 16 | 1,
 				     .cdw11 = 1 << 16 | 3});
 	command(0, (struct nvme_cmd){.opcode = NVME_ADM_CREATE_SQ,
-				     .dptr = {IOVA_BASE + 2 * PF_PAGE_SIZE},
-				     .cdw10 = (ENTRIES - 1) << 16 | 1,
+				     .dptr = {IOVA_BASE + IO_SQ * PF_PAGE_SIZE},
+				     .cdw10 = (entries[1] - 1) << 16 | 1,
 				     .cdw11 = 1 << 16 | 1});
 }
 
-static const struct nvme_cmd a_read = {.opcode = NVME_IO_READ, .nsid = 1, .dptr = {IOVA_BASE + 4 * PF_PAGE_SIZE}};
+static const struct nvme_cmd a_read = {.opcode = NVME_IO_READ, .nsid = 1, .dptr = {IOVA_BASE + DATA * PF_PAGE_SIZE}};
 
 static bool reachable(void)
 {
@@ -171,11 +183,46 @@ static bool reachable(void)
 	return !guard_copy(&byte, dv.page, 1);
 }
 
+/* Another client keeps the broker from sleeping, when the page would be closed. */
+static atomic_bool ask;
+static pthread_t asker;
+
+static void *ask_on(void *arg)
+{
+	struct raw r;
+
+	raw_connect(&r, &sv);
+	while (atomic_load(&ask))
+		CHECK(!raw_call(&r, 0, RPC_NOP, 0, 0, 0, NULL, 0));
+	raw_close(&r);
+	return NULL;
+}
+
+static void asker_start(void)
+{
+	atomic_store(&ask, true);
+	CHECK(!pthread_create(&asker, NULL, ask_on, NULL));
+}
+
+static void asker_stop(void)
+{
+	atomic_store(&ask, false);
+	pthread_join(asker, NULL);
+}
+
+/* Much to do at once: the page is opened to see whether that is better. Until the next command it stays so. */
 static void until_reachable(void)
 {
 	for (unsigned int i = 0; !reachable(); i++) {
-		CHECK(i < 200000);
-		command(1, a_read);
+		CHECK(i < 100000);
+		for (unsigned int k = 1; k < entries[1]; k++)
+			put(1, a_read);
+		doorbell(2, dv.q[1].tail);
+		for (unsigned int k = 1; k < entries[1]; k++)
+			take(1);
+		doorbell(3, dv.q[1].head);
+		for (unsigned int k = 0; k < 50 && !reachable(); k++)
+			usleep(20);
 	}
 }
 
@@ -285,15 +332,17 @@ static void test_page_kept_busy(void)
 {
 	driver_start();
 	map_bar();
+	asker_start();
 	until_reachable();
 	for (uint32_t i = 0; i < 3000000; i++) {
-		uint32_t val = i % 40;
+		uint32_t val = i % 300;
 
 		if (guard_copy(dv.page + 4 * (i % 140), &val, sizeof(val)))
 			break;
 		if (i % 1000000 == 0)
 			check_others();
 	}
+	asker_stop();
 	check_quiet();
 	driver_end();
 }
@@ -343,12 +392,15 @@ static void test_page_locked(void)
 {
 	driver_start();
 	map_bar();
+	asker_start();
 	until_reachable();
 	if (!holder_start()) {
+		asker_stop();
 		driver_end();
 		printf("userfaultfd is not to be had here\n");
 		return;
 	}
+	asker_stop();
 	check_others();
 	check_quiet();
 	check_others();
@@ -368,6 +420,7 @@ static void test_page_for_dma(void)
 
 	driver_start();
 	map_bar();
+	asker_start();
 	until_reachable();
 	CHECK(!fstat(dv.live, &st));
 	dup2(dv.live, dv.r.memfd);
@@ -383,6 +436,7 @@ static void test_page_for_dma(void)
 		if (i % 500 == 0)
 			usleep(3000);
 	}
+	asker_stop();
 	check_others();
 	driver_end();
 }

@@ -49,6 +49,8 @@ static void toy_reset(struct pci_func *f)
 {
 	memset(to_toy(f)->reg, 0, TOY_BAR_SIZE);
 	to_toy(f)->resets++;
+	if (to_toy(f)->charged_at_reset)
+		to_toy(f)->charged = mm_charged(to_toy(f)->charged_at_reset);
 }
 
 static void toy_destroy(struct pci_func *f)
@@ -341,6 +343,22 @@ struct ufile *fake_container(struct fake *k)
 	return keep(k, f);
 }
 
+struct ufile *fake_iommufd(struct fake *k)
+{
+	struct ufile *f;
+
+	assert_int_equal(iommufd_open(k->iommufd, &f), 0);
+	return keep(k, f);
+}
+
+struct ufile *fake_cdev(struct fake *k, unsigned int n)
+{
+	struct ufile *f;
+
+	assert_int_equal(vfio_open_cdev(k->v, n, &f), 0);
+	return keep(k, f);
+}
+
 struct ufile *fake_group(struct fake *k, unsigned int n)
 {
 	struct ufile *f;
@@ -431,6 +449,7 @@ int fake_setup(void **state)
 	k->hole = mmap(NULL, PF_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_true(k->mem != MAP_FAILED && k->hole != MAP_FAILED);
 	k->v = vfio_new(&k->evs);
+	k->iommufd = iommufd_new(&k->evs, k->cache, false, false);
 	for (i = 0; i < TOYS; i++) {
 		k->toy[i] = toy_new(&k->evs, place[i].bdf, place[i].group);
 		assert_int_equal(vfio_add(k->v, &k->toy[i]->f), 0);
@@ -448,6 +467,7 @@ int fake_teardown(void **state)
 		assert_null(k->file[i]);
 	assert_int_equal(mm_charged(k->owner), 0);
 	vfio_free(k->v);
+	iommufd_free(k->iommufd);
 	mm_owner_put(k->owner);
 	backing_cache_free(k->cache);
 	munmap(k->mem, MEM_BYTES);

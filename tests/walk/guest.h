@@ -13,7 +13,10 @@
 
 #include "iommu/walk.h"
 
-#define GUEST_BASE	0x40000000ULL /* where the guest's table memory is, to the parent */
+/* Where the guest's table memory is, to the parent. */
+#ifndef GUEST_BASE
+#define GUEST_BASE 0x60000000ULL
+#endif
 #define GUEST_SIZE	(8UL << 20)
 #define GUEST_NODES	600
 #define GUEST_GROUP_MAX 128

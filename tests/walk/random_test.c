@@ -11,7 +11,7 @@
 
 #include "guest.h"
 
-#define ROUNDS	60
+#define ROUNDS	30
 #define PUTS	80
 #define QUERIES 300
 

@@ -116,6 +116,8 @@ static void judge(struct nvme *c)
 	l->noted = false;
 	if (!l->since)
 		period_begin(l, loop_now());
+	else if (l->page.open && !live_page_ready(&l->page))
+		period_begin(l, loop_now());
 	else if (l->page.open)
 		judge_open(c, loop_now());
 	else if (l->cmds >= (l->prefers_open ? REOPEN_AFTER : TRIAL_AFTER << l->backoff))
