@@ -13,7 +13,8 @@
 #include "base/event.h"
 #include "base/guard.h"
 #include "base/util.h"
-#include "iommu/iommu.h"
+#include "iommu/domain.h"
+#include "iommu/ioas.h"
 #include "mm/mm.h"
 
 enum { RUNS = 7, LOOPS = 200000, FILE_PAGES = 1024 };
@@ -23,6 +24,7 @@ struct bench {
 	struct backing_cache *cache;
 	struct mm_owner *owner;
 	struct ioas *ioas;
+	struct domain *domain;
 	struct dma_dev *dev;
 	struct pages *pages;
 	uint64_t *order; /* IOVAs in random order */
@@ -78,21 +80,25 @@ static uint64_t no_limit(void *ctx)
 static void bench_open(struct bench *b)
 {
 	static const struct mm_owner_ops ops = {.limit = no_limit};
+	const struct domain_config config = {.last = (1ULL << 48) - 1, .pgsizes = PF_PAGE_SIZE | 2UL << 20 | 1UL << 30};
 	struct page_slice s = {.len = FILE_PAGES * PF_PAGE_SIZE, .writable = true};
 	int fd = memfd_create("bench", MFD_CLOEXEC);
 
 	must(fd >= 0 && ftruncate(fd, s.len) == 0, "memfd");
 	events_init(&b->evs);
 	b->cache = backing_cache_new(0, 0);
-	b->owner = mm_owner_new(&ops, NULL, 1, &b->evs);
+	b->owner = mm_owner_new(&ops, NULL, NULL, 1, &b->evs);
 	b->ioas = ioas_new(&b->evs);
+	b->domain = domain_new(&config, &b->evs);
 	b->dev = dma_dev_new(0x100, &b->evs);
-	must(b->cache && b->owner && b->ioas && b->dev, "malloc");
+	must(b->cache && b->owner && b->ioas && b->domain && b->dev, "malloc");
 	must(backing_get_fd(b->cache, fd, &s.backing) == 0, "backing");
-	must(pages_new(0x10000000, &s, 1, &b->pages) == 0, "pages");
+	must(pages_new(0x10000000, &s, 1, b->owner, &b->pages) == 0, "pages");
+	pages_configure(b->pages, true, MM_ACCOUNT_PROCESS, false);
+	must(ioas_add_domain(b->ioas, b->domain) == 0, "domain");
 	backing_put(s.backing);
 	close(fd);
-	dma_dev_attach(b->dev, b->ioas);
+	dma_dev_attach(b->dev, b->domain);
 	dma_dev_set_master(b->dev, true);
 }
 
@@ -105,7 +111,7 @@ static void set_areas(struct bench *b, unsigned int n)
 {
 	uint64_t bytes;
 
-	ioas_unmap_all(b->ioas, &bytes);
+	ioas_unmap(b->ioas, 0, UINT64_MAX, &bytes);
 	b->areas = n;
 	b->order = realloc(b->order, n * sizeof(*b->order));
 	must(b->order != NULL, "malloc");
@@ -121,7 +127,7 @@ static void set_areas(struct bench *b, unsigned int n)
 	}
 	for (unsigned int i = 0; i < n; i++) {
 		int err = ioas_map(b->ioas, IOVA(b->order[i]), PF_PAGE_SIZE, b->pages, i % FILE_PAGES * PF_PAGE_SIZE,
-				   IOMMU_READ | IOMMU_WRITE, b->owner);
+				   IOMMU_READ | IOMMU_WRITE);
 
 		must(!err, "ioas_map");
 	}
@@ -130,6 +136,8 @@ static void set_areas(struct bench *b, unsigned int n)
 static void bench_close(struct bench *b)
 {
 	dma_dev_free(b->dev);
+	ioas_remove_domain(b->ioas, b->domain);
+	domain_free(b->domain);
 	ioas_free(b->ioas);
 	pages_put(b->pages);
 	mm_owner_put(b->owner);
@@ -170,7 +178,7 @@ static void run_miss(struct bench *b, unsigned int n)
 static void run_flush_miss(struct bench *b, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {
-		dma_dev_attach(b->dev, b->ioas);
+		dma_dev_attach(b->dev, b->domain);
 		translate(b, b->order[i % b->areas]);
 	}
 }
@@ -178,7 +186,7 @@ static void run_flush_miss(struct bench *b, unsigned int n)
 static void run_flush(struct bench *b, unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
-		dma_dev_attach(b->dev, b->ioas);
+		dma_dev_attach(b->dev, b->domain);
 }
 
 static void run_map_unmap(struct bench *b, unsigned int n)
@@ -187,7 +195,7 @@ static void run_map_unmap(struct bench *b, unsigned int n)
 
 	for (unsigned int i = 0; i < n; i++) {
 		uint64_t iova = area_iova(i * 7919UL % b->areas) + PF_PAGE_SIZE;
-		int err = ioas_map(b->ioas, IOVA(iova), PF_PAGE_SIZE, b->pages, 0, IOMMU_READ, b->owner);
+		int err = ioas_map(b->ioas, IOVA(iova), PF_PAGE_SIZE, b->pages, 0, IOMMU_READ);
 
 		must(!err, "ioas_map");
 		must(!ioas_unmap(b->ioas, iova, iova + PF_PAGE_SIZE - 1, &bytes), "ioas_unmap");

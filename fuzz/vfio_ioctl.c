@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A hostile client of the legacy VFIO interface: any ioctl on any file of ours, whatever the structs hold, with memory
- * that cannot be read, inputs that have to be asked for, descriptors of every kind, reads, writes and mappings at any
- * offset, while the functions raise interrupts and issue DMA. At the end everything is closed and nothing may be left:
- * the next input finds the same machine.
+ * A hostile client of the VFIO interface, with groups, devices' own nodes and iommufds: any ioctl on any file of ours,
+ * whatever the structs hold, with memory that cannot be read, inputs that have to be asked for, descriptors of every
+ * kind, reads, writes and mappings at any offset, while the functions raise interrupts and issue DMA. At the end
+ * everything is closed and nothing may be left: the next input finds the same machine.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,7 @@
 #include "base/event.h"
 #include "base/loop.h"
 #include "iommu/iommu.h"
+#include "iommufd/iommufd.h"
 #include "mm/mm.h"
 #include "pci/pci.h"
 #include "proto/channel.h"
@@ -72,6 +73,7 @@ struct client {
 	struct backing_cache *cache;
 	struct mm_owner *owner;
 	struct vfio *v;
+	struct iommufd *iommufd;
 	struct pci_func *func[2];
 	struct ufile *file[FILES];
 	struct loop *loop;
@@ -154,7 +156,7 @@ static int fuzz_get_file(struct ucall *c, int client_fd, struct ufile **f)
 	return *f ? 0 : -EBADF;
 }
 
-static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
+static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p)
 {
 	struct client *k = to_client(c);
 	struct page_slice s = {.len = len, .writable = !(va & PF_PAGE_SIZE)};
@@ -165,7 +167,7 @@ static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pag
 	ret = backing_get_fd(k->cache, k->memfd, &s.backing);
 	if (ret)
 		return ret;
-	ret = pages_new(va, &s, 1, p);
+	ret = pages_new(va, &s, 1, c->owner, p);
 	backing_put(s.backing);
 	return ret;
 }
@@ -182,7 +184,7 @@ static int install_at(struct client *k, struct ufile *f)
 	return -EMFILE;
 }
 
-static int fuzz_install(struct ucall *c, struct ufile *f)
+static int fuzz_install(struct ucall *c, struct ufile *f, uint64_t addr)
 {
 	return install_at(to_client(c), f);
 }
@@ -247,8 +249,26 @@ static struct pci_func *func_new(struct events *evs, uint16_t bdf, unsigned int 
 static void do_open(struct client *k, uint8_t what)
 {
 	struct ufile *f;
-	int ret = what & 1 ? vfio_open_group(k->v, what >> 1 & 3, &f) : vfio_open_container(k->v, &f);
+	uint32_t id;
+	int ret;
 
+	switch (what & 7) {
+	case 0:
+	case 2:
+		ret = vfio_open_container(k->v, &f);
+		break;
+	case 4:
+		ret = iommufd_open(k->iommufd, &f);
+		if (!ret && what & 8) /* with a space, so that there is something to attach to */
+			iommufd_compat_ioas(iommufd_ctx(f), &id);
+		break;
+	case 6:
+		ret = vfio_open_cdev(k->v, what >> 3 & 3, &f);
+		break;
+	default:
+		ret = vfio_open_group(k->v, what >> 1 & 3, &f);
+		break;
+	}
 	if (!ret && install_at(k, f))
 		ufile_put(f);
 }
@@ -268,7 +288,7 @@ static void do_ioctl(struct client *k, struct ufile *f, uint8_t nr, uint64_t arg
 	long ret;
 
 	do {
-		ret = f->ops->ioctl(f, &k->c, _IO(VFIO_TYPE, CMD_BASE + nr % 24), arg);
+		ret = f->ops->ioctl(f, &k->c, _IO(VFIO_TYPE, CMD_BASE + nr % 32), arg);
 		if (++rounds > INPUTS + 8)
 			abort();
 	} while (ret == UCALL_AGAIN);
@@ -363,7 +383,7 @@ static uint64_t no_limit(void *ctx)
 	return 24 * PF_PAGE_SIZE;
 }
 
-static const struct mm_owner_ops owner_ops = {no_limit};
+static const struct mm_owner_ops owner_ops = {.limit = no_limit};
 
 static struct client *client_new(void)
 {
@@ -374,14 +394,16 @@ static struct client *client_new(void)
 		abort();
 	events_init(&k->evs);
 	k->cache = backing_cache_new(0, 0);
-	k->owner = mm_owner_new(&owner_ops, NULL, 1, &k->evs);
+	k->owner = mm_owner_new(&owner_ops, NULL, NULL, 1, &k->evs);
 	k->c = (struct ucall){&fuzz_ops, k->owner};
 	k->memfd = memfd_create("fuzz", MFD_CLOEXEC);
 	k->efd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	k->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	k->loop = loop_new();
 	k->v = vfio_new(&k->evs);
-	if (k->memfd < 0 || k->efd < 0 || k->null < 0 || !k->v || !k->loop || ftruncate(k->memfd, MEM_BYTES))
+	k->iommufd = iommufd_new(&k->evs, k->cache, false, false);
+	if (k->memfd < 0 || k->efd < 0 || k->null < 0 || !k->v || !k->iommufd || !k->loop ||
+	    ftruncate(k->memfd, MEM_BYTES))
 		abort();
 	vfio_set_loop(k->v, k->loop);
 	for (i = 0; i < 2; i++) {

@@ -12,6 +12,8 @@
 extern const char guard_fast_begin[] __attribute__((visibility("hidden")));
 extern const char guard_slow_begin[] __attribute__((visibility("hidden")));
 extern const char guard_slow_end[] __attribute__((visibility("hidden")));
+extern const char guard_cas_at[] __attribute__((visibility("hidden")));
+extern const char guard_cas_fault[] __attribute__((visibility("hidden")));
 
 /* From 2 KiB on rep movsb (ERMS) beats 16-byte moves; below, its start-up with a misaligned destination dominates. */
 __asm__(".pushsection .text\n"
@@ -92,7 +94,27 @@ __asm__(".pushsection .text\n"
 	"	ret\n"
 	".cfi_endproc\n"
 	".size guard_copy, . - guard_copy\n"
+	".balign 16\n"
+	".globl guard_cas, guard_cas_at, guard_cas_fault\n"
+	".hidden guard_cas, guard_cas_at, guard_cas_fault\n"
+	".type guard_cas, @function\n"
+	"guard_cas:\n"
+	".cfi_startproc\n"
+	"	endbr64\n"
+	"	movq %rsi, %rax\n"
+	"guard_cas_at:\n"
+	"	lock cmpxchgq %rdx, (%rdi)\n"
+	"	setne %al\n"
+	"	movzbl %al, %eax\n"
+	"	ret\n"
+	"guard_cas_fault:\n"
+	"	movl $2, %eax\n"
+	"	ret\n"
+	".cfi_endproc\n"
+	".size guard_cas, . - guard_cas\n"
 	".popsection\n");
+
+_Static_assert(GUARD_CAS_DONE == 0 && GUARD_CAS_DIFFERS == 1 && GUARD_CAS_FAULT == 2, "as the code above has it");
 
 bool guard_fixup(ucontext_t *uc)
 {
@@ -103,6 +125,8 @@ bool guard_fixup(ucontext_t *uc)
 		*rip = (greg_t)guard_slow_begin;
 	else if (at >= (unsigned long)guard_slow_begin && at < (unsigned long)guard_slow_end)
 		*rip = (greg_t)guard_slow_end;
+	else if (at == (unsigned long)guard_cas_at)
+		*rip = (greg_t)guard_cas_fault;
 	else
 		return false;
 	return true;

@@ -9,12 +9,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <ucontext.h>
 
 /* Returns the number of bytes that could NOT be copied (0 = all). Needs guard_fixup in the fault handlers. */
 size_t guard_copy(void *dst, const void *src, size_t n);
 
-/* For fault handlers: true if the fault was guard_copy's; uc has been changed so that it returns short. */
+/* An atomic compare-and-swap of the 8 aligned bytes at p. */
+enum { GUARD_CAS_DONE, GUARD_CAS_DIFFERS, GUARD_CAS_FAULT };
+int guard_cas(uint64_t *p, uint64_t old, uint64_t new);
+
+/* For fault handlers: true if the fault was theirs; uc has been changed so that it returns short. */
 bool guard_fixup(ucontext_t *uc);
 
 /* Installs SIGSEGV and SIGBUS handlers that do that and otherwise die as usual. Broker, tests; never the boundary. */

@@ -15,6 +15,7 @@
 #define BIT64(n)		    (1ULL << (n))
 #define ALIGN_DOWN(x, a)	    ((x) & ~((__typeof__(x))(a)-1))
 #define ALIGN_UP(x, a)		    ALIGN_DOWN((x) + (__typeof__(x))(a)-1, a)
+#define DIV_ROUND_UP(n, d)	    (((n) + (d)-1) / (d))
 #define IS_ALIGNED(x, a)	    (((x) & ((__typeof__(x))(a)-1)) == 0)
 #define container_of(p, type, memb) ((type *)((char *)(p)-offsetof(type, memb)))
 #define likely(x)		    __builtin_expect(!!(x), 1)

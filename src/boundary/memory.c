@@ -245,9 +245,15 @@ static int describe_locked(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
 	while (a < end && n < DESCS_PER_PART && !err) {
 		uint64_t stop;
 
-		err = maps_find(a, v);
-		if (err || v->start > a) {
+		/* The part reaches to the end of what is not there, so that one part says it all. */
+		if (maps_find(a, v)) {
 			err = EFAULT;
+			a = end;
+			break;
+		}
+		if (v->start > a) {
+			err = EFAULT;
+			a = MIN(v->start, end);
 			break;
 		}
 		stop = MIN(v->end, end);

@@ -156,6 +156,23 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 	return ret >= 0 && fault ? -EFAULT : ret;
 }
 
+/* The descriptor that came with a reply: its number is the result, or goes where the reply says. */
+static long take_fd(struct rpc *r, long ret)
+{
+	uint64_t at = r->slot->a[0];
+	int32_t number;
+	long fd;
+
+	fd = rpc_recv_fd(r);
+	if (fd < 0 || !at)
+		return fd;
+	number = fd;
+	if (!guard_copy((void *)at, &number, sizeof(number)))
+		return ret;
+	sys1(__NR_close, fd);
+	return -EFAULT;
+}
+
 void object_ioctl(ucontext_t *uc)
 {
 	struct scratch *s;
@@ -177,7 +194,7 @@ void object_ioctl(ucontext_t *uc)
 	if (ret != -EIO)
 		ret = apply_copy_out(&r, ret);
 	if (r.slot->flags & SLOT_HAS_FD && ret >= 0)
-		ret = rpc_recv_fd(&r);
+		ret = take_fd(&r, ret);
 	rpc_end(&r);
 	scratch_put(s);
 	UC_RET(uc) = ret;

@@ -20,6 +20,7 @@
 #include "broker/private.h"
 #include "broker/shadow.h"
 #include "devices/device.h"
+#include "iommufd/iommufd.h"
 #include "pci/pci.h"
 #include "vfio/vfio.h"
 
@@ -237,9 +238,15 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 		return -EIO;
 	b->closer = closer_new();
 	b->loop = loop_new();
+	if (!b->closer || !b->loop)
+		return -ENOMEM;
 	b->vfio = vfio_new(&b->events);
 	b->backings = backing_cache_new(IDLE_BACKING_BYTES, IDLE_BACKINGS);
-	if (!b->closer || !b->loop || !b->vfio || !b->backings)
+	b->user = mm_user_new();
+	if (!b->vfio || !b->backings || !b->user)
+		return -ENOMEM;
+	b->iommufd = iommufd_new(&b->events, b->backings, b->opt.iommufd_test, geteuid() == 0);
+	if (!b->iommufd)
 		return -ENOMEM;
 	vfio_set_loop(b->vfio, b->loop);
 	b->objects.per_client = b->client_fds;
@@ -329,8 +336,11 @@ void broker_free(struct broker *b)
 		summary_print(&b->summary, b->vfio);
 	if (b->vfio)
 		vfio_free(b->vfio);
+	if (b->iommufd)
+		iommufd_free(b->iommufd);
 	if (b->backings)
 		backing_cache_free(b->backings);
+	mm_user_put(b->user);
 	if (b->shadow)
 		shadow_free(b->shadow);
 	if (b->loop)

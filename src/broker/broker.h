@@ -18,6 +18,7 @@ struct broker_options {
 	uint64_t memlock;   /* bytes each client may pin; 0: the client's own RLIMIT_MEMLOCK, as Linux has it */
 	bool strict;	    /* refuse legacy paths that Linux merely warns about */
 	bool host_devices;  /* the machine's own PCI devices stay visible beside ours */
+	bool iommufd_test;  /* serve the ioctl with which Linux's own tests of iommufd make mock devices */
 	bool summary;	    /* print what happened when the broker ends */
 	bool verbose;
 };

@@ -43,6 +43,7 @@ struct call {
 	bool retried_pages, finished;
 	long result;
 	int install_fd; /* the client's end, to be sent with the reply */
+	uint64_t install_at;
 };
 
 /* A handler that can use several things asks for all of them before it gives up: each round costs a round trip. */
@@ -281,7 +282,8 @@ static int slice_add(struct slice_list *l, const struct page_desc *d, struct bac
 {
 	struct page_slice *last = l->n ? &l->s[l->n - 1] : NULL;
 
-	if (last && last->backing == b && last->offset + last->len == d->offset && last->writable == !!d->writable) {
+	if (last && last->backing == b && (!b || last->offset + last->len == d->offset) &&
+	    last->writable == !!d->writable) {
 		last->len += d->len;
 		backing_put(b);
 		return 0;
@@ -299,22 +301,36 @@ static int slice_add(struct slice_list *l, const struct page_desc *d, struct bac
 	return 0;
 }
 
-/* Appends one PART_PAGES; *done gets the bytes it covers. */
-static int slices_of_part(struct call *c, const struct part *p, struct slice_list *l, uint64_t *done)
+/* Appends a hole in place of what the part says is not to be had, which begins at va; *done gets its length. */
+static int slice_hole(const struct part *p, uint64_t va, uint64_t left, struct slice_list *l, uint64_t *done)
+{
+	struct page_desc hole = {0};
+	uint64_t end;
+
+	if (add_overflows(p->h.addr, p->h.len, &end) || end <= va)
+		end = va + 1;
+	hole.len = MIN(ALIGN_UP(end - va, PF_PAGE_SIZE), left);
+	*done = hole.len;
+	return slice_add(l, &hole, NULL);
+}
+
+/* Appends one PART_PAGES, as much of it as there is memory for; *done gets the bytes it covers. holes: what is no
+ * memory that can be pinned becomes one. */
+static int slices_of_part(struct call *c, const struct part *p, bool holes, struct slice_list *l, uint64_t *done)
 {
 	const struct page_desc *d = (const struct page_desc *)p->data;
 	bool again = false;
 
 	*done = 0;
 	for (size_t i = 0; i < p->h.got / sizeof(*d); i++) {
-		struct backing *b;
+		struct backing *b = NULL;
 		int err = resolve_backing(c, &d[i], &b);
 
 		if (err == UCALL_AGAIN && c->nneeds < CALL_NEEDS_MAX) {
 			again = true;
 			continue;
 		}
-		if (err)
+		if (err && !(err == -EFAULT && holes))
 			return err;
 		err = slice_add(l, &d[i], b);
 		if (err) {
@@ -324,12 +340,10 @@ static int slices_of_part(struct call *c, const struct part *p, struct slice_lis
 		if (add_overflows(*done, d[i].len, done))
 			return -EFAULT;
 	}
-	if (again)
-		return UCALL_AGAIN;
-	return p->h.error ? -EFAULT : 0;
+	return again ? UCALL_AGAIN : 0;
 }
 
-static int collect_slices(struct call *c, uint64_t va, uint64_t len, struct slice_list *l)
+static int collect_slices(struct call *c, uint64_t va, uint64_t len, bool holes, struct slice_list *l)
 {
 	uint64_t end = va + len;
 
@@ -340,17 +354,25 @@ static int collect_slices(struct call *c, uint64_t va, uint64_t len, struct slic
 
 		if (!p)
 			return need(c, PART_PAGES, va, end - va, c->retried_pages);
-		err = slices_of_part(c, p, l, &n);
+		err = slices_of_part(c, p, holes, l, &n);
 		if (err)
 			return err;
-		if (!n || n > end - va)
+		if (n > end - va || (!n && !p->h.error))
 			return -EFAULT;
+		va += n;
+		if (!p->h.error || va == end)
+			continue;
+		if (!holes)
+			return -EFAULT;
+		err = slice_hole(p, va, end - va, l, &n);
+		if (err)
+			return err;
 		va += n;
 	}
 	return 0;
 }
 
-static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, struct pages **out)
+static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, bool holes, struct pages **out)
 {
 	struct call *c = call_of(u);
 	struct slice_list l = {0};
@@ -358,7 +380,7 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, struct pag
 
 	if (!len || va + len < va || (va | len) & ~PF_PAGE_MASK)
 		return -EFAULT;
-	err = collect_slices(c, va, len, &l);
+	err = collect_slices(c, va, len, holes, &l);
 	if (err == -ESTALE) {
 		c->nneeds = 0;
 		/* We have let go of a file that the client cannot show again: memory it once moved for us. It moves it
@@ -371,17 +393,40 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, struct pag
 		}
 	}
 	if (!err)
-		err = pages_new(va, l.s, l.n, out);
+		err = pages_new(va, l.s, l.n, u->owner, out);
 	for (size_t i = 0; i < l.n; i++)
 		backing_put(l.s[i].backing);
 	free(l.s);
 	return err == -EINVAL ? -EFAULT : err;
 }
 
-static int call_install(struct ucall *u, struct ufile *f)
+static int call_get_file_pages(struct ucall *u, int client_fd, uint64_t off, uint64_t len, struct pages **out)
+{
+	struct call *c = call_of(u);
+	struct part *p = find_part(c, PART_FD, (uint32_t)client_fd);
+	struct page_slice s = {.offset = off, .len = len};
+	int err;
+
+	if (client_fd < 0)
+		return -EBADF;
+	if (!p)
+		return need(c, PART_FD, (uint32_t)client_fd, 0, 0);
+	if (p->fd < 0)
+		return -EBADF;
+	err = known_show(&c->s->known, c->s->b->backings, p->fd, &s.backing);
+	if (!err) {
+		s.writable = backing_key(s.backing).writable;
+		err = pages_new(off, &s, 1, u->owner, out);
+		backing_put(s.backing);
+	}
+	return err == -EFAULT ? -EINVAL : err;
+}
+
+static int call_install(struct ucall *u, struct ufile *f, uint64_t addr)
 {
 	struct call *c = call_of(u);
 
+	c->install_at = addr;
 	return object_new(&c->s->b->objects, f, c->s->quota, &c->install_fd);
 }
 
@@ -391,6 +436,7 @@ static const struct ucall_ops call_ops = {
     .get_fd = call_get_fd,
     .get_file = call_get_file,
     .get_pages = call_get_pages,
+    .get_file_pages = call_get_file_pages,
     .install = call_install,
 };
 
@@ -476,10 +522,11 @@ static void flush_outs(struct call *c, uint8_t *payload, uint32_t *len)
 }
 
 long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, uint8_t *payload, uint32_t *len,
-	      bool *has_fd)
+	      bool *has_fd, uint64_t *fd_at)
 {
 	*len = 0;
 	*has_fd = false;
+	*fd_at = c->install_at;
 	if (!c->finished) {
 		c->nneeds = 0;
 		c->result = f->ops->ioctl ? f->ops->ioctl(f, &c->u, cmd, arg) : -ENOTTY;
@@ -490,6 +537,7 @@ long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, u
 			return RPC_NEED;
 		}
 		c->finished = true;
+		*fd_at = c->install_at;
 	}
 	flush_outs(c, payload, len);
 	if (!list_empty(&c->outs))

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <inttypes.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "broker/private.h"
+
+#define REAP_ROUNDS 64 /* so many times 64 events before others have their turn */
 
 static struct list *bucket_of(struct objects *os, uint64_t id)
 {
@@ -60,9 +64,62 @@ static void object_free(struct objects *os, struct object *o)
 	free(o);
 }
 
+/* ---- descriptors that bytes go through ---- */
+
+static void stream_watch(struct object *o, uint32_t events)
+{
+	struct epoll_event ev = {.events = events, .data.ptr = o};
+
+	if (o->events != events && !epoll_ctl(o->hangups, EPOLL_CTL_MOD, o->fd, &ev))
+		o->events = events;
+}
+
+static size_t stream_send(struct ufile *f, const void *buf, size_t len)
+{
+	struct object *o = f->host;
+	ssize_t n = o ? send(o->fd, buf, len, MSG_DONTWAIT | MSG_NOSIGNAL) : -1;
+
+	if (o && n != (ssize_t)len)
+		stream_watch(o, o->events | EPOLLOUT);
+	/* As long as no send was seen waiting to be read, this one is the only one. */
+	if (o && n > 0 && !o->weight && ioctl(o->fd, SIOCOUTQ, &o->weight))
+		o->weight = 0;
+	return n < 0 ? 0 : n;
+}
+
+static size_t stream_unread(struct ufile *f)
+{
+	struct object *o = f->host;
+	int queued = 0;
+
+	if (!o || !o->weight || ioctl(o->fd, SIOCOUTQ, &queued))
+		return 0;
+	return DIV_ROUND_UP(queued, o->weight);
+}
+
+/* A piece at a time: whoever writes without end takes his turn like everybody else. */
+static void stream_ready(struct object *o, uint32_t events)
+{
+	uint8_t buf[4096];
+	ssize_t n;
+
+	if (events & EPOLLIN) {
+		n = recv(o->fd, buf, sizeof(buf), MSG_DONTWAIT);
+		if (n > 0)
+			o->file->ops->written(o->file, buf, n);
+		else if (!n) /* no more will come; there are readers still */
+			stream_watch(o, o->events & ~(uint32_t)EPOLLIN);
+	}
+	if (events & EPOLLOUT) {
+		stream_watch(o, o->events & ~(uint32_t)EPOLLOUT);
+		o->file->ops->drained(o->file);
+	}
+}
+
 void objects_reap(struct objects *os)
 {
 	struct epoll_event ev[64];
+	unsigned int rounds = 0;
 	int n;
 
 	if (!os->count)
@@ -70,8 +127,11 @@ void objects_reap(struct objects *os)
 	do {
 		n = epoll_wait(os->hangups, ev, ARRAY_SIZE(ev), 0);
 		for (int i = 0; i < n; i++)
-			object_free(os, ev[i].data.ptr);
-	} while (n == ARRAY_SIZE(ev));
+			if (ev[i].events & EPOLLHUP)
+				object_free(os, ev[i].data.ptr);
+			else
+				stream_ready(ev[i].data.ptr, ev[i].events);
+	} while (n == ARRAY_SIZE(ev) && ++rounds < REAP_ROUNDS);
 }
 
 static void hangups_ready(struct loop_fd *w, uint32_t events)
@@ -142,11 +202,40 @@ static int connect_ends(struct objects *os, struct object *o, int ours, int thei
 	return 0;
 }
 
+/* A pair: what is written at one end is read at the other. Nobody waits in either. */
+static int pair_ends(struct objects *os, struct object *o, int *ours, int *theirs)
+{
+	socklen_t len = sizeof(o->cookie), sa_len;
+	struct sockaddr_un sa;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+		return errno == ENFILE ? -EMFILE : -errno;
+	*ours = pair[0];
+	*theirs = pair[1];
+	if (getrandom(&o->id, sizeof(o->id), 0) != sizeof(o->id))
+		return -EIO;
+	sa_len = object_address(os, o->id, &sa);
+	if (bind(*theirs, (struct sockaddr *)&sa, sa_len) ||
+	    getsockopt(*theirs, SOL_SOCKET, SO_COOKIE, &o->cookie, &len))
+		return -errno;
+	return 0;
+}
+
+static int listening_ends(struct objects *os, struct object *o, int *ours, int *theirs)
+{
+	*ours = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	*theirs = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (*ours < 0 || *theirs < 0)
+		return errno == ENFILE ? -EMFILE : -errno;
+	return connect_ends(os, o, *ours, *theirs);
+}
+
 int object_new(struct objects *os, struct ufile *file, struct quota *q, int *client_fd)
 {
-	/* Nothing is asked for: EPOLLHUP comes by itself when the last copy of the other end is closed. */
-	struct epoll_event ev = {.events = 0};
-	int ours, theirs, err;
+	/* EPOLLHUP comes unasked when the last copy of the other end is closed. */
+	struct epoll_event ev = {.events = file->ops->written ? EPOLLIN : 0};
+	int ours = -1, theirs = -1, err;
 	struct object *o;
 
 	if (q->objects >= os->per_client)
@@ -154,13 +243,7 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 	o = malloc(sizeof(*o));
 	if (!o)
 		return -ENOMEM;
-	ours = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	theirs = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (ours < 0 || theirs < 0) {
-		err = errno == ENFILE ? -EMFILE : -errno;
-		goto close_ends;
-	}
-	err = connect_ends(os, o, ours, theirs);
+	err = file->ops->written ? pair_ends(os, o, &ours, &theirs) : listening_ends(os, o, &ours, &theirs);
 	if (err)
 		goto close_ends;
 	ev.data.ptr = o;
@@ -169,10 +252,15 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 		goto close_ends;
 	}
 	o->fd = ours;
+	o->events = ev.events;
+	o->weight = 0;
+	o->hangups = os->hangups;
 	o->file = file;
 	o->quota = quota_get(q);
 	q->objects++;
 	file->host = o;
+	file->send = file->ops->written ? stream_send : NULL;
+	file->unread = file->ops->written ? stream_unread : NULL;
 	list_add_tail(bucket_of(os, o->id), &o->node);
 	os->count++;
 	*client_fd = theirs;

@@ -16,6 +16,7 @@
 
 struct session;
 struct shadow;
+struct iommufd;
 struct vfio;
 
 /* Copies what a client shares with us. The barrier keeps the compiler from reading a word there a second time, which it
@@ -48,6 +49,9 @@ struct object {
 	struct ufile *file;
 	struct quota *quota; /* of the client that it was made for */
 	int fd;		     /* our end */
+	int hangups;	     /* the epoll set that it is in */
+	uint32_t events;     /* EPOLL* that are asked for there */
+	int weight;	     /* what the system counts for one send that is not read yet; 0: not known yet */
 };
 
 struct objects {
@@ -83,7 +87,7 @@ void call_free(struct call *c);
 int call_receive(struct call *c, const uint8_t *payload, size_t len);
 /* Runs the handler, or goes on with a long answer. Fills in the payload; returns the reply's ret. */
 long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, uint8_t *payload, uint32_t *len,
-	      bool *has_fd);
+	      bool *has_fd, uint64_t *fd_at);
 
 /* ---- closer.c ---- */
 struct closer;
@@ -197,11 +201,14 @@ struct broker {
 	struct loop *loop;
 	struct events events;
 	struct summary summary;
+	struct iommufd *iommufd;
 	struct vfio *vfio;
 	struct shadow *shadow;
 	struct backing_cache *backings;
 	struct objects objects;
 	struct list sessions;
+	struct session *serving; /* whose call is being carried out; NULL: nobody's */
+	struct mm_user *user;	 /* all clients are one: ours */
 	struct closer *closer;
 	uint64_t seed;		  /* of seeded_hash */
 	unsigned int client_fds;  /* each client's share of our descriptors */

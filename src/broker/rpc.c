@@ -13,6 +13,7 @@
 #include "broker/shadow.h"
 #include "decode/decode.h"
 #include "proto/insn.h"
+#include "iommufd/iommufd.h"
 #include "vfio/vfio.h"
 
 struct request {
@@ -103,9 +104,39 @@ static bool path_confined(const char *path)
 	return true;
 }
 
+/* The number that the rest of a path is, as the kernel would write it. */
+static bool path_number(const char *digits, unsigned long long *n)
+{
+	char *end;
+
+	if (*digits < '0' || *digits > '9' || (*digits == '0' && digits[1]))
+		return false;
+	errno = 0;
+	*n = strtoull(digits, &end, 10);
+	return !*end && !errno;
+}
+
+/* True if path is a device node's place; then *err and *f are what its open answers. */
+static bool open_node(struct broker *b, const char *path, struct ufile **f, int *err)
+{
+	static const char cdev[] = "/dev/vfio/devices/vfio", group[] = "/dev/vfio/";
+	unsigned long long n;
+
+	if (!strcmp(path, "/dev/vfio/vfio"))
+		*err = vfio_open_container(b->vfio, f);
+	else if (!strcmp(path, "/dev/iommu"))
+		*err = iommufd_open(b->iommufd, f);
+	else if (!strncmp(path, cdev, strlen(cdev)))
+		*err = path_number(path + strlen(cdev), &n) ? vfio_open_cdev(b->vfio, n, f) : -ENOENT;
+	else if (!strncmp(path, group, strlen(group)) && path_number(path + strlen(group), &n))
+		*err = n > UINT32_MAX ? -ENOENT : vfio_open_group(b->vfio, n, f);
+	else
+		return false;
+	return true;
+}
+
 static long rpc_OPEN(struct request *r)
 {
-	struct vfio *v = r->s->b->vfio;
 	char path[PATH_MAX];
 	size_t n = r->payload_len;
 	struct ufile *f = NULL;
@@ -117,16 +148,8 @@ static long rpc_OPEN(struct request *r)
 	path[n] = 0;
 	if (!path_confined(path))
 		return -EXDEV;
-	if (!strcmp(path, "/dev/vfio/vfio")) {
-		err = vfio_open_container(v, &f);
-	} else if (!strncmp(path, "/dev/vfio/", 10) && path[10] >= '0' && path[10] <= '9') {
-		char *end;
-		unsigned long group = strtoul(path + 10, &end, 10);
-
-		err = *end || group > UINT32_MAX ? -ENOENT : vfio_open_group(v, group, &f);
-	} else {
+	if (!open_node(r->s->b, path, &f, &err))
 		return shadow_open(r->s->b->shadow, path, r->a[0]);
-	}
 	return err ? err : give_file(r, f);
 }
 
@@ -149,7 +172,9 @@ static long rpc_IOCTL(struct request *r)
 	if (!ret) {
 		/* The handler may release f, through a descriptor it was given last. */
 		ufile_get(f);
-		ret = call_run(*slot, f, r->a[0], r->a[1], r->out_data, &r->out_len, &r->has_fd);
+		s->b->serving = s;
+		ret = call_run(*slot, f, r->a[0], r->a[1], r->out_data, &r->out_len, &r->has_fd, &r->out[0]);
+		s->b->serving = NULL;
 		ufile_put(f);
 	}
 	if (ret != RPC_NEED) {

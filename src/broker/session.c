@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/capability.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,7 +57,19 @@ static uint64_t session_limit(void *ctx)
 	return rl.rlim_cur == RLIM_INFINITY ? UINT64_MAX : rl.rlim_cur;
 }
 
-static const struct mm_owner_ops owner_ops = {session_limit};
+/* Whose call is being served is there; of anybody else the kernel is asked: an exec closes the socket, too. */
+static bool session_alive(void *ctx)
+{
+	struct session *s = ctx;
+	struct pollfd fd[] = {{s->watch.fd, POLLRDHUP, 0}, {s->death.fd, POLLIN, 0}};
+
+	if (s->b->serving == s)
+		return true;
+	return poll(fd, ARRAY_SIZE(fd), 0) <= 0 ||
+	       (!(fd[0].revents & (POLLRDHUP | POLLHUP | POLLERR)) && !(fd[1].revents & POLLIN));
+}
+
+static const struct mm_owner_ops owner_ops = {.limit = session_limit, .alive = session_alive};
 
 /* ---- descriptors over the socket ---- */
 int session_take_fd(struct session *s, unsigned int slot)
@@ -403,7 +416,7 @@ int session_accept(struct broker *b, int sock)
 		goto free_session;
 	err = -ENOMEM;
 	s->quota = quota_new();
-	s->owner = mm_owner_new(&owner_ops, s, s->pid, &b->events);
+	s->owner = mm_owner_new(&owner_ops, s, b->user, s->pid, &b->events);
 	if (!s->owner || !s->quota)
 		goto free_owner;
 	err = map_channel(s);

@@ -80,7 +80,9 @@ static int fixed_add(int root_fd)
 	}
 	for (size_t i = 0; !ret && i < ARRAY_SIZE(fixed_links); i++)
 		ret = tree_link(root_fd, fixed_links[i].path, fixed_links[i].target);
-	return ret ? ret : node_add(root_fd, "dev/vfio/vfio", 0666, MISC_MAJOR, 196); /* linux/miscdevice.h */
+	if (!ret)
+		ret = node_add(root_fd, "dev/vfio/vfio", 0666, MISC_MAJOR, 196); /* linux/miscdevice.h */
+	return ret ? ret : node_add(root_fd, "dev/iommu", 0660, MISC_MAJOR, SHADOW_MINOR_IOMMU);
 }
 
 int shadow_new(bool host_devices, struct shadow **out)
@@ -189,6 +191,40 @@ static int listings_add(struct shadow *s, const struct shadow_func *sf)
 	return tree_link(s->root_fd, path, target);
 }
 
+/* The function's own device, /dev/vfio/devices/vfioN: the N-th function that was added. */
+static int cdev_add(struct shadow *s, const struct shadow_func *sf)
+{
+	unsigned int minor = s->nfuncs;
+	char path[128], target[160];
+	int fd = s->root_fd, ret;
+
+	snprintf(path, sizeof(path), "dev/vfio/devices/vfio%u", minor);
+	ret = node_add(fd, path, 0600, SHADOW_MAJOR_CDEV, minor);
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path), "%s/vfio-dev/vfio%u/dev", sf->dir, minor);
+	ret = tree_printf(fd, path, 0444, "%u:%u\n", SHADOW_MAJOR_CDEV, minor);
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path), "%s/vfio-dev/vfio%u/uevent", sf->dir, minor);
+	ret = tree_printf(fd, path, 0644, "MAJOR=%u\nMINOR=%u\nDEVNAME=vfio/devices/vfio%u\n", SHADOW_MAJOR_CDEV, minor,
+			  minor);
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path), "%s/vfio-dev/vfio%u/device", sf->dir, minor);
+	snprintf(target, sizeof(target), "../../../%s", sf->bdf);
+	ret = tree_link(fd, path, target);
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path), "%s/vfio-dev/vfio%u/subsystem", sf->dir, minor);
+	ret = tree_link(fd, path, "../../../../../class/vfio-dev");
+	if (ret)
+		return ret;
+	snprintf(path, sizeof(path), "sys/class/vfio-dev/vfio%u", minor);
+	snprintf(target, sizeof(target), "../../devices%s/vfio-dev/vfio%u", sf->dir + strlen("sys/devices"), minor);
+	return tree_link(fd, path, target);
+}
+
 /*
  * The function sits directly below a host bridge of its bus's number, "pciDDDD:BB": there is no root port. Its listing
  * comes last, so that whoever finds it there finds it whole.
@@ -210,6 +246,8 @@ int shadow_add(struct shadow *s, struct pci_func *f)
 	ret = group_add(s, f->group);
 	if (!ret)
 		ret = attr_add_func(s, &sf);
+	if (!ret)
+		ret = cdev_add(s, &sf);
 	if (!ret)
 		ret = listings_add(s, &sf);
 	if (ret)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The shadow tree: a private directory whose sys/ and dev/ hold what clients shall see under /sys/bus/pci,
- * /sys/devices/pciDDDD:BB, /sys/kernel/iommu_groups, /sys/class/vfio, /dev/vfio and /dev/iommu. Real files and links,
- * so that listing, stat, xattr and readlink need no emulation; the boundary redirects paths into it (boundary/path.h).
+ * /sys/devices/pciDDDD:BB, /sys/kernel/iommu_groups, /sys/class/vfio, /sys/class/vfio-dev, /dev/vfio and /dev/iommu.
+ * Real files and links, so that listing, stat, xattr and readlink need no emulation; the boundary redirects paths into
+ * it (boundary/path.h).
  *
  * Modes, contents and links are those of Linux 6.12 for a function that is bound to vfio-pci. There are no root ports:
  * a function on bus BB sits directly below a host bridge of its own, /sys/devices/pciDDDD:BB/DDDD:BB:DD.F. Regular
@@ -25,8 +26,8 @@ struct shadow;
 int shadow_new(bool host_devices, struct shadow **s);
 void shadow_free(struct shadow *s); /* removes the tree */
 const char *shadow_root(const struct shadow *s);
-/* Shows f, whose place and capabilities are final, and its group. 0, -EEXIST (address taken), or -errno. f has to live
- * until shadow_free. */
+/* Shows f, whose place and capabilities are final, its group, and its own device, numbered in order. 0, -EEXIST
+ * (address taken), or -errno. f has to live until shadow_free. */
 int shadow_add(struct shadow *s, struct pci_func *f);
 
 /*

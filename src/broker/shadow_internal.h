@@ -12,7 +12,10 @@
 
 #define SHADOW_ROOT_MAX 200	   /* the client is told the root in a message of fixed size */
 #define SHADOW_IOMMU	"pinfold0" /* the IOMMU's name below /sys/class/iommu */
-#define SHADOW_MAJOR	249	   /* of /dev/vfio/N; dynamic in Linux, this is what a typical machine gives */
+/* Dynamic numbers in Linux; these are what a typical machine gives. */
+#define SHADOW_MAJOR	   249 /* of /dev/vfio/N */
+#define SHADOW_MAJOR_CDEV  248 /* of /dev/vfio/devices/vfioN */
+#define SHADOW_MINOR_IOMMU 257 /* of /dev/iommu, a miscellaneous device */
 
 struct shadow_func {
 	struct pci_func *f;

@@ -10,7 +10,15 @@
 #include "base/util.h"
 #include "devices/device.h"
 
-enum { OPTION_CONNECT = 256, OPTION_SOCKET, OPTION_SUMMARY, OPTION_MEMLOCK, OPTION_STRICT, OPTION_HOST_DEVICES };
+enum {
+	OPTION_CONNECT = 256,
+	OPTION_SOCKET,
+	OPTION_SUMMARY,
+	OPTION_MEMLOCK,
+	OPTION_STRICT,
+	OPTION_HOST_DEVICES,
+	OPTION_IOMMUFD_TEST,
+};
 
 static const struct option run_options[] = {
     {"device", required_argument, NULL, 'd'},
@@ -19,6 +27,7 @@ static const struct option run_options[] = {
     {"memlock", required_argument, NULL, OPTION_MEMLOCK},
     {"strict", no_argument, NULL, OPTION_STRICT},
     {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
+    {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -31,6 +40,7 @@ static const struct option serve_options[] = {
     {"memlock", required_argument, NULL, OPTION_MEMLOCK},
     {"strict", no_argument, NULL, OPTION_STRICT},
     {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
+    {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -199,6 +209,9 @@ static int option_apply(const struct verb *v, int c, struct args *a)
 		return 0;
 	case OPTION_HOST_DEVICES:
 		a->broker.host_devices = true;
+		return 0;
+	case OPTION_IOMMUFD_TEST:
+		a->broker.iommufd_test = true;
 		return 0;
 	}
 	return usage_error(v, "option %d is not handled", c);

@@ -17,6 +17,7 @@
 	"                      without it the client's RLIMIT_MEMLOCK counts, as in Linux\n"                           \
 	"      --strict        refuse the unsafe legacy paths that Linux only warns about\n"                           \
 	"      --host-devices  show the machine's own PCI devices beside the emulated ones\n"                          \
+	"      --iommufd-test  answer the ioctl of Linux's own iommufd tests, with mock devices\n"                     \
 	"  -v, --verbose       say more\n"                                                                             \
 	"  -h, --help          this text\n"
 

@@ -5,23 +5,23 @@
 #include "base/event.h"
 #include "base/guard.h"
 #include "iommu/private.h"
-#include "mm/mm.h"
 
 /* ---- IOTLB ---- */
 
-static void iotlb_flush(struct dma_dev *d)
+void iotlb_flush(struct dma_dev *d)
 {
 	memset(d->tlb, 0, sizeof(d->tlb));
 }
 
-void iotlb_flush_area(struct dma_dev *d, uint64_t first, uint64_t last)
+void iotlb_flush_range(struct dma_dev *d, uint64_t first, uint64_t last)
 {
-	uint64_t page = first >> PF_PAGE_SHIFT, n = MIN((last >> PF_PAGE_SHIFT) - page + 1, IOTLB_SLOTS);
+	uint64_t page = ALIGN_DOWN(first, IOTLB_BLOCK) >> PF_PAGE_SHIFT;
+	uint64_t n = MIN(((last | (IOTLB_BLOCK - 1)) >> PF_PAGE_SHIFT) - page + 1, IOTLB_SLOTS);
 
 	for (; n; n--, page++) {
 		struct iotlb_entry *e = &d->tlb[page % IOTLB_SLOTS];
 
-		if (e->first >= first && e->first <= last)
+		if (e->first <= last && e->first + (e->size - 1) >= first)
 			e->size = 0;
 	}
 }
@@ -36,35 +36,17 @@ static inline bool iotlb_holds(const struct iotlb_entry *e, uint64_t iova, unsig
 	return iova - e->first < e->size && (e->prot & need);
 }
 
-/* Walks the tree and fills the slot. The answer is why there is no translation, as in enum dma_fault. */
+/* Fills the slot. The answer is why there is no translation, as in enum dma_fault. */
 static int iotlb_fill(struct dma_dev *d, uint64_t iova, unsigned int need, struct iotlb_entry **out)
 {
 	struct iotlb_entry *e = iotlb_slot(d, iova);
-	uint64_t start, len, first, end;
-	struct area *a;
-	char *host;
 
 	if (!d->master)
 		return DMA_FAULT_MASTER;
-	if (!d->ioas)
+	if (!d->dom)
 		return DMA_FAULT_DETACHED;
-	a = ioas_area(d->ioas, iova);
-	if (!a)
-		return DMA_FAULT_UNMAPPED;
-	if (!(a->prot & need))
-		return DMA_FAULT_PERMISSION;
-	host = pages_chunk(a->pages, a->off + (iova - a->node.start), &start, &len);
-	if (!host)
-		return DMA_FAULT_GONE;
-	/* The stretch in terms of the area, cut to it. */
-	first = MAX(start, a->off);
-	end = MIN(start + len, a->off + (a->node.last - a->node.start) + 1);
-	e->first = a->node.start + (first - a->off);
-	e->size = end - first;
-	e->host = host + (first - start);
-	e->prot = a->prot;
 	*out = e;
-	return 0;
+	return domain_translate(d->dom, iova, need, e);
 }
 
 /* The entry for iova, counted as a hit or a miss; or the reason for a fault. */
@@ -103,18 +85,23 @@ void dma_dev_free(struct dma_dev *d)
 	free(d);
 }
 
-void dma_dev_attach(struct dma_dev *d, struct ioas *io)
+void dma_dev_attach(struct dma_dev *d, struct domain *dom)
 {
 	dma_dev_detach(d);
-	d->ioas = io;
-	list_add_tail(&io->devs, &d->node);
+	d->dom = dom;
+	list_add_tail(&dom->devs, &d->node);
 }
 
 void dma_dev_detach(struct dma_dev *d)
 {
 	list_del(&d->node);
-	d->ioas = NULL;
+	d->dom = NULL;
 	iotlb_flush(d);
+}
+
+struct domain *dma_dev_domain(const struct dma_dev *d)
+{
+	return d->dom;
 }
 
 /* An empty IOTLB is how a requester that may not master the bus is kept out: the fast path need not ask. */
@@ -133,7 +120,7 @@ const struct dma_stats *dma_dev_stats(const struct dma_dev *d)
 int dma_fault_emit(struct dma_dev *d, iova_t iova, uint64_t len, bool write, int reason, const struct dma_tag *tag)
 {
 	d->stats.faults++;
-	event_emit(d->evs, EVENT_FAULT, .who = d->bdf, .ioas = d->ioas ? d->ioas->id : 0, .addr = iova.a, .len = len,
+	event_emit(d->evs, EVENT_FAULT, .who = d->bdf, .ioas = domain_event_id(d->dom), .addr = iova.a, .len = len,
 		   .flags = write ? EVENT_WRITE : 0, .error = reason, .tag = tag);
 	return -EFAULT;
 }
@@ -149,7 +136,7 @@ static void dma_account(struct dma_dev *d, uint64_t iova, size_t len, bool write
 		d->stats.reads++;
 		d->stats.read_bytes += len;
 	}
-	event_emit(d->evs, EVENT_DMA, .who = d->bdf, .ioas = d->ioas ? d->ioas->id : 0, .addr = iova, .len = len,
+	event_emit(d->evs, EVENT_DMA, .who = d->bdf, .ioas = domain_event_id(d->dom), .addr = iova, .len = len,
 		   .flags = write ? EVENT_WRITE : 0, .tag = tag);
 }
 

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include "base/event.h"
 #include "iommu/private.h"
-#include "mm/mm.h"
+
+struct reserved {
+	struct itree_node node;
+	const void *owner;
+};
+
+struct allowed {
+	struct itree_node node;
+};
 
 struct ioas *ioas_new(struct events *evs)
 {
@@ -15,7 +23,9 @@ struct ioas *ioas_new(struct events *evs)
 		return NULL;
 	io->evs = evs;
 	io->id = __atomic_add_fetch(&last_id, 1, __ATOMIC_RELAXED);
-	list_init(&io->devs);
+	io->alignment = 1;
+	list_init(&io->domains);
+	list_init(&io->accesses);
 	return io;
 }
 
@@ -26,13 +36,13 @@ void ioas_free(struct ioas *io)
 
 	if (!io)
 		return;
-	while (!list_empty(&io->devs))
-		dma_dev_detach(list_first(&io->devs, struct dma_dev, node));
-	ioas_unmap_all(io, &bytes);
+	assert(list_empty(&io->domains) && list_empty(&io->accesses));
+	ioas_unmap(io, 0, UINT64_MAX, &bytes); /* nothing can straddle these borders */
 	while ((n = io->reserved.root)) {
 		itree_remove(&io->reserved, n);
 		free(container_of(n, struct reserved, node));
 	}
+	free(io->allowed_nodes);
 	free(io);
 }
 
@@ -43,21 +53,38 @@ uint64_t ioas_id(const struct ioas *io)
 
 /* ---- reserved ranges ---- */
 
-int ioas_reserve(struct ioas *io, uint64_t first, uint64_t last)
+int ioas_reserve(struct ioas *io, uint64_t first, uint64_t last, const void *owner)
 {
 	struct reserved *r;
 
 	if (first > last)
 		return -EINVAL;
-	if (itree_first(&io->areas, first, last))
+	if (itree_first(&io->areas, first, last) || itree_first(&io->allowed, first, last))
 		return -EADDRINUSE;
 	r = calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
 	r->node.start = first;
 	r->node.last = last;
+	r->owner = owner;
 	itree_insert(&io->reserved, &r->node);
 	return 0;
+}
+
+void ioas_unreserve(struct ioas *io, const void *owner)
+{
+	struct itree_node *n = itree_first(&io->reserved, 0, UINT64_MAX), *next;
+
+	for (; n; n = next) {
+		struct reserved *r = container_of(n, struct reserved, node);
+
+		next = itree_next(n, 0, UINT64_MAX);
+		if (r->owner != owner)
+			continue;
+		itree_remove(&io->reserved, n);
+		free(r);
+	}
+	ioas_place_forget(io);
 }
 
 void ioas_ranges(struct ioas *io, void (*fn)(void *ctx, uint64_t first, uint64_t last), void *ctx)
@@ -74,123 +101,207 @@ void ioas_ranges(struct ioas *io, void (*fn)(void *ctx, uint64_t first, uint64_t
 	fn(ctx, next, UINT64_MAX);
 }
 
-/* ---- areas ---- */
+/* ---- allowed ranges ---- */
 
-/* In this order: no translation leads there, no IOTLB knows one, and only then is the page let go (A3). */
-static void area_remove(struct ioas *io, struct area *a)
+int ioas_allow(struct ioas *io, const struct iova_range *r, size_t n)
 {
-	uint64_t len = a->node.last - a->node.start + 1;
-	struct dma_dev *d;
+	struct allowed *nodes = NULL;
+	struct itree tree;
+	int err = 0;
 
-	itree_remove(&io->areas, &a->node);
-	io->narea--;
-	list_for_each (d, &io->devs, node)
-		iotlb_flush_area(d, a->node.start, a->node.last);
-	event_emit(io->evs, EVENT_UNMAP, .ioas = io->id, .addr = a->node.start, .len = len);
-	pages_unpin(a->pages, a->off, len, a->who);
-	pages_put(a->pages);
-	mm_owner_put(a->who);
-	free(a);
-}
-
-static int map_check(struct ioas *io, uint64_t iova, uint64_t len, const struct pages *p, uint64_t off, int prot)
-{
-	uint64_t last;
-
-	if (!(prot & (IOMMU_READ | IOMMU_WRITE)) || (prot & ~(IOMMU_READ | IOMMU_WRITE)))
-		return -EINVAL;
-	if (!len || !IS_ALIGNED(iova | len | off, PF_PAGE_SIZE) || add_overflows(iova, len - 1, &last))
-		return -EINVAL;
-	if (off >= pages_len(p) || len > pages_len(p) - off)
-		return -EINVAL;
-	/* Overlap first, as vfio_dma_do_map has it. */
-	if (itree_first(&io->areas, iova, last))
-		return -EEXIST;
-	if (itree_first(&io->reserved, iova, last))
-		return -EINVAL;
+	itree_init(&tree);
+	if (n) {
+		nodes = calloc(n, sizeof(*nodes));
+		if (!nodes)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (r[i].first >= r[i].last || itree_first(&tree, r[i].first, r[i].last)) {
+			free(nodes);
+			return -EINVAL;
+		}
+		nodes[i].node.start = r[i].first;
+		nodes[i].node.last = r[i].last;
+		itree_insert(&tree, &nodes[i].node);
+		if (itree_first(&io->reserved, r[i].first, r[i].last))
+			err = -EADDRINUSE;
+	}
+	if (err) {
+		free(nodes);
+		return err;
+	}
+	free(io->allowed_nodes);
+	io->allowed_nodes = nodes;
+	io->allowed = tree;
+	ioas_place_forget(io);
 	return 0;
 }
 
-int ioas_map(struct ioas *io, iova_t iova, uint64_t len, struct pages *p, uint64_t off, int prot, struct mm_owner *who)
+/* ---- alignment ---- */
+
+uint64_t ioas_alignment(const struct ioas *io)
 {
-	struct area *a;
+	return io->alignment;
+}
+
+bool ioas_large_pages(const struct ioas *io)
+{
+	return !io->small_pages;
+}
+
+/* -EADDRINUSE if an area does not conform. */
+static int check_alignment(const struct ioas *io, uint64_t alignment)
+{
+	const struct itree_node *n;
+
+	if (alignment <= io->alignment)
+		return 0;
+	for (n = itree_first(&io->areas, 0, UINT64_MAX); n; n = itree_next(n, 0, UINT64_MAX)) {
+		const struct area *a = container_of(n, struct area, node);
+
+		if (!IS_ALIGNED(n->start | area_len(a) | a->off % PF_PAGE_SIZE, alignment))
+			return -EADDRINUSE;
+	}
+	return 0;
+}
+
+static uint64_t domain_smallest(const struct domain *d)
+{
+	return d->cfg.pgsizes & -d->cfg.pgsizes;
+}
+
+/* -EADDRINUSE: an area does not conform, and nothing has changed. */
+static int ioas_update_alignment(struct ioas *io)
+{
+	uint64_t alignment = io->small_pages ? PF_PAGE_SIZE : 1;
+	const struct domain *d;
 	int err;
 
-	err = map_check(io, iova.a, len, p, off, prot);
+	list_for_each (d, &io->domains, node)
+		alignment = MAX(alignment, domain_smallest(d));
+	if (io->npinning)
+		alignment = MAX(alignment, PF_PAGE_SIZE);
+	err = check_alignment(io, alignment);
+	if (!err)
+		io->alignment = alignment;
+	return err;
+}
+
+int ioas_set_large_pages(struct ioas *io, bool on)
+{
+	int err;
+
+	if (on == !io->small_pages)
+		return 0;
+	if (!on && !list_empty(&io->domains) && !itree_empty(&io->areas))
+		return -EINVAL;
+	io->small_pages = !on;
+	err = ioas_update_alignment(io);
+	if (err)
+		io->small_pages = on;
+	return err;
+}
+
+int ioas_add_access(struct ioas *io, bool pins)
+{
+	int err;
+
+	io->npinning += pins;
+	err = ioas_update_alignment(io);
+	if (err)
+		io->npinning -= pins;
+	return err;
+}
+
+void ioas_remove_access(struct ioas *io, bool pins)
+{
+	io->npinning -= pins;
+	ioas_update_alignment(io); /* it can only sink */
+}
+
+/* ---- domains ---- */
+
+/* Undoes what add_areas did to the areas before stop. */
+static void take_areas(struct ioas *io, struct domain *d, const struct area *stop)
+{
+	bool unpin = list_empty(&io->domains);
+	struct itree_node *n;
+
+	for (n = itree_first(&io->areas, 0, UINT64_MAX); area_of(n) != stop; n = itree_next(n, 0, UINT64_MAX))
+		domain_unmap_quiet(d, n->start, area_len(area_of(n)));
+	domain_flush(d, 0, UINT64_MAX);
+	if (!unpin)
+		return;
+	for (n = itree_first(&io->areas, 0, UINT64_MAX); area_of(n) != stop; n = itree_next(n, 0, UINT64_MAX))
+		area_unpin(area_of(n));
+}
+
+/* Pins every area, if it is the first domain, and fills the table; all or none. */
+static int add_areas(struct ioas *io, struct domain *d)
+{
+	bool pin = list_empty(&io->domains);
+	struct itree_node *n;
+	int err = 0;
+
+	for (n = itree_first(&io->areas, 0, UINT64_MAX); n; n = itree_next(n, 0, UINT64_MAX)) {
+		struct area *a = area_of(n);
+
+		if (pin)
+			err = area_pin(a);
+		if (!err) {
+			err = area_fill(a, d, !io->small_pages);
+			if (err && pin)
+				area_unpin(a);
+		}
+		if (err) {
+			take_areas(io, d, a);
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int reserve_outside(struct ioas *io, const struct domain *d)
+{
+	int err = 0;
+
+	if (d->cfg.first)
+		err = ioas_reserve(io, 0, d->cfg.first - 1, d);
+	if (!err && d->cfg.last != UINT64_MAX)
+		err = ioas_reserve(io, d->cfg.last + 1, UINT64_MAX, d);
+	return err;
+}
+
+int ioas_add_domain(struct ioas *io, struct domain *d)
+{
+	uint64_t alignment = MAX(io->alignment, domain_smallest(d));
+	int err;
+
+	assert(!d->parent && !d->ioas);
+	if (alignment > PF_PAGE_SIZE)
+		return -EINVAL;
+	err = check_alignment(io, alignment);
 	if (err)
 		return err;
-	a = calloc(1, sizeof(*a));
-	if (!a)
-		return -ENOMEM;
-	err = pages_pin(p, off, len, prot & IOMMU_WRITE, who);
+	err = reserve_outside(io, d);
+	if (!err)
+		err = add_areas(io, d);
 	if (err) {
-		free(a);
+		ioas_unreserve(io, d);
 		return err;
 	}
-	a->node.start = iova.a;
-	a->node.last = iova.a + (len - 1);
-	a->off = off;
-	a->pages = pages_get(p);
-	a->who = mm_owner_get(who);
-	a->prot = prot;
-	itree_insert(&io->areas, &a->node);
-	io->narea++;
-	event_emit(io->evs, EVENT_MAP, .ioas = io->id, .addr = iova.a, .len = len, .value = pages_va(p) + off,
-		   .who = mm_owner_pid(who), .flags = prot & IOMMU_WRITE ? EVENT_WRITE : 0);
+	io->alignment = alignment;
+	d->ioas = io;
+	list_add_tail(&io->domains, &d->node);
 	return 0;
 }
 
-bool ioas_overlaps(struct ioas *io, uint64_t first, uint64_t last)
+void ioas_remove_domain(struct ioas *io, struct domain *d)
 {
-	return first <= last && itree_first(&io->areas, first, last);
-}
-
-unsigned int ioas_area_count(const struct ioas *io)
-{
-	return io->narea;
-}
-
-bool ioas_next(struct ioas *io, uint64_t iova, struct ioas_area_info *info)
-{
-	struct area *a = area_of(itree_first(&io->areas, iova, UINT64_MAX));
-
-	if (!a)
-		return false;
-	*info = (struct ioas_area_info){
-	    .iova = a->node.start,
-	    .len = a->node.last - a->node.start + 1,
-	    .va = pages_va(a->pages) + a->off,
-	    .prot = a->prot,
-	};
-	return true;
-}
-
-int ioas_unmap(struct ioas *io, uint64_t first, uint64_t last, uint64_t *unmapped)
-{
-	struct area *head, *tail;
-	struct itree_node *n;
-	uint64_t bytes = 0;
-
-	if (first > last)
-		return -EINVAL;
-	head = ioas_area(io, first);
-	tail = ioas_area(io, last);
-	if ((head && head->node.start < first) || (tail && tail->node.last > last))
-		return -EINVAL;
-	/* The everyday case is one area, exactly. */
-	n = head && head == tail ? &head->node : itree_first(&io->areas, first, last);
-	while (n) {
-		struct itree_node *next = n->last == last ? NULL : itree_next(n, first, last);
-
-		bytes += n->last - n->start + 1;
-		area_remove(io, area_of(n));
-		n = next;
-	}
-	*unmapped = bytes;
-	return 0;
-}
-
-void ioas_unmap_all(struct ioas *io, uint64_t *unmapped)
-{
-	ioas_unmap(io, 0, UINT64_MAX, unmapped); /* nothing can straddle these borders */
+	assert(d->ioas == io);
+	list_del(&d->node);
+	d->ioas = NULL;
+	take_areas(io, d, NULL);
+	ioas_unreserve(io, d);
+	ioas_update_alignment(io); /* it can only sink */
 }

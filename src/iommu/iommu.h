@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The software IOMMU: IOVA spaces, and the only way in which a device reaches memory.
+ * A requester, and the only way in which a device reaches memory.
  *
- *   ioas      an IOVA space: areas (IOVA slice -> pages slice) in an interval tree, reserved ranges, attached devices.
- *   dma_dev   one requester (a PCI function): which ioas it is attached to, its IOTLB, whether it may master the bus.
+ *   ioas (ioas.h)      an IOVA space: which IOVA stands for which client memory.
+ *   domain (domain.h)  translations, made from a space; what requesters are attached to.
+ *   access (access.h)  a CPU user of a space.
+ *   dma_dev	        one requester (a PCI function): which domain it is attached to, its IOTLB, whether it may master
+ *the bus.
  *
- * Invariants. Areas never overlap. A translation in any IOTLB belongs to an area that is in the tree (A3: unmap flushes
- * the IOTLB of every attached device before it unpins). No function here blocks, knows a socket, or keeps a global.
+ * Invariant: a translation in an IOTLB is in the table of the requester's domain (rule A3: what leaves the table is
+ * flushed from every IOTLB before it is unpinned). No function here blocks, knows a socket, or keeps a global.
  * Everything is owned by one thread (ARCHITECTURE.md, "One thread").
  */
 #ifndef PINFOLD_IOMMU_IOMMU_H
@@ -18,12 +21,10 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-struct ioas;
+struct domain;
 struct dma_dev;
 struct dma_tag;
 struct events;
-struct mm_owner;
-struct pages;
 
 /* An I/O virtual address. A struct, so that it does not add to a pointer or an offset by accident. */
 typedef struct {
@@ -33,52 +34,17 @@ typedef struct {
 
 enum { IOMMU_READ = 1, IOMMU_WRITE = 2 }; /* what the device may do */
 
-/* ---- IOVA space ---- */
-struct ioas *ioas_new(struct events *evs); /* NULL: out of memory */
-void ioas_free(struct ioas *io);	   /* unmaps everything; no device may be attached */
-uint64_t ioas_id(const struct ioas *io);   /* unique in this process; for events and reports */
-
-/* Reserved ranges (the MSI window, what lies past an aperture): -EADDRINUSE if an area is there. last is inclusive. */
-int ioas_reserve(struct ioas *io, uint64_t first, uint64_t last);
-/* Calls fn for each usable range, in order. */
-void ioas_ranges(struct ioas *io, void (*fn)(void *ctx, uint64_t first, uint64_t last), void *ctx);
-
-/*
- * Maps [iova, iova + len) to pages [off, off + len): pins, charged to who, then publishes. Keeps its own reference to p
- * and who. -EINVAL (len 0, misaligned to 4 KiB, wraps, no permission bit, reserved), -EEXIST (overlap), -EFAULT (write
- * to read-only pages), -ENOMEM (limit or memory). On error nothing has changed.
- */
-int ioas_map(struct ioas *io, iova_t iova, uint64_t len, struct pages *p, uint64_t off, int prot, struct mm_owner *who);
-
-/* True if any area lies in [first, last]. */
-bool ioas_overlaps(struct ioas *io, uint64_t first, uint64_t last);
-unsigned int ioas_area_count(const struct ioas *io);
-
-struct ioas_area_info {
-	uint64_t iova, len, va;
-	int prot;
-};
-/* The first area that ends at or after iova; false if none. */
-bool ioas_next(struct ioas *io, uint64_t iova, struct ioas_area_info *info);
-
-/*
- * Unmaps every area that lies wholly in [first, last]; *unmapped gets the bytes removed. An area that straddles a
- * border is -EINVAL and nothing is unmapped. Zero areas is success with 0. Never allocates. IOTLBs are flushed before
- * pins go.
- */
-int ioas_unmap(struct ioas *io, uint64_t first, uint64_t last, uint64_t *unmapped);
-void ioas_unmap_all(struct ioas *io, uint64_t *unmapped);
-
 /* ---- a requester ---- */
 struct dma_stats {
 	uint64_t reads, writes, read_bytes, write_bytes, faults, iotlb_hits, iotlb_misses;
 };
 
 struct dma_dev *dma_dev_new(uint32_t bdf, struct events *evs);
-void dma_dev_free(struct dma_dev *d);			 /* detaches */
-void dma_dev_attach(struct dma_dev *d, struct ioas *io); /* replaces; flushes the IOTLB; cannot fail */
+void dma_dev_free(struct dma_dev *d);			    /* detaches */
+void dma_dev_attach(struct dma_dev *d, struct domain *dom); /* replaces; flushes the IOTLB; cannot fail */
 void dma_dev_detach(struct dma_dev *d);
-void dma_dev_set_master(struct dma_dev *d, bool on); /* PCI_COMMAND.BUS_MASTER; off: every DMA faults */
+struct domain *dma_dev_domain(const struct dma_dev *d); /* NULL: detached */
+void dma_dev_set_master(struct dma_dev *d, bool on);	/* PCI_COMMAND.BUS_MASTER; off: every DMA faults */
 const struct dma_stats *dma_dev_stats(const struct dma_dev *d);
 
 /* Why a DMA failed: the error of EVENT_FAULT. The caller of dma_* sees -EFAULT for all of them, as a device does. */
@@ -86,7 +52,7 @@ enum dma_fault {
 	DMA_FAULT_UNMAPPED = ENOENT,   /* no area there */
 	DMA_FAULT_PERMISSION = EACCES, /* an area without the permission asked for */
 	DMA_FAULT_MASTER = EPERM,      /* PCI_COMMAND.BUS_MASTER is off */
-	DMA_FAULT_DETACHED = ENODEV,   /* attached to no ioas */
+	DMA_FAULT_DETACHED = ENODEV,   /* attached to no domain */
 	DMA_FAULT_GONE = EIO,	       /* the page is no longer there: its file was truncated, or memory ran out */
 	DMA_FAULT_WRAP = EOVERFLOW,    /* the request runs past the last address; reported at its first */
 };

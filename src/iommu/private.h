@@ -2,12 +2,18 @@
 /*
  * Between the files of iommu/.
  *
- * IOTLB. Direct-mapped by 4 KiB page number, but an entry holds the whole seamless stretch of host memory around that
- * page, cut to its area. So a copy that crosses pages needs one lookup, a large area fills every slot in time and then
- * never misses, and many small areas cost no more than they would with an entry per page.
+ * IOTLB. Direct-mapped by 4 KiB page number. An entry holds one leaf of the domain's table, or, where leaves are small,
+ * the seamless stretch of host memory around the page within its IOTLB_BLOCK; so a copy that crosses pages needs one
+ * lookup, a huge leaf fills every slot in time, and many small areas cost no more than they would with an entry per
+ * page.
  *
- * Invariant: the entry in slot i was filled for a page whose number is i modulo IOTLB_SLOTS and which lies in the
- * entry's area. So an area of n pages can only be found in n slots, and unmapping a small area looks at few.
+ * Invariant: the entry in slot i was filled for a page whose number is i modulo IOTLB_SLOTS, and which lies in the
+ * entry; and an entry crosses the border of an aligned IOTLB_BLOCK only if all of it is one leaf (those of a nested
+ * domain's requesters may do anything: they are only ever flushed as a whole). So what holds a translation of a range
+ * of n pages can only be in the n slots of these pages and in those of the blocks around its ends.
+ *
+ * Dirty tracking. While it is on, an entry has IOMMU_WRITE only if its leaf is marked dirty, and holds one leaf: the
+ * first write misses and marks. What makes leaves clean flushes.
  */
 #ifndef PINFOLD_IOMMU_PRIVATE_H
 #define PINFOLD_IOMMU_PRIVATE_H
@@ -15,9 +21,15 @@
 #include "base/itree.h"
 #include "base/list.h"
 #include "base/util.h"
+#include "iommu/access.h"
+#include "iommu/domain.h"
+#include "iommu/ioas.h"
 #include "iommu/iommu.h"
+#include "iommu/walk.h"
+#include "mm/mm.h"
 
 #define IOTLB_SLOTS 256UL
+#define IOTLB_BLOCK (64UL << 10)
 
 struct iotlb_entry {
 	uint64_t first; /* IOVA */
@@ -26,35 +38,87 @@ struct iotlb_entry {
 	uint64_t prot;
 };
 
-struct area {
-	struct itree_node node; /* IOVA */
-	uint64_t off;		/* of the area's first byte in pages */
-	struct pages *pages;
-	struct mm_owner *who;
-	int prot;
-};
-
-struct reserved {
-	struct itree_node node;
-};
-
-struct ioas {
-	struct itree areas; /* disjoint */
-	struct itree reserved;
-	struct list devs; /* dma_dev.node */
-	struct events *evs;
-	uint64_t id;
-	unsigned int narea;
-};
-
 struct dma_dev {
 	struct iotlb_entry tlb[IOTLB_SLOTS];
-	struct list node;  /* in ioas->devs */
-	struct ioas *ioas; /* NULL: detached */
+	struct list node;   /* in dom->devs */
+	struct domain *dom; /* NULL: detached */
 	bool master;
 	uint32_t bdf;
 	struct events *evs;
 	struct dma_stats stats;
+};
+
+/* ---- domains ---- */
+
+struct table;
+
+struct domain {
+	struct domain_config cfg;
+	struct table *table;   /* NULL: nested */
+	struct ioas *ioas;     /* NULL: in none */
+	struct list node;      /* in ioas->domains */
+	struct list devs;      /* dma_dev.node */
+	struct domain *parent; /* NULL: paging */
+	struct list children;  /* of a paging one; sibling */
+	struct list sibling;
+	struct walk_config walk;
+	bool walks; /* walk is good to walk with */
+	bool tracking;
+	struct events *evs;
+};
+
+/* For an area's stretch: 0 or -ENOMEM, and nothing has changed. Of a paging domain, as all up to domain_flush. */
+int domain_map(struct domain *d, uint64_t iova, char *host, uint64_t len, int prot, bool large);
+/* Takes translations away, and flushes them from every IOTLB that may have one. */
+void domain_unmap(struct domain *d, uint64_t iova, uint64_t len);
+/* The same for the table alone: domain_flush(d, 0, UINT64_MAX) has to follow. */
+void domain_unmap_quiet(struct domain *d, uint64_t iova, uint64_t len);
+void domain_flush(struct domain *d, uint64_t first, uint64_t last);
+/* Fills *e with a translation for iova; need: IOMMU_READ or IOMMU_WRITE. 0, or why there is none (enum dma_fault). */
+int domain_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e);
+int nested_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e);
+uint64_t domain_event_id(const struct domain *d); /* of its space; 0: none */
+
+/* Forgets every translation that leads out of [first, last]. */
+void iotlb_flush_range(struct dma_dev *d, uint64_t first, uint64_t last);
+void iotlb_flush(struct dma_dev *d);
+
+/* ---- spaces ---- */
+
+struct area {
+	struct itree_node node; /* IOVA */
+	struct page_pin pin;	/* held while the space has a domain */
+	struct pages *pages;
+	uint64_t off;	     /* of the area's first byte in pages */
+	struct area *next;   /* while it is being made */
+	unsigned int nholds; /* pins of accesses */
+	unsigned int nlocks; /* those of accesses that cannot be told to let go */
+	uint8_t prot;
+	bool going; /* accesses are being told to let go */
+};
+
+/*
+ * What automatic placement has learned: a place for len bytes or more, aligned to align or more at this offset in a
+ * page, that ends before from, is not there.
+ */
+struct place_hint {
+	uint64_t len, align, page_off;
+	uint64_t from;
+};
+
+struct ioas {
+	struct itree areas;    /* disjoint */
+	struct itree reserved; /* may overlap each other */
+	struct itree allowed;  /* disjoint */
+	struct allowed *allowed_nodes;
+	struct list domains, accesses;
+	unsigned int npinning; /* of the accesses */
+	struct place_hint hint;
+	uint64_t alignment;
+	bool small_pages;
+	struct events *evs;
+	uint64_t id;
+	unsigned int narea;
 };
 
 static inline struct area *area_of(struct itree_node *n)
@@ -62,12 +126,39 @@ static inline struct area *area_of(struct itree_node *n)
 	return n ? container_of(n, struct area, node) : NULL;
 }
 
+static inline uint64_t area_len(const struct area *a)
+{
+	return a->node.last - a->node.start + 1;
+}
+
 static inline struct area *ioas_area(const struct ioas *io, uint64_t iova)
 {
 	return area_of(itree_find_disjoint(&io->areas, iova));
 }
 
-/* Forgets every translation that belongs to the area [first, last]. */
-void iotlb_flush_area(struct dma_dev *d, uint64_t first, uint64_t last);
+/* The byte of a's pages that iova stands for. */
+static inline uint64_t area_off(const struct area *a, uint64_t iova)
+{
+	return a->off + (iova - a->node.start);
+}
+
+/* Pins a; nothing if it is. pages_pin's errors. */
+int area_pin(struct area *a);
+void area_unpin(struct area *a);
+/* Puts a's translations into d's table. 0 or -ENOMEM (and none is there). */
+int area_fill(const struct area *a, struct domain *d, bool large);
+
+/* Reckon with an access, before it is in io->accesses. 0 or -EADDRINUSE. */
+int ioas_add_access(struct ioas *io, bool pins);
+void ioas_remove_access(struct ioas *io, bool pins);
+
+/* place.c: where automatic placement would put len bytes whose first has this client address. -ENOSPC, -EINVAL,
+ * -EOVERFLOW. */
+int ioas_place(struct ioas *io, uint64_t va, uint64_t len, uint64_t *iova);
+void ioas_place_freed(struct ioas *io, uint64_t first); /* an area from there on is gone */
+void ioas_place_forget(struct ioas *io);
+
+/* Tells the accesses to let go of [iova, iova + len). */
+void access_notify(struct ioas *io, uint64_t iova, uint64_t len);
 
 #endif

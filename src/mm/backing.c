@@ -18,8 +18,10 @@ enum {
 	CACHE_BUCKETS = 1024, /* a power of two */
 	MAPS_MAX = 64,	      /* live maps of one backing: doubling needs fewer, a client that plays games meets it */
 };
-#define MAP_MIN (2UL << 20)
-#define MAP_MAX (16UL << 40) /* of the broker's 128 TiB of addresses, for one file */
+#define MAP_MIN	   (2UL << 20)
+#define MAP_MAX	   (16UL << 40) /* of the broker's 128 TiB of addresses, for one file */
+#define HUGE_PAGE  (2UL << 20)
+#define GIANT_PAGE (1UL << 30)
 
 /*
  * Invariants. (dev, ino, writable) is unique in the cache. A backing with refs == 0 is on the idle list and has no map
@@ -34,6 +36,7 @@ struct backing {
 	struct backing_cache *cache;
 	unsigned int refs;
 	int fd;
+	uint64_t id; /* of the file: a read-only and a writable backing of the same file share it */
 	dev_t dev;
 	ino_t ino;
 	bool writable;
@@ -49,6 +52,8 @@ struct backing_cache {
 	size_t idle_bytes;
 	unsigned int idle_count;
 	unsigned int busy; /* backings with references */
+	uint64_t last_id;
+	struct list pages; /* every struct pages that has a slice of a backing */
 	struct list idle;  /* least recently used first */
 	struct list bucket[CACHE_BUCKETS];
 };
@@ -78,9 +83,41 @@ static uint64_t map_len_wanted(const struct backing *b, uint64_t end)
 	return len;
 }
 
-static int map_new(struct backing *b, uint64_t end, struct backing_map **out)
+/*
+ * Maps the file where its offsets and our addresses agree modulo a huge page, so that the host can use huge pages, too.
+ * A mapping's length is rounded up to huge pages by hugetlbfs alone, and there it is a multiple of them already.
+ */
+static void *map_file(const struct backing *b, uint64_t len)
 {
 	int prot = PROT_READ | (b->writable ? PROT_WRITE : 0);
+	uint64_t size = backing_size(b), align = size >= GIANT_PAGE ? GIANT_PAGE : HUGE_PAGE, room, at, end;
+	char *space, *base;
+
+	if (size < HUGE_PAGE)
+		return mmap(NULL, len, prot, MAP_SHARED | MAP_NORESERVE, b->fd, 0);
+	room = ALIGN_UP(len, HUGE_PAGE) + align;
+	space = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (space == MAP_FAILED)
+		return MAP_FAILED;
+	at = ALIGN_UP((uintptr_t)space, align) - (uintptr_t)space;
+	base = mmap(space + at, len, prot, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, b->fd, 0);
+	if (base == MAP_FAILED) {
+		int err = errno;
+
+		munmap(space, room);
+		errno = err;
+		return MAP_FAILED;
+	}
+	end = at + ALIGN_UP(len, HUGE_PAGE);
+	if (at)
+		munmap(space, at);
+	if (end < room)
+		munmap(space + end, room - end);
+	return base;
+}
+
+static int map_new(struct backing *b, uint64_t end, struct backing_map **out)
+{
 	uint64_t len = map_len_wanted(b, end);
 	struct backing_map *m;
 	void *base;
@@ -90,7 +127,7 @@ static int map_new(struct backing *b, uint64_t end, struct backing_map **out)
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
-	base = mmap(NULL, len, prot, MAP_SHARED | MAP_NORESERVE, b->fd, 0);
+	base = map_file(b, len);
 	if (base == MAP_FAILED) {
 		int err = errno == ENOMEM ? -ENOMEM : -EFAULT;
 
@@ -134,6 +171,21 @@ void backing_map_put(struct backing_map *m)
 	if (!--m->refs && &m->node != b->maps.next)
 		map_free(m);
 	backing_put(b);
+}
+
+uint64_t backing_id(const struct backing *b)
+{
+	return b->id;
+}
+
+struct list *backing_pages(struct backing *b)
+{
+	return &b->cache->pages;
+}
+
+struct list *backing_cache_pages(struct backing_cache *c)
+{
+	return &c->pages;
 }
 
 bool backing_writable(const struct backing *b)
@@ -191,6 +243,7 @@ struct backing_cache *backing_cache_new(size_t idle_bytes_max, unsigned int idle
 	c->idle_bytes_max = idle_bytes_max;
 	c->idle_max = idle_max;
 	list_init(&c->idle);
+	list_init(&c->pages);
 	for (int i = 0; i < CACHE_BUCKETS; i++)
 		list_init(&c->bucket[i]);
 	return c;
@@ -319,6 +372,14 @@ static bool same_file(const struct backing *b, const struct stat *st)
 			    own.st_ctim.tv_nsec == st->st_ctim.tv_nsec && own.st_size == st->st_size);
 }
 
+/* The number that page_refs know the file by. */
+static uint64_t file_id(struct backing_cache *c, const struct stat *st, bool writable)
+{
+	const struct backing *sibling = cache_lookup(c, st->st_dev, st->st_ino, !writable);
+
+	return sibling && same_file(sibling, st) ? sibling->id : ++c->last_id;
+}
+
 static int backing_new(struct backing_cache *c, int fd, const struct stat *st, bool writable, bool huge,
 		       struct backing **out)
 {
@@ -334,6 +395,7 @@ static int backing_new(struct backing_cache *c, int fd, const struct stat *st, b
 		return err;
 	}
 	b->cache = c;
+	b->id = file_id(c, st, writable);
 	b->refs = 1;
 	b->dev = st->st_dev;
 	b->ino = st->st_ino;

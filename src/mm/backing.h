@@ -13,6 +13,7 @@
 #include "base/list.h"
 
 struct backing;
+struct backing_cache;
 
 struct backing_map {
 	struct list node; /* in backing->maps */
@@ -22,6 +23,9 @@ struct backing_map {
 	uint64_t len;
 };
 
+uint64_t backing_id(const struct backing *b); /* page_ref.backing */
+struct list *backing_pages(struct backing *b);
+struct list *backing_cache_pages(struct backing_cache *c); /* the same list */
 bool backing_writable(const struct backing *b);
 uint64_t backing_size(const struct backing *b); /* of the file now, in bytes, rounded up to whole pages */
 

@@ -5,8 +5,9 @@
  *   backing  a file that holds client pages: a memfd of the boundary's, or a tmpfs/hugetlbfs file that the client
  *            maps. The broker maps it too, so that DMA is a memcpy. One per (device, inode), shared, cached while
  *            idle up to a limit.
- *   pages    a linear run of client memory [0, len) as slices of backings, in client address order. Immutable once
- *            built. Shared by every area made from it; freed with the last reference.
+ *   pages    a linear run of client memory [0, len) as slices of backings, in client address order, and who pays for
+ *            it. Immutable once built, but for its claims. Shared by every area made from it; freed with the last
+ *            reference.
  *   owner    the process (or user) that is charged for pins, with its RLIMIT_MEMLOCK.
  *
  * Invariants. A byte is reachable by DMA only while its pages hold a pin (A1). Charging precedes reachability
@@ -20,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "base/itree.h"
 
 struct backing;
 struct backing_cache;
@@ -62,40 +64,89 @@ void backing_put(struct backing *b);
 
 /* ---- pages ---- */
 struct page_slice {
-	struct backing *backing; /* reference taken by pages_new */
+	struct backing *backing; /* reference taken by pages_new. NULL: a hole; what would pin it gets -EFAULT */
 	uint64_t offset;	 /* byte offset in the file, page aligned */
 	uint64_t len;		 /* bytes, page aligned */
 	bool writable;		 /* the client itself may write there */
 };
 
+/* Whose count a pin goes to (IOMMU_OPTION_RLIMIT_MODE). */
+enum mm_account {
+	MM_ACCOUNT_USER,    /* that of all processes of the owner's user */
+	MM_ACCOUNT_PROCESS, /* the owner's own */
+};
+
 /*
- * Pages for client addresses [va, va + sum of len). va is page aligned.
+ * Pages for client addresses [va, va + sum of len). va is page aligned. who pays for their pins (a reference is kept).
+ * They are not writable for devices and are charged to the user until pages_configure says otherwise.
  * Returns 0, -EINVAL (empty, misaligned, overflow), -EFAULT (a slice beyond the end of its file, or said to be writable
  * in a file that was shown read-only), -ENOMEM.
  */
-int pages_new(uint64_t va, const struct page_slice *s, size_t n, struct pages **out);
+int pages_new(uint64_t va, const struct page_slice *s, size_t n, struct mm_owner *who, struct pages **out);
+/*
+ * Before the first pin. writable: pins are for writing, too, and need client memory that may be written. file: the
+ * memory is that of a file which was given as such (IOMMU_IOAS_MAP_FILE), and no process is needed to pin it.
+ */
+void pages_configure(struct pages *p, bool writable, enum mm_account mode, bool file);
 struct pages *pages_get(struct pages *p);
 void pages_put(struct pages *p);
 uint64_t pages_va(const struct pages *p);
 uint64_t pages_len(const struct pages *p);
-bool pages_writable(const struct pages *p, uint64_t off, uint64_t len); /* every slice in the range */
+bool pages_writable(const struct pages *p); /* as configured */
+bool pages_is_file(const struct pages *p);
+struct mm_owner *pages_owner(const struct pages *p); /* borrowed */
 
 /*
- * Pins: charges the owner for every page in [off, off + len), breaks nothing, touches nothing. write: the pin is for a
- * device that writes; -EFAULT if a slice is not writable. Returns 0, -EINVAL (not within the pages), -ENOMEM (limit:
- * the charge is unchanged).
+ * One holder's claim on whole pages. It is part of its holder, so that letting go never allocates. The page count that
+ * is charged is that of the union of all claims: pages shared by several areas and accesses are pinned and paid for
+ * once.
  */
-int pages_pin(struct pages *p, uint64_t off, uint64_t len, bool write, struct mm_owner *who);
-void pages_unpin(struct pages *p, uint64_t off, uint64_t len, struct mm_owner *who);
+struct page_pin {
+	struct itree_node node; /* page indices in the pages; the pages' */
+};
+
+/*
+ * Claims the pages of [off, off + len): charges the owner for those that nobody has claimed yet. Returns 0, -EINVAL
+ * (not within the pages), -EFAULT (a hole; read-only client memory for writable pages; or the process whose memory it
+ * is has ended, and part of the range was not pinned while it lived), -ENOMEM (limit: the charge is unchanged).
+ */
+int pages_pin(struct pages *p, struct page_pin *pin, uint64_t off, uint64_t len);
+void pages_unpin(struct pages *p, struct page_pin *pin);
+/*
+ * Moves the charge of what is pinned, and of all later pins, to another owner. Two steps, so that several pages move
+ * all or none: prepare charges (0 or -ENOMEM), and either commit or abort follows; neither of those fails, and in
+ * between nothing is pinned or unpinned. A step that has been taken for these pages is taken once: what is shared may
+ * come by several times.
+ */
+int pages_move_prepare(struct pages *p, struct mm_owner *to);
+void pages_move_commit(struct pages *p, struct mm_owner *to);
+void pages_move_abort(struct pages *p, struct mm_owner *to);
+
+/*
+ * Copies between buf and [off, off + len), which need not be pinned. 0, -EINVAL, -EFAULT (as pages_pin, or a page is
+ * gone): what came before has been moved.
+ */
+int pages_read(struct pages *p, uint64_t off, void *buf, uint64_t len);
+int pages_write(struct pages *p, uint64_t off, const void *buf, uint64_t len);
+
+/* What names the page behind a byte, whoever maps it: equal for equal pages only. */
+struct page_ref {
+	uint64_t backing; /* never used again in this process; 0: a hole */
+	uint64_t index;	  /* of the page in it */
+};
+struct page_ref pages_ref(const struct pages *p, uint64_t off);
+/* How many pages objects have claimed that page. */
+unsigned int page_ref_pins(struct backing_cache *c, struct page_ref ref);
 
 /*
  * The broker's address of byte off, and in *contig how many bytes follow it without a seam (0: not reachable; then
- * NULL). Valid while a pin is held, for the length of one call (never stored beyond an IOTLB that unmap flushes).
+ * NULL). Valid while a pin is held, for the length of one call (never stored beyond an IOTLB or a domain's table, both
+ * of which unmap empties first).
  */
 void *pages_ptr(struct pages *p, uint64_t off, uint64_t *contig);
 /*
  * The whole seamless stretch that holds byte off: its address, its offset in *start, its bytes in *len. NULL (nothing
- * written) past the end. Validity as above.
+ * written) past the end and in a hole. Validity as above.
  */
 void *pages_chunk(const struct pages *p, uint64_t off, uint64_t *start, uint64_t *len);
 
@@ -106,15 +157,29 @@ void *pages_chunk(const struct pages *p, uint64_t off, uint64_t *start, uint64_t
  */
 struct mm_owner_ops {
 	uint64_t (*limit)(void *ctx);
+	/* Does the process still have the memory that it had when it showed it? Neither ended nor exec'd. Must not
+	 * block. NULL: yes. */
+	bool (*alive)(void *ctx);
 };
-struct mm_owner *mm_owner_new(const struct mm_owner_ops *ops, void *ctx, uint32_t pid, struct events *evs);
+struct mm_user; /* a user: the count that all its processes share */
+struct mm_user *mm_user_new(void);
+struct mm_user *mm_user_get(struct mm_user *u);
+void mm_user_put(struct mm_user *u);
+/* user NULL: one that has this process alone. NULL: out of memory. */
+struct mm_owner *mm_owner_new(const struct mm_owner_ops *ops, void *ctx, struct mm_user *user, uint32_t pid,
+			      struct events *evs);
 struct mm_owner *mm_owner_get(struct mm_owner *o);
 void mm_owner_put(struct mm_owner *o); /* asserts that a freed owner's count is 0 */
-/* The process is gone: limit() is not called any more (the last known value counts). */
+/* The process is gone: its ops are not called any more (the last known limit counts, and it is not alive). */
 void mm_owner_orphan(struct mm_owner *o);
-int mm_charge(struct mm_owner *o, uint64_t npages); /* 0 or -ENOMEM */
-void mm_uncharge(struct mm_owner *o, uint64_t npages);
-uint64_t mm_charged(const struct mm_owner *o);	    /* pages now */
+bool mm_owner_alive(const struct mm_owner *o);
+/*
+ * 0 or -ENOMEM. Held against the owner's limit is, as by Linux, what its user has charged in user mode, or what the
+ * owner has in process mode; mm_charged counts both.
+ */
+int mm_charge(struct mm_owner *o, enum mm_account mode, uint64_t npages);
+void mm_uncharge(struct mm_owner *o, enum mm_account mode, uint64_t npages);
+uint64_t mm_charged(const struct mm_owner *o);	    /* pages now, in both modes */
 uint64_t mm_charged_peak(const struct mm_owner *o); /* pages at most so far */
 uint32_t mm_owner_pid(const struct mm_owner *o);
 

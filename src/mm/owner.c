@@ -7,22 +7,62 @@
 #include "mm/mm.h"
 #include "mm/owner.h"
 
+struct mm_user {
+	unsigned int refs;
+	uint64_t locked; /* pages that its processes have charged in user mode */
+};
+
 struct mm_owner {
 	unsigned int refs;
 	uint32_t pid;
 	const struct mm_owner_ops *ops; /* NULL once the process is gone */
 	void *ctx;
-	uint64_t limit; /* bytes, as last answered */
+	struct mm_user *user;
+	uint64_t limit;	 /* bytes, as last answered */
+	uint64_t locked; /* pages in process mode: the kernel's locked_vm */
 	uint64_t charged, peak;
 	struct events *evs;
 };
 
-struct mm_owner *mm_owner_new(const struct mm_owner_ops *ops, void *ctx, uint32_t pid, struct events *evs)
+/* ---- users ---- */
+
+struct mm_user *mm_user_new(void)
+{
+	struct mm_user *u = calloc(1, sizeof(*u));
+
+	if (u)
+		u->refs = 1;
+	return u;
+}
+
+struct mm_user *mm_user_get(struct mm_user *u)
+{
+	u->refs++;
+	return u;
+}
+
+void mm_user_put(struct mm_user *u)
+{
+	if (!u || --u->refs)
+		return;
+	assert(u->locked == 0);
+	free(u);
+}
+
+/* ---- owners ---- */
+
+struct mm_owner *mm_owner_new(const struct mm_owner_ops *ops, void *ctx, struct mm_user *user, uint32_t pid,
+			      struct events *evs)
 {
 	struct mm_owner *o = calloc(1, sizeof(*o));
 
 	if (!o)
 		return NULL;
+	o->user = user ? mm_user_get(user) : mm_user_new();
+	if (!o->user) {
+		free(o);
+		return NULL;
+	}
 	o->refs = 1;
 	o->ops = ops;
 	o->ctx = ctx;
@@ -42,6 +82,7 @@ void mm_owner_put(struct mm_owner *o)
 	if (!o || --o->refs)
 		return;
 	assert(o->charged == 0);
+	mm_user_put(o->user);
 	free(o);
 }
 
@@ -51,24 +92,40 @@ void mm_owner_orphan(struct mm_owner *o)
 	o->ctx = NULL;
 }
 
-int mm_charge(struct mm_owner *o, uint64_t npages)
+bool mm_owner_alive(const struct mm_owner *o)
 {
-	uint64_t sum;
+	return o->ops && (!o->ops->alive || o->ops->alive(o->ctx));
+}
+
+/* ---- charges ---- */
+
+static uint64_t *locked_count(struct mm_owner *o, enum mm_account mode)
+{
+	return mode == MM_ACCOUNT_PROCESS ? &o->locked : &o->user->locked;
+}
+
+int mm_charge(struct mm_owner *o, enum mm_account mode, uint64_t npages)
+{
+	uint64_t *locked = locked_count(o, mode), sum, total;
 
 	if (o->ops)
 		o->limit = o->ops->limit(o->ctx);
-	if (add_overflows(o->charged, npages, &sum))
+	if (add_overflows(*locked, npages, &sum) || add_overflows(o->charged, npages, &total))
 		return -ENOMEM;
 	if (o->limit != UINT64_MAX && sum > o->limit >> PF_PAGE_SHIFT)
 		return -ENOMEM;
-	o->charged = sum;
-	o->peak = MAX(o->peak, sum);
+	*locked = sum;
+	o->charged = total;
+	o->peak = MAX(o->peak, total);
 	return 0;
 }
 
-void mm_uncharge(struct mm_owner *o, uint64_t npages)
+void mm_uncharge(struct mm_owner *o, enum mm_account mode, uint64_t npages)
 {
-	assert(npages <= o->charged);
+	uint64_t *locked = locked_count(o, mode);
+
+	assert(npages <= *locked && npages <= o->charged);
+	*locked -= npages;
 	o->charged -= npages;
 }
 

@@ -72,7 +72,8 @@ enum rpc_mmap { RPC_MMAP_TRAP, RPC_MMAP_FILE };
 
 enum {
 	SLOT_HAS_FD = 1
-}; /* flags, in a reply: a descriptor waits on the session socket, tagged with the slot's number */
+}; /* flags, in a reply: a descriptor waits on the session socket, tagged with the slot's number; of an IOCTL, a0 =
+      where its number goes, 0: it is the result */
 
 struct slot {
 	_Atomic uint32_t state;

@@ -53,6 +53,14 @@ struct ufile_ops {
 	 */
 	int (*mmio_read)(struct ufile *f, uint64_t off, unsigned int size, uint64_t *val);
 	int (*mmio_write)(struct ufile *f, uint64_t off, unsigned int size, uint64_t val);
+	/*
+	 * A descriptor that bytes go through (a queue of events): the client's read(), write() and poll() are the
+	 * system's own. written: the client wrote; buf is a private copy of what has come, which may begin or end
+	 * anywhere. drained: there is room again after ufile_send said less than all. Both NULL: the client's read()
+	 * and write() are EINVAL.
+	 */
+	void (*written)(struct ufile *f, const void *buf, size_t len);
+	void (*drained)(struct ufile *f);
 	/* 0, or -EIO while nothing answers at off: a mapped access to it is SIGBUS then. NULL: always 0. */
 	int (*mmio_test)(struct ufile *f, uint64_t off);
 	/* The last descriptor, mapping and reference are gone. Never fails (C5). */
@@ -63,6 +71,8 @@ struct ufile {
 	const struct ufile_ops *ops;
 	unsigned int refs; /* one for "has descriptors", one per mapping, one per holder inside */
 	void *host;	   /* the broker's */
+	size_t (*send)(struct ufile *f, const void *buf, size_t len); /* the broker's; NULL: nobody can read */
+	size_t (*unread)(struct ufile *f);			      /* the broker's; NULL: not known */
 };
 
 static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
@@ -70,6 +80,18 @@ static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
 	f->ops = ops;
 	f->refs = 1;
 	f->host = NULL;
+	f->send = NULL;
+	f->unread = NULL;
+}
+/* Bytes for the client to read from a descriptor that has `written`: how many there was room for, perhaps none. */
+static inline size_t ufile_send(struct ufile *f, const void *buf, size_t len)
+{
+	return f->send ? f->send(f, buf, len) : 0;
+}
+/* How many sends of one size the client has not read to their end. 0 where that is not known. */
+static inline size_t ufile_unread(struct ufile *f)
+{
+	return f->unread ? f->unread(f) : 0;
 }
 static inline struct ufile *ufile_get(struct ufile *f)
 {
@@ -87,8 +109,9 @@ struct ucall_ops {
 	int (*copy_out)(struct ucall *c, uint64_t addr, const void *src, size_t len);
 	int (*get_fd)(struct ucall *c, int client_fd, int *fd);
 	int (*get_file)(struct ucall *c, int client_fd, struct ufile **f);
-	int (*get_pages)(struct ucall *c, uint64_t va, uint64_t len, struct pages **p);
-	int (*install)(struct ucall *c, struct ufile *f);
+	int (*get_pages)(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p);
+	int (*get_file_pages)(struct ucall *c, int client_fd, uint64_t off, uint64_t len, struct pages **p);
+	int (*install)(struct ucall *c, struct ufile *f, uint64_t addr);
 };
 
 struct ucall {
@@ -119,18 +142,35 @@ static inline int ucall_get_file(struct ucall *c, int client_fd, struct ufile **
 {
 	return c->ops->get_file(c, client_fd, f);
 }
-/* The caller's memory [va, va + len), page aligned, as pages (a new reference; not pinned). 0, -EFAULT (a hole, or
- * memory that cannot be pinned), -ENOMEM, UCALL_AGAIN. */
+/* The caller's memory [va, va + len), page aligned, as pages (a new reference; not pinned) that c->owner pays for. 0,
+ * -EFAULT (a hole, or memory that cannot be pinned), -ENOMEM, UCALL_AGAIN. */
 static inline int ucall_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
 {
-	return c->ops->get_pages(c, va, len, p);
+	return c->ops->get_pages(c, va, len, false, p);
+}
+/* The same, but what is not there or cannot be pinned becomes a hole in the pages: it is found out by who pins. */
+static inline int ucall_get_pages_lazy(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
+{
+	return c->ops->get_pages(c, va, len, true, p);
+}
+/* Bytes [off, off + len), page aligned, of the file behind the caller's descriptor, as pages whose client address is
+ * off. 0, -EBADF, -EINVAL (not memory, or not that much of it), -ENOMEM, -EMFILE, UCALL_AGAIN. */
+static inline int ucall_get_file_pages(struct ucall *c, int client_fd, uint64_t off, uint64_t len, struct pages **p)
+{
+	return c->ops->get_file_pages(c, client_fd, off, len, p);
 }
 /* Hands f (its initial reference) to the caller as a new descriptor, whose number becomes the ioctl's result if the
  * handler returns 0. Last input-like step: cannot be followed by UCALL_AGAIN. 0, -EMFILE, -ENOMEM (f is then still the
  * handler's). */
 static inline int ucall_install(struct ucall *c, struct ufile *f)
 {
-	return c->ops->install(c, f);
+	return c->ops->install(c, f, 0);
+}
+/* The same, but the number goes to the 32 bits at addr in the caller's memory; the ioctl's result stays the handler's.
+ */
+static inline int ucall_install_at(struct ucall *c, struct ufile *f, uint64_t addr)
+{
+	return c->ops->install(c, f, addr);
 }
 
 #endif

@@ -107,13 +107,17 @@ int vfio_open_container(struct vfio *v, struct ufile **f)
 	return 0;
 }
 
-void container_attach(struct container *ct, struct vfio_group *g)
+int container_attach(struct container *ct, struct vfio_group *g)
 {
+	/* A device may be bound still to the iommufd that was the group's container before. */
+	if (binding_in_group(g, NULL))
+		return -EPERM;
 	if (ct->iommu)
 		attach_functions(g, ct->iommu);
 	ufile_get(&ct->file);
 	g->container = ct;
 	list_add_tail(&ct->groups, &g->container_node);
+	return 0;
 }
 
 void container_detach(struct vfio_group *g)

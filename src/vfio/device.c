@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "iommufd/iommufd.h"
 #include "vfio/internal.h"
 
 static inline struct device_file *to_file(struct ufile *f)
@@ -107,16 +108,41 @@ void device_reset(struct vfio_dev *d)
 	device_restore(d, saved);
 }
 
+int device_enter(struct vfio_dev *d, struct ufile *iommufd)
+{
+	int err;
+
+	if (d->open_count++)
+		return 0;
+	err = iommufd ? binding_bind(d, iommufd) : 0;
+	if (err)
+		d->open_count--;
+	else
+		device_enable(d);
+	return err;
+}
+
+/* The function is quiet before what it could reach goes (rule A3). */
+void device_leave(struct vfio_dev *d)
+{
+	if (--d->open_count)
+		return;
+	device_disable(d);
+	binding_unbind(d);
+}
+
+/* A device of a group in a container keeps the group; what an iommufd's needs is the iommufd. */
 static void device_release(struct ufile *f)
 {
-	struct device_file *df = to_file(f);
-	struct vfio_group *g = df->dev->group;
+	struct vfio_dev *d = to_file(f)->dev;
+	struct vfio_group *g = d->bound ? NULL : d->group;
 
-	if (--df->dev->open_count == 0)
-		device_disable(df->dev);
-	g->users--;
-	free(df);
-	ufile_put(&g->file);
+	device_leave(d);
+	free(to_file(f));
+	if (g) {
+		g->users--;
+		ufile_put(&g->file);
+	}
 }
 
 /* ---- ioctls ---- */
@@ -167,17 +193,10 @@ static long device_feature(struct ufile *f, struct ucall *c, uint64_t arg)
 	return -ENOTTY;
 }
 
-/* VFIO_DEVICE_BIND_IOMMUFD: for descriptors of /dev/vfio/devices only. */
-struct bind_iommufd {
-	uint32_t argsz, flags;
-	int32_t iommufd;
-	uint32_t out_devid;
-};
-#define DEVICE_BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
-
+/* Only the device's own node can be bound (cdev.c). */
 static long device_bind_iommufd(struct ufile *f, struct ucall *c, uint64_t arg)
 {
-	struct bind_iommufd b;
+	struct vfio_device_bind_iommufd b;
 	int ret = ucall_copy_in(c, arg, &b, sizeof(b));
 
 	return ret ? ret : -EINVAL;
@@ -188,10 +207,10 @@ static const struct vfio_ioctl device_ioctls[] = {
     {VFIO_DEVICE_GET_IRQ_INFO, irq_get_info}, {VFIO_DEVICE_SET_IRQS, irq_set},
     {VFIO_DEVICE_RESET, device_do_reset},     {VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, hotreset_get_info},
     {VFIO_DEVICE_PCI_HOT_RESET, hotreset_do}, {VFIO_DEVICE_IOEVENTFD, ioeventfd_set},
-    {VFIO_DEVICE_FEATURE, device_feature},    {DEVICE_BIND_IOMMUFD, device_bind_iommufd},
+    {VFIO_DEVICE_FEATURE, device_feature},    {VFIO_DEVICE_BIND_IOMMUFD, device_bind_iommufd},
 };
 
-static long device_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg)
+long device_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg)
 {
 	return vfio_dispatch(device_ioctls, ARRAY_SIZE(device_ioctls), f, c, cmd, arg, -ENOTTY);
 }
@@ -208,18 +227,52 @@ static const struct ufile_ops device_ops = {
     .release = device_release,
 };
 
+static int attach_compat(struct vfio_dev *d)
+{
+	uint32_t id;
+	int err = iommufd_compat_ioas(iommufd_ctx(d->iommufd), &id);
+
+	return err ? err : binding_attach(d, &id);
+}
+
+static int enter_from_group(struct vfio_dev *d)
+{
+	struct ufile *iommufd = d->group->iommufd;
+	int err;
+
+	/*
+	 * The group may have been opened anew, by somebody else, since the device was. Linux 6.12 lets him have the
+	 * device, which reaches the memory of the first one's iommufd; here he has to be the same owner (rule B4).
+	 */
+	if (d->bound && d->iommufd != iommufd)
+		return -EPERM;
+	err = device_enter(d, iommufd);
+	if (!err && d->bound && d->open_count == 1) {
+		err = attach_compat(d);
+		if (err)
+			device_leave(d);
+	}
+	return err;
+}
+
 int device_open(struct vfio_dev *d, struct ufile **f)
 {
 	struct device_file *df = calloc(1, sizeof(*df));
+	int err;
 
 	if (!df)
 		return -ENOMEM;
+	err = enter_from_group(d);
+	if (err) {
+		free(df);
+		return err;
+	}
 	ufile_init(&df->file, &device_ops);
 	df->dev = d;
-	ufile_get(&d->group->file);
-	d->group->users++;
-	if (d->open_count++ == 0)
-		device_enable(d);
+	if (!d->bound) {
+		ufile_get(&d->group->file);
+		d->group->users++;
+	}
 	*f = &df->file;
 	return 0;
 }

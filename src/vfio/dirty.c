@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "iommu/iommu.h"
+#include "iommu/ioas.h"
 #include "vfio/internal.h"
 
 #define BITMAP_BYTES_MAX (1ull << 28)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "iommufd/iommufd.h"
 #include "vfio/internal.h"
 
 #define NAME_MAX_BYTES PF_PAGE_SIZE /* what the kernel copies of a device's name */
@@ -15,8 +16,14 @@ static inline struct vfio_group *to_group(struct ufile *f)
 	return container_of(f, struct vfio_group, file);
 }
 
+static bool group_has_iommu(const struct vfio_group *g)
+{
+	return g->container || g->iommufd;
+}
+
 static long group_get_status(struct ufile *f, struct ucall *c, uint64_t arg)
 {
+	struct vfio_group *g = to_group(f);
 	struct vfio_group_status st;
 	int ret;
 
@@ -25,9 +32,11 @@ static long group_get_status(struct ufile *f, struct ucall *c, uint64_t arg)
 		return ret;
 	if (st.argsz < sizeof(st))
 		return -EINVAL;
-	st.flags = VFIO_GROUP_FLAGS_VIABLE;
-	if (to_group(f)->container)
-		st.flags |= VFIO_GROUP_FLAGS_CONTAINER_SET;
+	st.flags = 0;
+	if (group_has_iommu(g))
+		st.flags = VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET;
+	else if (!binding_in_group(g, NULL)) /* a device may be in use of an iommufd that the group has left */
+		st.flags = VFIO_GROUP_FLAGS_VIABLE;
 	return ucall_copy_out(c, arg, &st, sizeof(st));
 }
 
@@ -35,6 +44,7 @@ static long group_set_container(struct ufile *f, struct ucall *c, uint64_t arg)
 {
 	struct vfio_group *g = to_group(f);
 	struct ufile *cf;
+	uint32_t ioas;
 	int32_t fd;
 	int ret;
 
@@ -44,23 +54,41 @@ static long group_set_container(struct ufile *f, struct ucall *c, uint64_t arg)
 	ret = ucall_get_file(c, fd, &cf);
 	if (ret && ret != -EINVAL)
 		return ret;
-	if (g->container)
+	if (group_has_iommu(g))
 		return -EINVAL;
-	if (ret || !container_is(cf))
+	if (ret)
 		return -EBADFD;
-	container_attach(container_of(cf, struct container, file), g);
-	return 0;
+	if (container_is(cf))
+		return container_attach(container_of(cf, struct container, file), g);
+	if (!iommufd_ctx(cf))
+		return -EBADFD;
+	ret = iommufd_compat_ioas(iommufd_ctx(cf), &ioas);
+	if (!ret)
+		g->iommufd = ufile_get(cf);
+	return ret;
+}
+
+static void group_put_iommufd(struct vfio_group *g)
+{
+	struct ufile *f = g->iommufd;
+
+	g->iommufd = NULL;
+	if (f)
+		ufile_put(f);
 }
 
 static long group_unset_container(struct ufile *f, struct ucall *c, uint64_t arg)
 {
 	struct vfio_group *g = to_group(f);
 
-	if (!g->container)
+	if (!group_has_iommu(g))
 		return -EINVAL;
-	if (g->users)
+	/* Devices that are bound to an iommufd stay there: they need the group no more. */
+	if (g->container && g->users)
 		return -EBUSY;
-	container_detach(g);
+	if (g->container)
+		container_detach(g);
+	group_put_iommufd(g);
 	return 0;
 }
 
@@ -133,7 +161,7 @@ static long group_get_device_fd(struct ufile *f, struct ucall *c, uint64_t arg)
 	ret = find_device(g, name, &d);
 	if (ret)
 		return ret;
-	if (!g->container || !g->container->iommu)
+	if (!g->iommufd && (!g->container || !g->container->iommu))
 		return -EINVAL;
 	ret = device_open(d, &df);
 	if (ret)
@@ -162,6 +190,7 @@ static void group_release(struct ufile *f)
 
 	if (g->container)
 		container_detach(g);
+	group_put_iommufd(g);
 	g->opened = false;
 }
 
@@ -192,7 +221,7 @@ int vfio_open_group(struct vfio *v, unsigned int group, struct ufile **f)
 	list_for_each (g, &v->groups, node) {
 		if (g->number != group)
 			continue;
-		if (g->opened)
+		if (g->opened || g->cdevs)
 			return -EBUSY;
 		ufile_init(&g->file, &g->ops);
 		g->opened = true;

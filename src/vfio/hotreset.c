@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Reset of a whole bus (VFIO_DEVICE_PCI_HOT_RESET): it hits every function on the bus, so the caller has to show that
- * it owns the groups of all of them. Bus 0 is the root complex's own and cannot be reset.
+ * it owns all of them: their groups, or, with a device that came through its own node, the iommufd that they are bound
+ * to. Bus 0 is the root complex's own and cannot be reset.
  */
 #include <errno.h>
 
@@ -24,22 +25,37 @@ static bool same_bus(const struct pci_func *a, const struct pci_func *b)
 	return a->domain == b->domain && a->bdf >> 8 == b->bdf >> 8;
 }
 
-static unsigned int fill(struct vfio_dev *d, struct vfio_pci_dependent_device *dep)
+/* d's id in that iommufd; VFIO_PCI_DEVID_OWNED: it has none, but its group is owned. */
+static int devid_of(const struct vfio_dev *d, const struct ufile *iommufd)
+{
+	if (d->iommufd == iommufd)
+		return d->devid;
+	return binding_in_group(d->group, iommufd) ? VFIO_PCI_DEVID_OWNED : VFIO_PCI_DEVID_NOT_OWNED;
+}
+
+static unsigned int fill(struct vfio_dev *d, struct vfio_pci_dependent_device *dep, uint32_t *flags)
 {
 	struct vfio *v = d->v;
 	unsigned int n = 0;
 	size_t i;
 
+	*flags = d->by_cdev ? VFIO_PCI_HOT_RESET_FLAG_DEV_ID | VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED : 0;
 	for (i = 0; i < v->ndev && n < FUNCTIONS_MAX; i++) {
 		const struct pci_func *f = v->dev[i]->f;
+		int who = f->group;
 
-		if (same_bus(f, d->f))
-			dep[n++] = (struct vfio_pci_dependent_device){
-			    .group_id = f->group,
-			    .segment = f->domain,
-			    .bus = f->bdf >> 8,
-			    .devfn = f->bdf & 0xff,
-			};
+		if (!same_bus(f, d->f))
+			continue;
+		if (d->by_cdev)
+			who = devid_of(v->dev[i], d->iommufd);
+		if (d->by_cdev && who == VFIO_PCI_DEVID_NOT_OWNED)
+			*flags &= ~(uint32_t)VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED;
+		dep[n++] = (struct vfio_pci_dependent_device){
+		    .group_id = who,
+		    .segment = f->domain,
+		    .bus = f->bdf >> 8,
+		    .devfn = f->bdf & 0xff,
+		};
 	}
 	return n;
 }
@@ -58,12 +74,13 @@ long hotreset_get_info(struct ufile *f, struct ucall *c, uint64_t arg)
 		return -EINVAL;
 	if (!bus_resettable(d->f))
 		return -ENODEV;
-	h.flags = 0;
-	h.count = fill(d, dep);
-	if (h.count > (h.argsz - sizeof(h)) / sizeof(dep[0]))
+	h.count = fill(d, dep, &h.flags);
+	if (h.count > (h.argsz - sizeof(h)) / sizeof(dep[0])) {
 		answer = -ENOSPC; /* the count still reaches the caller */
-	else
+		h.flags = 0;
+	} else {
 		ret = ucall_copy_out(c, arg + sizeof(h), dep, h.count * sizeof(dep[0]));
+	}
 	if (!ret)
 		ret = ucall_copy_out(c, arg, &h, sizeof(h));
 	return ret ? ret : answer;
@@ -79,13 +96,20 @@ static bool listed(const struct vfio_group *g, struct ufile *const *files, unsig
 	return false;
 }
 
+static bool owned(const struct vfio_dev *d, const struct vfio_dev *caller, struct ufile *const *files, unsigned int n)
+{
+	if (caller->by_cdev)
+		return devid_of(d, caller->iommufd) != VFIO_PCI_DEVID_NOT_OWNED;
+	return listed(d->group, files, n);
+}
+
 static long reset_bus(struct vfio_dev *d, struct ufile *const *files, unsigned int n)
 {
 	struct vfio *v = d->v;
 	size_t i;
 
 	for (i = 0; i < v->ndev; i++)
-		if (same_bus(v->dev[i]->f, d->f) && !listed(v->dev[i]->group, files, n))
+		if (same_bus(v->dev[i]->f, d->f) && !owned(v->dev[i], d, files, n))
 			return -EINVAL;
 	for (i = 0; i < v->ndev; i++)
 		if (same_bus(v->dev[i]->f, d->f))
@@ -102,17 +126,18 @@ long hotreset_do(struct ufile *f, struct ucall *c, uint64_t arg)
 	int32_t fds[FUNCTIONS_MAX];
 	bool again = false;
 	unsigned int i;
+	uint32_t flags;
 	int ret;
 
 	ret = ucall_copy_in(c, arg, &h, sizeof(h));
 	if (ret)
 		return ret;
 	/* An empty list is for devices that were opened without a group. */
-	if (h.argsz < sizeof(h) || h.flags || !h.count)
+	if (h.argsz < sizeof(h) || h.flags || !h.count != d->by_cdev)
 		return -EINVAL;
 	if (!bus_resettable(d->f))
 		return -ENODEV;
-	if (h.count > fill(d, dep))
+	if (h.count > fill(d, dep, &flags))
 		return -EINVAL;
 	ret = ucall_copy_in(c, arg + sizeof(h), fds, h.count * sizeof(fds[0]));
 	if (ret)

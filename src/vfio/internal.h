@@ -5,19 +5,25 @@
  *   container   /dev/vfio/vfio; groups attach to it; with at least one group it may have a type1 (an IOVA space).
  *   group       /dev/vfio/N; open at most once (rule B4). In a container from SET_CONTAINER to UNSET_CONTAINER or
  *               release.
- *   device      one PCI function, opened through its group, any number of times.
+ *   device      one PCI function, opened through its group, any number of times, or bound to an iommufd through
+ *		 /dev/vfio/devices/vfioN, once (rule B4: never both).
+ *   binding     a device's tie to an iommufd: of a device that came through its node, and of one that came from a group
+ *		 whose container is an iommufd.
  *
- * References. A group in a container holds the container's ufile. A device's ufile holds its group's ufile. So the
+ * References. A group in a container holds the container's ufile, one with an iommufd for its container the iommufd's.
+ *A device's ufile holds its group's ufile if the group is in a container; a binding holds the iommufd's. So the
  * descriptors may be closed in any order, and what a device needs outlives it.
  *
- * Invariants. group->users counts open device files, and is 0 unless group->container && container->iommu. A function's
- * dma_dev is attached to container->iommu->io exactly while its group is in a container that has one.
+ * Invariants. group->container and group->iommufd are not both set. group->users counts open files of devices that are
+ * not bound, and is 0 unless group->container && container->iommu. group->cdevs counts devices that are bound through
+ * their node, and is 0 while the group is open. All bound devices of a group are bound to one iommufd; meanwhile the
+ * group is in no container. A function's dma_dev is attached to the container's IOMMU exactly while its group is in a
+ * container that has one, and to a page table of the iommufd exactly while it is bound and attached there.
  */
 #ifndef PINFOLD_VFIO_INTERNAL_H
 #define PINFOLD_VFIO_INTERNAL_H
 
 #include <linux/pci_regs.h>
-#include <linux/vfio.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,6 +33,7 @@
 #include "base/util.h"
 #include "pci/pci.h"
 #include "uapi/ucall.h"
+#include "uapi/vfio_abi.h"
 #include "vfio/eventfd.h"
 #include "vfio/vfio.h"
 
@@ -34,6 +41,7 @@
 
 #define IRQ_TYPE_NONE VFIO_PCI_NUM_IRQS
 
+struct iommufd_device;
 struct type1;
 
 struct vfio {
@@ -62,7 +70,9 @@ struct vfio_group {
 	struct ufile file; /* meaningful while opened */
 	struct container *container;
 	struct list container_node;
+	struct ufile *iommufd; /* in the container's place */
 	unsigned int users;
+	unsigned int cdevs;
 };
 
 /*
@@ -87,7 +97,16 @@ struct vfio_dev {
 	struct vfio_group *group;
 	struct pci_func *f;
 	char name[16];
+	struct ufile_ops cdev_ops; /* of its own for the name's sake */
+	char cdev_name[48];
 	unsigned int open_count;
+	bool by_cdev; /* open_count is of one that came through the device's own node */
+
+	struct iommufd_device *bound; /* NULL: to no iommufd */
+	struct ufile *iommufd;	      /* that it is bound to; held by bound */
+	uint32_t devid;		      /* there */
+	bool attached;		      /* to a page table there */
+
 	struct vconfig cfg;
 	uint8_t before_d3[PCI_CFG_SIZE]; /* the function's cfg when it last went to D3hot */
 
@@ -105,6 +124,7 @@ struct vfio_dev {
 struct device_file {
 	struct ufile file;
 	struct vfio_dev *dev;
+	bool bound; /* cdev.c: this one may use the device */
 };
 
 struct vfio_ioctl {
@@ -126,13 +146,14 @@ static inline long vfio_dispatch(const struct vfio_ioctl *table, size_t n, struc
 
 /* ---- container.c ---- */
 bool container_is(const struct ufile *f);
-void container_attach(struct container *ct, struct vfio_group *g);
+int container_attach(struct container *ct, struct vfio_group *g); /* 0 or -EPERM */
 void container_detach(struct vfio_group *g);
 
 /* ---- type1.c, dirty.c ---- */
 struct type1 {
 	struct vfio *v;
 	struct ioas *io;
+	struct domain *domain; /* in io from the start: everything is pinned when it is mapped */
 	bool v2;
 	bool dirty_tracking;
 };
@@ -158,11 +179,29 @@ bool group_is(const struct ufile *f);
 /* ---- device.c ---- */
 struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_func *f);
 void device_free(struct vfio_dev *d); /* not the function */
+/* Through its group. 0, -ENOMEM, -EPERM (bound to another iommufd), and as binding_bind and binding_attach. */
 int device_open(struct vfio_dev *d, struct ufile **f);
+long device_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg);
+/* One more user. The first binds the device to the iommufd, if that is not NULL, and enables it. */
+int device_enter(struct vfio_dev *d, struct ufile *iommufd);
+void device_leave(struct vfio_dev *d);
 /* Resets the function and gives it back the configuration it had, as the host kernel does for its own reset. */
 void device_reset(struct vfio_dev *d);
 /* After a reset: saved is a copy of the function's cfg from before. */
 void device_restore(struct vfio_dev *d, const uint8_t *saved);
+
+/* ---- cdev.c ---- */
+void cdev_init(struct vfio_dev *d, size_t index);
+
+/* ---- binding.c ---- */
+/* -EPERM (a device of the group is bound to another iommufd), -ENOMEM. */
+int binding_bind(struct vfio_dev *d, struct ufile *iommufd);
+/* As iommufd_device_attach, or iommufd_device_replace if it is attached. */
+int binding_attach(struct vfio_dev *d, uint32_t *pt_id);
+void binding_detach(struct vfio_dev *d); /* if it is attached */
+void binding_unbind(struct vfio_dev *d); /* detaches; if it is bound */
+/* Is a device of the group bound to that iommufd, or, for NULL, to any? */
+bool binding_in_group(const struct vfio_group *g, const struct ufile *iommufd);
 
 /* ---- hotreset.c ---- */
 long hotreset_get_info(struct ufile *f, struct ucall *c, uint64_t arg);

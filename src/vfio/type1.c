@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "iommu/iommu.h"
+#include "iommu/domain.h"
+#include "iommu/ioas.h"
 #include "mm/mm.h"
 #include "vfio/internal.h"
 
@@ -33,6 +34,7 @@ int type1_check_extension(const struct type1 *t, uint64_t ext)
 
 int type1_new(struct vfio *v, uint64_t kind, struct type1 **out)
 {
+	static const struct domain_config aperture = {.last = IOVA_LAST, .pgsizes = PAGE_SIZES};
 	struct type1 *t;
 
 	/* Nesting is announced, and refused when a group with a VT-d behind it attaches, as by the kernel. */
@@ -44,7 +46,8 @@ int type1_new(struct vfio *v, uint64_t kind, struct type1 **out)
 	t->v = v;
 	t->v2 = kind == VFIO_TYPE1v2_IOMMU;
 	t->io = ioas_new(v->evs);
-	if (!t->io || ioas_reserve(t->io, MSI_FIRST, MSI_LAST) || ioas_reserve(t->io, IOVA_LAST + 1, UINT64_MAX)) {
+	t->domain = domain_new(&aperture, v->evs);
+	if (!t->io || !t->domain || ioas_reserve(t->io, MSI_FIRST, MSI_LAST, t) || ioas_add_domain(t->io, t->domain)) {
 		type1_free(t);
 		return -ENOMEM;
 	}
@@ -54,14 +57,16 @@ int type1_new(struct vfio *v, uint64_t kind, struct type1 **out)
 
 void type1_free(struct type1 *t)
 {
-	if (t->io)
-		ioas_free(t->io);
+	if (t->domain && domain_ioas(t->domain))
+		ioas_remove_domain(t->io, t->domain);
+	domain_free(t->domain);
+	ioas_free(t->io);
 	free(t);
 }
 
 void type1_attach(struct type1 *t, struct pci_func *f)
 {
-	dma_dev_attach(f->dma, t->io);
+	dma_dev_attach(f->dma, t->domain);
 }
 
 static unsigned int dma_avail(const struct type1 *t)
@@ -205,7 +210,10 @@ static long type1_map_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 	ret = ucall_get_pages(c, map.vaddr, map.size, &pages);
 	if (ret)
 		return ret;
-	ret = ioas_map(t->io, IOVA(map.iova), map.size, pages, 0, prot, c->owner);
+	/* The process's own locked memory is what type1 counts; memory that may not be written is found out by the pin.
+	 */
+	pages_configure(pages, prot & IOMMU_WRITE, MM_ACCOUNT_PROCESS, false);
+	ret = ioas_map(t->io, IOVA(map.iova), map.size, pages, 0, prot);
 	pages_put(pages);
 	return ret;
 }

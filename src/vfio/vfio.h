@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * VFIO's legacy interface: /dev/vfio/vfio (a container), /dev/vfio/GROUP, and the device descriptors that a group gives
- * out. Source for every answer: Linux 6.12 drivers/vfio, as cited where each ioctl is answered.
+ * VFIO: /dev/vfio/vfio (a container), /dev/vfio/GROUP, the device descriptors that a group gives out, and
+ * /dev/vfio/devices/vfioN. Source for every answer: Linux 6.12 drivers/vfio, as cited where each ioctl is answered.
  */
 #ifndef PINFOLD_VFIO_VFIO_H
 #define PINFOLD_VFIO_VFIO_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct events;
 struct loop;
@@ -41,5 +42,7 @@ uint64_t vfio_interrupts(const struct vfio *v);
 int vfio_open_container(struct vfio *v, struct ufile **f);
 /* open("/dev/vfio/N"): 0, -ENOENT, -EBUSY (rule B4), -ENOMEM. */
 int vfio_open_group(struct vfio *v, unsigned int group, struct ufile **f);
+/* open("/dev/vfio/devices/vfioN"): the function vfio_func(v, N). 0, -ENOENT, -ENOMEM. */
+int vfio_open_cdev(struct vfio *v, uint64_t index, struct ufile **f);
 
 #endif

@@ -83,10 +83,10 @@ def test_options_end_at_the_program():
 
 def test_broker_is_told():
     log = log_path()
-    equal(run("run", "-d", "a,path=x,,y", "--device=b", "-d", "c", "--strict", "--host-devices", "--memlock", "64M",
-              "-v", "true", env=env(STUB_LOG=log)).returncode, 0)
+    equal(run("run", "-d", "a,path=x,,y", "--device=b", "-d", "c", "--strict", "--host-devices", "--iommufd-test",
+              "--memlock", "64M", "-v", "true", env=env(STUB_LOG=log)).returncode, 0)
     lines = read(log).splitlines()
-    equal(lines[0], "new memlock=67108864 strict=1 host=1 summary=0 verbose=1")
+    equal(lines[0], "new memlock=67108864 strict=1 host=1 test=1 summary=0 verbose=1")
     equal(lines[1:4], ["device a,path=x,,y", "device b", "device c"])
 
 
@@ -190,7 +190,8 @@ def test_connect_to_another_version():
 
 
 def test_connect_with_options_of_serve():
-    for option in (["-d", "x"], ["--summary"], ["--strict"], ["--host-devices"], ["--memlock", "1M"]):
+    for option in (["-d", "x"], ["--summary"], ["--strict"], ["--iommufd-test"],
+                   ["--host-devices"], ["--memlock", "1M"]):
         has(usage("run", "--connect", "x", *option, "true"), "belong to `pinfold serve`")
 
 

@@ -79,7 +79,7 @@ check "the tree can be moved" moved
 
 cat >"$work/engine.c" <<'END'
 #include "base/event.h"
-#include "iommu/iommu.h"
+#include "iommu/ioas.h"
 #include "mm/mm.h"
 
 int main(void)

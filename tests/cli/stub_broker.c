@@ -61,8 +61,8 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	struct broker *b;
 
-	note("new memlock=%llu strict=%d host=%d summary=%d verbose=%d", (unsigned long long)o->memlock, o->strict,
-	     o->host_devices, o->summary, o->verbose);
+	note("new memlock=%llu strict=%d host=%d test=%d summary=%d verbose=%d", (unsigned long long)o->memlock,
+	     o->strict, o->host_devices, o->iommufd_test, o->summary, o->verbose);
 	for (size_t i = 0; i < o->ndevices; i++)
 		note("device %s", o->devices[i]);
 	if (told("crash"))

@@ -23,7 +23,8 @@ struct client_case {
 	const char *name, *what;
 	void (*run)(void);
 };
-extern const struct client_case uapi_cases[], device_cases[], dma_cases[], busy_cases[]; /* end with name NULL */
+extern const struct client_case uapi_cases[], device_cases[], dma_cases[], busy_cases[], cdev_cases[],
+    compat_cases[]; /* end with name NULL */
 
 extern const char *bdf;
 
@@ -58,7 +59,9 @@ extern int container, group, device;
 int group_open(void);		    /* /dev/vfio/N of bdf */
 void container_set(int iommu_type); /* container and group open, attached */
 void device_open(int iommu_type);   /* the above, and the device with memory and bus mastering on */
+void device_ready(void);	    /* the device descriptor is there: memory and bus mastering on */
 void device_close(void);
+extern uint32_t dma_ioas; /* not 0: container is an iommufd, and this is where dma_map() and dma_unmap() map */
 /* 0 or errno. */
 int dma_map(void *va, uint64_t iova, uint64_t len, uint32_t flags);
 int dma_unmap(uint64_t iova, uint64_t len, uint32_t flags, uint64_t *unmapped);
@@ -67,12 +70,24 @@ uint32_t config_read(unsigned int off, unsigned int size);
 void config_write(unsigned int off, unsigned int size, uint32_t val);
 struct vfio_region_info region_info(unsigned int index);
 
+/* ---- iommufd (cdev.c) ---- */
+const char *cdev_name(void); /* bdf's, as in /dev/vfio/devices: "vfio0" */
+int cdev_open(void);
+int iommufd_open(void);
+uint32_t ioas_alloc(int iommufd);
+/* errno, 0 for none. */
+int cdev_bind(int cdev, int iommufd, uint32_t *devid);
+int cdev_attach(int cdev, uint32_t *pt_id);
+int cdev_detach(int cdev);
+int ioctl_errno(int fd, unsigned long cmd, void *arg);
+
 /* ---- NVMe (nvme.c) ---- */
 #define NVME_IOVA 0x100000UL /* its queues; buffers of the cases go above DATA_IOVA */
 #define DATA_IOVA 0x1000000UL
 
 void nvme_start(bool msix); /* device_open() came before; queues mapped, controller ready, one I/O queue pair */
 void nvme_stop(void);
+void nvme_forget(void); /* the device went without nvme_stop() */
 uint64_t nvme_cap(void);
 /* One command; returns the status field (0 = success). */
 unsigned int nvme_identify(unsigned int cns, uint32_t nsid, uint64_t iova);

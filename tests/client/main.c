@@ -11,7 +11,8 @@
 
 const char *bdf = "0000:01:00.0";
 
-static const struct client_case *const tables[] = {uapi_cases, device_cases, dma_cases, busy_cases};
+static const struct client_case *const tables[] = {uapi_cases, device_cases, dma_cases,
+						   busy_cases, cdev_cases,   compat_cases};
 static unsigned int number, failures;
 
 void fail_at(const char *file, int line, const char *fmt, ...)

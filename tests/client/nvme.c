@@ -270,6 +270,11 @@ void nvme_stop(void)
 	reg_write(REG_CC, 0);
 	ready_wait(0);
 	expect_eq(dma_unmap(NVME_IOVA, RINGS * PAGE, 0, NULL), 0);
+	nvme_forget();
+}
+
+void nvme_forget(void)
+{
 	munmap((void *)bar, bar_size);
 	munmap(rings, RINGS * PAGE);
 	for (int i = 0; i < 2; i++) {

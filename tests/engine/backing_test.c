@@ -19,12 +19,13 @@ static struct backing *get(struct backing_cache *c, int fd)
 	return b;
 }
 
-static struct pages *pages_at(struct backing *b, uint64_t offset, uint64_t len)
+static struct pages *pages_at(struct mm_owner *who, struct backing *b, uint64_t offset, uint64_t len)
 {
 	struct page_slice s = {.backing = b, .offset = offset, .len = len, .writable = true};
 	struct pages *p = NULL;
 
-	assert_int_equal(pages_new(0, &s, 1, &p), 0);
+	assert_int_equal(pages_new(0, &s, 1, who, &p), 0);
+	pages_configure(p, true, MM_ACCOUNT_PROCESS, false);
 	return p;
 }
 
@@ -71,8 +72,8 @@ static void test_growth_moves_nothing(void **state)
 		uint64_t size = (1UL << 20 << i) + PG;
 
 		assert_int_equal(ftruncate(fd, size), 0);
-		p[i] = pages_at(b, 0, size);
-		assert_int_equal(ioas_map(f.ioas, IOVA((uint64_t)i << 40), size, p[i], 0, 3, f.owner), 0);
+		p[i] = pages_at(f.owner, b, 0, size);
+		assert_int_equal(ioas_map(f.ioas, IOVA((uint64_t)i << 40), size, p[i], 0, 3), 0);
 		at[i] = pages_ptr(p[i], 0, &contig);
 		assert_int_equal(contig, size);
 		assert_int_equal(dma_write(f.dev, IOVA(((uint64_t)i << 40) + size - 1), &(char){'A' + i}, 1, NULL), 0);
@@ -90,7 +91,7 @@ static void test_growth_moves_nothing(void **state)
 		pages_put(p[i]);
 	}
 	/* The newest stays for what comes; the others go with their last pages. */
-	ioas_unmap_all(f.ioas, &contig);
+	unmap_all(f.ioas);
 	assert_int_equal(maps_of("memfd:engine"), 1);
 	backing_put(b);
 	close(fd);
@@ -109,14 +110,14 @@ static void test_map_is_shared(void **state)
 	b = get(f.cache, fd);
 	for (uint64_t i = 0; i < 100; i++) {
 		assert_int_equal(ftruncate(fd, (i + 1) * PG), 0);
-		p[i] = pages_at(b, i * PG, PG);
+		p[i] = pages_at(f.owner, b, i * PG, PG);
 	}
 	assert_int_equal(maps_of("memfd:engine"), 1);
 	for (uint64_t i = 0; i < 100; i++)
 		pages_put(p[i]);
 	/* A map that nobody uses makes way for a longer one. */
 	assert_int_equal(ftruncate(fd, 64UL << 20), 0);
-	pages_put(pages_at(b, 0, 64UL << 20));
+	pages_put(pages_at(f.owner, b, 0, 64UL << 20));
 	assert_int_equal(maps_of("memfd:engine"), 1);
 	backing_put(b);
 	close(fd);
@@ -144,6 +145,8 @@ static unsigned int known(struct backing_cache *c, const int *fd, unsigned int n
 static void test_idle_limits(void **state)
 {
 	enum { N = 10 };
+	static const struct mm_owner_ops ops;
+	struct mm_owner *who = mm_owner_new(&ops, NULL, NULL, 1, NULL);
 	struct backing_cache *c = backing_cache_new(SIZE_MAX, 4);
 	struct backing *b;
 	struct stat st;
@@ -152,7 +155,7 @@ static void test_idle_limits(void **state)
 	for (int i = 0; i < N; i++) {
 		fd[i] = memfd_pages(4);
 		b = get(c, fd[i]);
-		pages_put(pages_at(b, 0, PG));
+		pages_put(pages_at(who, b, 0, PG));
 		backing_put(b);
 	}
 	assert_int_equal(known(c, fd, N), 4);
@@ -180,6 +183,7 @@ static void test_idle_limits(void **state)
 	assert_int_equal(maps_of("memfd:engine"), 0);
 	for (int i = 0; i < N; i++)
 		close(fd[i]);
+	mm_owner_put(who);
 }
 
 /* Several files, out of order, as one range of the client's; seams only where they are. */
@@ -201,7 +205,7 @@ static void test_slices_and_seams(void **state)
 	s[3] = (struct page_slice){s[2].backing, 2 * PG, PG, false};
 	s[4] = (struct page_slice){s[2].backing, 3 * PG, PG, true}; /* continues, with other access */
 	s[5] = (struct page_slice){s[0].backing, 0, PG, true};	    /* once more */
-	assert_int_equal(pages_new(0x10000, s, 6, &p), 0);
+	assert_int_equal(pages_new(0x10000, s, 6, f.owner, &p), 0);
 	backing_put(s[0].backing);
 	backing_put(s[2].backing);
 	assert_int_equal(pages_len(p), 6 * PG);
@@ -210,13 +214,7 @@ static void test_slices_and_seams(void **state)
 	assert_int_equal(contig, PG + 1);
 	assert_null(pages_ptr(p, 6 * PG, &contig));
 	assert_int_equal(contig, 0);
-	assert_true(pages_writable(p, 0, 3 * PG));
-	assert_false(pages_writable(p, 2 * PG, 2 * PG));
-	assert_false(pages_writable(p, 4 * PG - 1, 2));
-	assert_true(pages_writable(p, 4 * PG, 2 * PG));
-	assert_false(pages_writable(p, 5 * PG, 2 * PG));
-	assert_false(pages_writable(p, 0, 0));
-	assert_int_equal(ioas_map(f.ioas, IOVA(0), 6 * PG, p, 0, IOMMU_READ, f.owner), 0);
+	assert_int_equal(ioas_map(f.ioas, IOVA(0), 6 * PG, p, 0, IOMMU_READ), 0);
 	assert_int_equal(dma_read(f.dev, IOVA(0), got, sizeof(got), NULL), 0);
 	for (int i = 0; i < 6; i++)
 		assert_int_equal(got[i * PG + 5], "abdcda"[i]);
@@ -275,10 +273,10 @@ static void test_hugetlb(void **state)
 	assert_int_equal(ftruncate(fd, 2 * st.st_blksize), 0);
 	backing_put(b);
 	b = get(f.cache, fd);
-	p = pages_at(b, st.st_blksize, st.st_blksize);
+	p = pages_at(f.owner, b, st.st_blksize, st.st_blksize);
 	assert_int_equal(fstat(fd, &st), 0);
 	assert_int_equal(st.st_size, 2 * st.st_blksize);
-	assert_int_equal(ioas_map(f.ioas, IOVA(0), st.st_blksize, p, 0, 3, f.owner), 0);
+	assert_int_equal(ioas_map(f.ioas, IOVA(0), st.st_blksize, p, 0, 3), 0);
 	/* Zeroes if the pool has a page, and a fault if not. */
 	err = dma_read(f.dev, IOVA(0), &c, 1, NULL);
 	assert_true(err == 0 ? c == 0 : f.last[EVENT_FAULT].error == DMA_FAULT_GONE);

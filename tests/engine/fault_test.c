@@ -30,7 +30,7 @@ static void test_lines(void **state)
 	fixture_open(&f);
 	f.hook = line_hook;
 	p = pages_memfd(&f, fd, 1, true);
-	assert_int_equal(ioas_map(f.ioas, IOVA(0x10000), PG, p, 0, IOMMU_READ, f.owner), 0);
+	assert_int_equal(ioas_map(f.ioas, IOVA(0x10000), PG, p, 0, IOMMU_READ), 0);
 	pages_put(p);
 
 	assert_int_equal(dma_read(f.dev, IOVA(0x1000), buf, PG, &full_tag), -EFAULT);
@@ -94,7 +94,7 @@ static void test_counters(void **state)
 	events_unlisten(&f.evs, &f.listener); /* counted whether or not anyone listens */
 	p = pages_memfd(&f, fd, 4, true);
 	close(fd);
-	assert_int_equal(ioas_map(f.ioas, IOVA(0), 4 * PG, p, 0, 3, f.owner), 0);
+	assert_int_equal(ioas_map(f.ioas, IOVA(0), 4 * PG, p, 0, 3), 0);
 	pages_put(p);
 	st = dma_dev_stats(f.dev);
 	assert_int_equal(dma_read(f.dev, IOVA(100), buf, 3 * PG, NULL), 0);

@@ -38,25 +38,46 @@ void fixture_open(struct fixture *f)
 	events_listen(&f->evs, &f->listener);
 	f->limit = UINT64_MAX;
 	f->cache = backing_cache_new(0, 0);
-	f->owner = mm_owner_new(&ops, f, 4711, &f->evs);
+	f->owner = mm_owner_new(&ops, f, NULL, 4711, &f->evs);
 	f->ioas = ioas_new(&f->evs);
+	f->domain = domain_plain(f);
 	f->dev = dma_dev_new(0x100, &f->evs);
 	assert_non_null(f->cache);
 	assert_non_null(f->owner);
 	assert_non_null(f->ioas);
 	assert_non_null(f->dev);
-	dma_dev_attach(f->dev, f->ioas);
+	assert_int_equal(ioas_add_domain(f->ioas, f->domain), 0);
+	dma_dev_attach(f->dev, f->domain);
 	dma_dev_set_master(f->dev, true);
 }
 
 void fixture_close(struct fixture *f)
 {
 	dma_dev_free(f->dev);
+	ioas_remove_domain(f->ioas, f->domain);
+	domain_free(f->domain);
 	ioas_free(f->ioas);
 	assert_int_equal(mm_charged(f->owner), 0);
 	mm_owner_put(f->owner);
 	backing_cache_free(f->cache);
 	assert_int_equal(maps_of("memfd:engine"), 0);
+}
+
+struct domain *domain_plain(struct fixture *f)
+{
+	const struct domain_config config = {.last = UINT64_MAX, .pgsizes = PG | 2UL << 20 | 1UL << 30, .dirty = true};
+	struct domain *d = domain_new(&config, &f->evs);
+
+	assert_non_null(d);
+	return d;
+}
+
+uint64_t unmap_all(struct ioas *io)
+{
+	uint64_t bytes = 0;
+
+	assert_int_equal(ioas_unmap(io, 0, UINT64_MAX, &bytes), 0);
+	return bytes;
 }
 
 int memfd_pages(unsigned int n)
@@ -103,7 +124,8 @@ struct pages *pages_memfd(struct fixture *f, int fd, unsigned int n, bool writab
 	struct pages *p = NULL;
 
 	assert_int_equal(backing_get_fd(f->cache, fd, &s.backing), 0);
-	assert_int_equal(pages_new(0x7f0000000000, &s, 1, &p), 0);
+	assert_int_equal(pages_new(0x7f0000000000, &s, 1, f->owner, &p), 0);
+	pages_configure(p, writable, MM_ACCOUNT_USER, false);
 	backing_put(s.backing);
 	return p;
 }

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "base/event.h"
+#include "iommu/domain.h"
+#include "iommu/ioas.h"
 #include "iommu/iommu.h"
 #include "mm/mm.h"
 
@@ -26,7 +28,8 @@ struct fixture {
 	struct backing_cache *cache;
 	struct mm_owner *owner;
 	struct ioas *ioas;
-	struct dma_dev *dev; /* attached, bus master on */
+	struct domain *domain; /* in ioas: all 64 bits, pages of 4 KiB, 2 MiB, 1 GiB */
+	struct dma_dev *dev;   /* attached to it, bus master on */
 };
 
 void fixture_open(struct fixture *f);
@@ -36,7 +39,11 @@ void fixture_close(struct fixture *f);
 int memfd_pages(unsigned int n);	/* a memfd of n pages; page i is filled with 'a' + i */
 unsigned int fds_open(void);		/* descriptors of this process */
 unsigned int maps_of(const char *name); /* mappings of this process whose name contains name */
-/* Pages of a whole memfd of n pages, for client address va; only the pages hold it. */
+/* A domain as the fixture's, but in no space. */
+struct domain *domain_plain(struct fixture *f);
+/* Unmaps everything; returns the bytes. */
+uint64_t unmap_all(struct ioas *io);
+/* Pages of a whole memfd of n pages, which devices may write to if the client may; only the pages hold it. */
 struct pages *pages_memfd(struct fixture *f, int fd, unsigned int n, bool writable);
 
 #endif

@@ -5,12 +5,14 @@
 #include <unistd.h>
 #include "fail.h"
 #include "fixture.h"
+#include "iommu/access.h"
 
 enum { AREAS = 500, FILES = 5 };
 
 struct world {
 	struct fixture f;
 	struct ioas *second;
+	struct domain *domain;
 	struct dma_dev *dev;
 	struct pages *p[FILES];
 };
@@ -21,8 +23,10 @@ static void world_open(struct world *w)
 	w->second = ioas_new(&w->f.evs);
 	w->dev = dma_dev_new(0x200, &w->f.evs);
 	assert_non_null(w->second);
+	w->domain = domain_plain(&w->f);
+	assert_int_equal(ioas_add_domain(w->second, w->domain), 0);
 	assert_non_null(w->dev);
-	dma_dev_attach(w->dev, w->second);
+	dma_dev_attach(w->dev, w->domain);
 	dma_dev_set_master(w->dev, true);
 	for (int i = 0; i < FILES; i++) {
 		int fd = memfd_pages(10);
@@ -34,14 +38,13 @@ static void world_open(struct world *w)
 		uint64_t iova = (i * 7919 % AREAS) * 4 * PG;
 		char c;
 
-		assert_int_equal(ioas_map(w->f.ioas, IOVA(iova), 2 * PG, w->p[i % FILES], i % 9 * PG, 3, w->f.owner),
-				 0);
-		assert_int_equal(ioas_map(w->second, IOVA(iova), PG, w->p[i % FILES], i % 9 * PG, 3, w->f.owner), 0);
+		assert_int_equal(ioas_map(w->f.ioas, IOVA(iova), 2 * PG, w->p[i % FILES], i % 9 * PG, 3), 0);
+		assert_int_equal(ioas_map(w->second, IOVA(iova), PG, w->p[i % FILES], i % 9 * PG, 3), 0);
 		assert_int_equal(dma_read(w->dev, IOVA(iova), &c, 1, NULL), 0);
 	}
 	for (uint64_t i = 0; i < 10; i++) {
-		assert_int_equal(ioas_reserve(w->f.ioas, (AREAS + i) * 4 * PG, (AREAS + i) * 4 * PG + 5), 0);
-		assert_int_equal(ioas_reserve(w->second, (AREAS + i) * 4 * PG, (AREAS + i) * 4 * PG + 5), 0);
+		assert_int_equal(ioas_reserve(w->f.ioas, (AREAS + i) * 4 * PG, (AREAS + i) * 4 * PG + 5, w), 0);
+		assert_int_equal(ioas_reserve(w->second, (AREAS + i) * 4 * PG, (AREAS + i) * 4 * PG + 5, w), 0);
 	}
 }
 
@@ -54,21 +57,28 @@ static void world_close(struct world *w, unsigned int order)
 	if (order & 1)
 		for (int i = 0; i < FILES; i++)
 			pages_put(w->p[i]);
+	if (order & 2) /* under an attached device */
+		ioas_remove_domain(w->second, w->domain);
 	if (order & 2)
-		ioas_free(w->second); /* under an attached device */
+		ioas_free(w->second);
 	if (order & 4)
 		for (uint64_t i = 0; i < AREAS; i++)
 			assert_int_equal(ioas_unmap(w->f.ioas, i * 4 * PG, i * 4 * PG + 2 * PG - 1, &bytes), 0);
 	if (order & 8)
 		dma_dev_free(w->dev);
 	if (!(order & 2))
+		ioas_remove_domain(w->second, w->domain);
+	if (!(order & 2))
 		ioas_free(w->second);
 	if (!(order & 8))
 		dma_dev_free(w->dev);
+	domain_free(w->domain);
 	if (!(order & 1))
 		for (int i = 0; i < FILES; i++)
 			pages_put(w->p[i]);
 	dma_dev_free(w->f.dev);
+	ioas_remove_domain(w->f.ioas, w->f.domain);
+	domain_free(w->f.domain);
 	ioas_free(w->f.ioas);
 	assert_int_equal(mm_charged(w->f.owner), 0);
 	mm_owner_put(w->f.owner);
@@ -95,23 +105,24 @@ static void test_truncated_and_empty(void **state)
 {
 	struct fixture f;
 	struct pages *p;
-	uint64_t bytes;
 	int fd;
 
 	fixture_open(&f);
 	fd = memfd_pages(3);
 	p = pages_memfd(&f, fd, 3, true);
-	assert_int_equal(ioas_map(f.ioas, IOVA(0), 3 * PG, p, 0, 3, f.owner), 0);
+	assert_int_equal(ioas_map(f.ioas, IOVA(0), 3 * PG, p, 0, 3), 0);
 	pages_put(p);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	close(fd);
 	fixture_close(&f);
 
 	fixture_open(&f);
-	ioas_unmap_all(f.ioas, &bytes);
-	assert_int_equal(bytes, 0);
+	assert_int_equal(unmap_all(f.ioas), 0);
 	fixture_close(&f);
 	ioas_free(NULL);
+	domain_free(NULL);
+	access_free(NULL);
+	mm_user_put(NULL);
 	dma_dev_free(NULL);
 	pages_put(NULL);
 	backing_put(NULL);

@@ -69,7 +69,7 @@ static void test_stopped_client(void **state)
 		assert_int_equal(waitpid(pid, &status, WUNTRACED), pid);
 		assert_true(WIFSTOPPED(status));
 		p = pages_memfd(&f, fd, 2, true);
-		assert_int_equal(ioas_map(f.ioas, IOVA(0), 2 * PG, p, 0, IOMMU_READ | IOMMU_WRITE, f.owner), 0);
+		assert_int_equal(ioas_map(f.ioas, IOVA(0), 2 * PG, p, 0, IOMMU_READ | IOMMU_WRITE), 0);
 		pages_put(p);
 		assert_int_equal(dma_write(f.dev, IOVA(PG), &c, 1, NULL), 0);
 		assert_int_equal(dma_read(f.dev, IOVA(PG), &c, 1, NULL), 0);

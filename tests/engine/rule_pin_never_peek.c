@@ -30,12 +30,12 @@ static void test_unreachable_without_pin(void **state)
 	expect_unreachable(&f, 0, DMA_FAULT_UNMAPPED);
 
 	f.limit = 3 * PG;
-	assert_int_equal(ioas_map(f.ioas, IOVA(0), 4 * PG, p, 0, IOMMU_READ | IOMMU_WRITE, f.owner), -ENOMEM);
+	assert_int_equal(ioas_map(f.ioas, IOVA(0), 4 * PG, p, 0, IOMMU_READ | IOMMU_WRITE), -ENOMEM);
 	for (unsigned int i = 0; i < 4; i++)
 		expect_unreachable(&f, i * PG, DMA_FAULT_UNMAPPED);
 
 	/* A pin of two pages opens these two and no neighbour, although the broker's mapping goes on. */
-	assert_int_equal(ioas_map(f.ioas, IOVA(0x10000), 2 * PG, p, PG, IOMMU_READ | IOMMU_WRITE, f.owner), 0);
+	assert_int_equal(ioas_map(f.ioas, IOVA(0x10000), 2 * PG, p, PG, IOMMU_READ | IOMMU_WRITE), 0);
 	assert_int_equal(dma_read(f.dev, IOVA(0x10000), &c, 1, NULL), 0);
 	assert_int_equal(c, 'b');
 	expect_unreachable(&f, 0x10000 - 1, DMA_FAULT_UNMAPPED);
@@ -62,9 +62,9 @@ static void test_address_is_not_kept(void **state)
 	fixture_open(&f);
 	assert_ptr_equal(mmap(va, PG, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0), va);
 	assert_int_equal(backing_get_fd(f.cache, fd, &s.backing), 0);
-	assert_int_equal(pages_new((uintptr_t)va, &s, 1, &p), 0);
+	assert_int_equal(pages_new((uintptr_t)va, &s, 1, f.owner, &p), 0);
 	backing_put(s.backing);
-	assert_int_equal(ioas_map(f.ioas, IOVA(0), PG, p, 0, IOMMU_READ, f.owner), 0);
+	assert_int_equal(ioas_map(f.ioas, IOVA(0), PG, p, 0, IOMMU_READ), 0);
 	assert_ptr_equal(mmap(va, PG, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, other, PG), va);
 	assert_int_equal(*va, 'b');
 	assert_int_equal(dma_read(f.dev, IOVA(0), &c, 1, NULL), 0);

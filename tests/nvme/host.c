@@ -9,6 +9,8 @@
 
 #include "base/guard.h"
 #include "devices/device.h"
+#include "iommu/domain.h"
+#include "iommu/ioas.h"
 #include "mm/mm.h"
 
 static void notify(struct event_listener *l, const struct event *ev)
@@ -35,6 +37,7 @@ static uint64_t no_limit(void *ctx)
 static void open_memory(struct host *h)
 {
 	static const struct mm_owner_ops ops = {.limit = no_limit};
+	const struct domain_config config = {.last = (1ULL << 48) - 1, .pgsizes = HOST_PAGE};
 	struct page_slice slice = {.len = HOST_MEM, .writable = true};
 	struct pages *p;
 
@@ -44,13 +47,15 @@ static void open_memory(struct host *h)
 	CHECK(h->mem != MAP_FAILED);
 	h->next = HOST_IOVA;
 	h->cache = backing_cache_new(0, 0);
-	h->owner = mm_owner_new(&ops, h, 1, &h->evs);
+	h->owner = mm_owner_new(&ops, h, NULL, 1, &h->evs);
 	h->ioas = ioas_new(&h->evs);
-	CHECK(h->cache && h->owner && h->ioas);
+	h->domain = domain_new(&config, &h->evs);
+	CHECK(h->cache && h->owner && h->ioas && h->domain && ioas_add_domain(h->ioas, h->domain) == 0);
 	CHECK(backing_get_fd(h->cache, h->memfd, &slice.backing) == 0);
-	CHECK(pages_new((uintptr_t)h->mem, &slice, 1, &p) == 0);
+	CHECK(pages_new((uintptr_t)h->mem, &slice, 1, h->owner, &p) == 0);
 	backing_put(slice.backing);
-	CHECK(ioas_map(h->ioas, IOVA(HOST_IOVA), HOST_MEM, p, 0, IOMMU_READ | IOMMU_WRITE, h->owner) == 0);
+	pages_configure(p, true, MM_ACCOUNT_USER, false);
+	CHECK(ioas_map(h->ioas, IOVA(HOST_IOVA), HOST_MEM, p, 0, IOMMU_READ | IOMMU_WRITE) == 0);
 	pages_put(p);
 }
 
@@ -66,7 +71,7 @@ static void open_function(struct host *h, const char *path, const char *options)
 		abort();
 	}
 	pci_func_place(h->f, 0, 0x100, 1);
-	dma_dev_attach(h->f->dma, h->ioas);
+	dma_dev_attach(h->f->dma, h->domain);
 	pci_cfg_write(h->f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	h->sink.msix = msix;
 	h->f->sink = &h->sink;
@@ -137,6 +142,8 @@ void host_close(struct host *h)
 	for (unsigned int i = 0; i < 300000 && open_disks(h) > (h->disk >= 0); i++)
 		if (!loop_step(h->loop, false))
 			usleep(100);
+	ioas_remove_domain(h->ioas, h->domain);
+	domain_free(h->domain);
 	ioas_free(h->ioas);
 	CHECK(mm_charged(h->owner) == 0);
 	mm_owner_put(h->owner);

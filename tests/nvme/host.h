@@ -45,6 +45,7 @@ struct host {
 	struct backing_cache *cache;
 	struct mm_owner *owner;
 	struct ioas *ioas;
+	struct domain *domain;
 	uint8_t *mem;
 	uint64_t next; /* IOVA of the first free byte */
 	int memfd, disk;

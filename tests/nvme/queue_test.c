@@ -12,6 +12,7 @@
 
 #include "devices/nvme/nvme.h"
 #include "host.h"
+#include "iommu/ioas.h"
 #include "mm/mm.h"
 
 static struct host h;
@@ -364,10 +365,10 @@ static void unmap_with_io_in_flight(void **state)
 	uint64_t unmapped;
 
 	assert_int_equal(backing_get_fd(h.cache, h.memfd, &slice.backing), 0);
-	assert_int_equal(pages_new(0x1000, &slice, 1, &p), 0);
+	assert_int_equal(pages_new(0x1000, &slice, 1, h.owner, &p), 0);
+	pages_configure(p, true, MM_ACCOUNT_USER, false);
 	backing_put(slice.backing);
-	assert_int_equal(
-	    ioas_map(h.ioas, IOVA(HOST_IOVA + HOST_MEM), HOST_PAGE, p, 0, IOMMU_READ | IOMMU_WRITE, h.owner), 0);
+	assert_int_equal(ioas_map(h.ioas, IOVA(HOST_IOVA + HOST_MEM), HOST_PAGE, p, 0, IOMMU_READ | IOMMU_WRITE), 0);
 	pages_put(p);
 	host_io_queue(&h, 1, 8);
 	cmd.cdw12 |= BIT(30);

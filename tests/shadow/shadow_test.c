@@ -167,7 +167,11 @@ static void attributes_read_as_in_linux(void **state)
 	assert_int_equal(mode_of(x->s, "/dev/vfio/vfio"), S_IFREG | 0666);
 	assert_int_equal(mode_of(x->s, "/dev/vfio/7"), S_IFREG | 0600);
 	assert_int_equal(mode_of(x->s, "/dev/vfio/devices"), S_IFDIR | 0755);
-	assert_int_equal(mode_of(x->s, "/dev/iommu"), 0);
+	assert_int_equal(mode_of(x->s, "/dev/vfio/devices/vfio0"), S_IFREG | 0600);
+	assert_int_equal(mode_of(x->s, "/dev/vfio/devices/vfio1"), 0);
+	assert_int_equal(mode_of(x->s, "/dev/iommu"), S_IFREG | 0660);
+	expect_text(x->s, DIR1 "/vfio-dev/vfio0/dev", "248:0\n");
+	expect_text(x->s, DIR1 "/vfio-dev/vfio0/uevent", "MAJOR=248\nMINOR=0\nDEVNAME=vfio/devices/vfio0\n");
 	assert_int_equal(mode_of(x->s, "/sys/bus/pci/drivers/vfio-pci/bind"), S_IFREG | 0200);
 	assert_int_equal(mode_of(x->s, "/sys/bus/pci/drivers_autoprobe"), S_IFREG | 0644);
 	assert_int_equal(mode_of(x->s, ""), S_IFDIR | 0700);
@@ -189,6 +193,9 @@ static void links_lead_where_they_do_in_linux(void **state)
 	expect_link(x->s, DIR1 "/subsystem", "../../../bus/pci");
 	expect_link(x->s, DIR1 "/iommu_group", "../../../kernel/iommu_groups/7");
 	expect_link(x->s, DIR1 "/iommu", "../../virtual/iommu/pinfold0");
+	expect_link(x->s, "/sys/class/vfio-dev/vfio0", "../../devices/pci0000:01/0000:01:00.0/vfio-dev/vfio0");
+	expect_link(x->s, DIR1 "/vfio-dev/vfio0/device", "../../../0000:01:00.0");
+	expect_link(x->s, DIR1 "/vfio-dev/vfio0/subsystem", "../../../../../class/vfio-dev");
 	expect_link(x->s, "/sys/class/vfio/7", "../../devices/virtual/vfio/7");
 	expect_link(x->s, "/sys/class/vfio/7/subsystem", "../../../../class/vfio");
 	expect_link(x->s, "/sys/class/iommu/pinfold0", "../../devices/virtual/iommu/pinfold0");

@@ -49,6 +49,8 @@ static void toy_reset(struct pci_func *f)
 {
 	memset(to_toy(f)->reg, 0, TOY_BAR_SIZE);
 	to_toy(f)->resets++;
+	if (to_toy(f)->charged_at_reset)
+		to_toy(f)->charged = mm_charged(to_toy(f)->charged_at_reset);
 }
 
 static void toy_destroy(struct pci_func *f)
@@ -208,7 +210,7 @@ static int fake_get_file(struct ucall *c, int client_fd, struct ufile **f)
 	return fcntl(client_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
 }
 
-static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
+static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p)
 {
 	CLIENT_RUNS();
 	struct fake *k = to_fake(c);
@@ -230,12 +232,12 @@ static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pag
 	if (err)
 		return err;
 	s[1].backing = s[0].backing;
-	err = pages_new(va, s, n, p);
+	err = pages_new(va, s, n, c->owner, p);
 	backing_put(s[0].backing);
 	return err;
 }
 
-static int fake_install(struct ucall *c, struct ufile *f)
+static int fake_install(struct ucall *c, struct ufile *f, uint64_t addr)
 {
 	struct fake *k = to_fake(c);
 	int i;
@@ -329,7 +331,7 @@ int fake_fd_of(struct fake *k, struct ufile *f)
 
 static struct ufile *keep(struct fake *k, struct ufile *f)
 {
-	assert_int_equal(fake_install(&k->c, f), 0);
+	assert_int_equal(fake_install(&k->c, f, 0), 0);
 	return f;
 }
 
@@ -338,6 +340,22 @@ struct ufile *fake_container(struct fake *k)
 	struct ufile *f;
 
 	assert_int_equal(vfio_open_container(k->v, &f), 0);
+	return keep(k, f);
+}
+
+struct ufile *fake_iommufd(struct fake *k)
+{
+	struct ufile *f;
+
+	assert_int_equal(iommufd_open(k->iommufd, &f), 0);
+	return keep(k, f);
+}
+
+struct ufile *fake_cdev(struct fake *k, unsigned int n)
+{
+	struct ufile *f;
+
+	assert_int_equal(vfio_open_cdev(k->v, n, &f), 0);
 	return keep(k, f);
 }
 
@@ -408,7 +426,7 @@ static uint64_t fake_limit(void *ctx)
 	return ((struct fake *)ctx)->limit;
 }
 
-static const struct mm_owner_ops owner_ops = {fake_limit};
+static const struct mm_owner_ops owner_ops = {.limit = fake_limit};
 
 int fake_setup(void **state)
 {
@@ -423,7 +441,7 @@ int fake_setup(void **state)
 	events_init(&k->evs);
 	k->limit = UINT64_MAX;
 	k->cache = backing_cache_new(0, 0);
-	k->owner = mm_owner_new(&owner_ops, k, getpid(), &k->evs);
+	k->owner = mm_owner_new(&owner_ops, k, NULL, getpid(), &k->evs);
 	k->c = (struct ucall){&fake_ops, k->owner};
 	k->memfd = memfd_create("client", MFD_CLOEXEC);
 	assert_return_code(ftruncate(k->memfd, MEM_FILE_OFF + MEM_BYTES), errno);
@@ -431,6 +449,7 @@ int fake_setup(void **state)
 	k->hole = mmap(NULL, PF_PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_true(k->mem != MAP_FAILED && k->hole != MAP_FAILED);
 	k->v = vfio_new(&k->evs);
+	k->iommufd = iommufd_new(&k->evs, k->cache, false, false);
 	for (i = 0; i < TOYS; i++) {
 		k->toy[i] = toy_new(&k->evs, place[i].bdf, place[i].group);
 		assert_int_equal(vfio_add(k->v, &k->toy[i]->f), 0);
@@ -448,6 +467,7 @@ int fake_teardown(void **state)
 		assert_null(k->file[i]);
 	assert_int_equal(mm_charged(k->owner), 0);
 	vfio_free(k->v);
+	iommufd_free(k->iommufd);
 	mm_owner_put(k->owner);
 	backing_cache_free(k->cache);
 	munmap(k->mem, MEM_BYTES);

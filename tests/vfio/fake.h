@@ -18,9 +18,12 @@
 #include "base/event.h"
 #include "base/util.h"
 #include "iommu/iommu.h"
+#include "iommufd/iommufd.h"
 #include "mm/mm.h"
 #include "pci/pci.h"
+#include "uapi/iommufd_abi.h"
 #include "uapi/ucall.h"
+#include "uapi/vfio_abi.h"
 #include "vfio/vfio.h"
 
 #define TOY_BAR_SIZE 0x4000
@@ -32,6 +35,8 @@ struct toy {
 	struct pci_func f;
 	uint8_t reg[TOY_BAR_SIZE];
 	unsigned int resets;
+	struct mm_owner *charged_at_reset; /* if set: what it pays for when the function is reset goes to charged */
+	uint64_t charged;
 	/* The last accesses, in order. */
 	struct {
 		uint64_t off, val;
@@ -56,6 +61,7 @@ struct fake {
 	struct ucall c;
 	struct events evs;
 	struct vfio *v;
+	struct iommufd *iommufd;
 	struct toy *toy[TOYS];
 	struct ufile *file[CLIENT_FDS];
 	struct backing_cache *cache;
@@ -89,6 +95,8 @@ void fake_close(struct fake *k, struct ufile **f);
 int fake_fd_of(struct fake *k, struct ufile *f); /* the client's number for f */
 
 struct ufile *fake_container(struct fake *k);
+struct ufile *fake_iommufd(struct fake *k);
+struct ufile *fake_cdev(struct fake *k, unsigned int n);
 struct ufile *fake_group(struct fake *k, unsigned int n);
 struct ufile *fake_device(struct fake *k, struct ufile *group, const char *name);
 /* A container with group 7 in it, type1 of the kind given, and 01:00.0 open. */

@@ -138,10 +138,124 @@ static void every_allocation_fails_once(void **state)
 	close(efd);
 }
 
+/* The same with the device's own node, and with a group whose container is the iommufd. */
+struct way {
+	struct ufile *iommufd, *dev, *group;
+};
+
+static long attach_and_map(struct fake *k, struct way *w)
+{
+	struct iommu_ioas_alloc a = {.size = sizeof(a)};
+	struct iommu_ioas_map m = {
+	    .size = sizeof(m),
+	    .flags = IOMMU_IOAS_MAP_READABLE,
+	    .user_va = (uintptr_t)k->mem,
+	    .length = 2 * PF_PAGE_SIZE,
+	};
+	struct vfio_device_attach_iommufd_pt at = {.argsz = 12};
+	long ret;
+
+	ret = DO(w->iommufd, IOMMU_IOAS_ALLOC, &a);
+	m.ioas_id = at.pt_id = a.out_ioas_id;
+	if (!ret)
+		ret = DO(w->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &at);
+	if (!ret)
+		ret = DO(w->iommufd, IOMMU_IOAS_MAP, &m);
+	if (!ret)
+		ret = DO(w->iommufd, IOMMU_IOAS_ALLOC, &a);
+	at.pt_id = m.ioas_id = a.out_ioas_id;
+	if (!ret)
+		ret = DO(w->iommufd, IOMMU_IOAS_MAP, &m);
+	return ret ? ret : DO(w->dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &at);
+}
+
+static long use_cdev(struct fake *k, struct way *w)
+{
+	struct vfio_device_bind_iommufd b = {.argsz = sizeof(b), .iommufd = fake_fd_of(k, w->iommufd)};
+	long ret;
+
+	fake_inside = true;
+	ret = vfio_open_cdev(k->v, 0, &w->dev);
+	fake_inside = false;
+	if (ret)
+		return ret;
+	k->file[1] = w->dev;
+	ret = DO(w->dev, VFIO_DEVICE_BIND_IOMMUFD, &b);
+	return ret ? ret : attach_and_map(k, w);
+}
+
+static long use_group(struct fake *k, struct way *w)
+{
+	int32_t fd = fake_fd_of(k, w->iommufd);
+	long ret;
+
+	w->group = fake_group(k, 7);
+	ret = DO(w->group, VFIO_GROUP_SET_CONTAINER, &fd);
+	if (!ret)
+		ret = fake_map(k, w->iommufd, 0, (uintptr_t)k->mem, PF_PAGE_SIZE, 3);
+	if (ret)
+		return ret;
+	ret = DO(w->group, VFIO_GROUP_GET_DEVICE_FD, "0000:01:00.0");
+	if (ret < 0)
+		return ret;
+	w->dev = k->file[ret - CLIENT_FD(0)];
+	return 0;
+}
+
+static long open_iommufd_and_use(struct fake *k, struct way *w, long (*use)(struct fake *k, struct way *w))
+{
+	long ret;
+
+	fake_inside = true;
+	ret = iommufd_open(k->iommufd, &w->iommufd);
+	fake_inside = false;
+	if (ret)
+		return ret;
+	k->file[0] = w->iommufd;
+	return use(k, w);
+}
+
+static void every_allocation_fails_once_in(struct fake *k, long (*use)(struct fake *k, struct way *w))
+{
+	long ret;
+
+	for (fail_at = 1;; fail_at++) {
+		struct way w = {0};
+
+		seen = 0;
+		ret = open_iommufd_and_use(k, &w, use);
+		if (w.dev)
+			fake_close(k, &w.dev);
+		if (w.group)
+			fake_close(k, &w.group);
+		if (w.iommufd)
+			fake_close(k, &w.iommufd);
+		assert_int_equal(mm_charged(k->owner), 0);
+		assert_null(k->toy[0]->f.sink);
+		if (seen < fail_at)
+			break;
+		assert_int_equal(ret, -ENOMEM);
+	}
+	assert_int_equal(ret, 0);
+	assert_in_range(fail_at, 8, 1000);
+}
+
+static void every_allocation_of_a_cdev(void **state)
+{
+	every_allocation_fails_once_in(*state, use_cdev);
+}
+
+static void every_allocation_of_a_group(void **state)
+{
+	every_allocation_fails_once_in(*state, use_group);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(every_allocation_fails_once, fake_setup, fake_teardown),
+	    cmocka_unit_test_setup_teardown(every_allocation_of_a_cdev, fake_setup, fake_teardown),
+	    cmocka_unit_test_setup_teardown(every_allocation_of_a_group, fake_setup, fake_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Fault queues: page requests of devices for the user to answer. Answers follow Linux 6.12
+ * drivers/iommu/iommufd/fault.c.
+ *
+ * The descriptor carries bytes: requests go into it as soon as there is room, responses come out of it. So, other than
+ * in Linux, read() of an empty queue is EAGAIN and not 0, it may end inside a group of requests, a write() that is
+ * wrong is not told so (what it says is passed over), and a request that is on its way when its device is detached is
+ * still read.
+ *
+ * A request is waiting (not sent, or a part of it), then sent: it has a cookie, and is answered once, by the user or,
+ * when its device changes its page table, with INVALID.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "iommufd/internal.h"
+
+#define REQUESTS_MAX 65536u /* not answered yet, in one queue; more are answered with INVALID at once */
+
+struct request {
+	struct list node;
+	struct iommufd_device *dev;
+	uint32_t pasid; /* that the page table is attached to */
+	struct iommu_hwpt_pgfault record;
+	size_t sent;
+};
+
+struct fault_queue {
+	struct iommufd_object obj;
+	struct ufile file;
+	struct iommufd_ctx *ctx; /* held while the descriptor is open */
+	bool open;
+	struct list waiting, unanswered;
+	unsigned int nrequests;
+	uint32_t last_cookie;
+	uint8_t response[sizeof(struct iommu_hwpt_page_response)]; /* as much of one as has come */
+	size_t have;
+};
+
+static struct fault_queue *queue_of(struct ufile *f)
+{
+	return container_of(f, struct fault_queue, file);
+}
+
+/* ---- requests ---- */
+
+static void request_end(struct fault_queue *q, struct request *r)
+{
+	list_del(&r->node);
+	q->nrequests--;
+	free(r);
+}
+
+static struct request *request_find(struct fault_queue *q, uint32_t cookie)
+{
+	struct request *r;
+
+	list_for_each (r, &q->unanswered, node)
+		if (r->record.cookie == cookie)
+			return r;
+	return NULL;
+}
+
+/* The lowest that is free, from 1, as far as that is cheap to know. */
+static uint32_t cookie_new(struct fault_queue *q)
+{
+	if (list_empty(&q->unanswered))
+		q->last_cookie = 0;
+	do
+		q->last_cookie++;
+	while (!q->last_cookie || request_find(q, q->last_cookie));
+	return q->last_cookie;
+}
+
+static void queue_send(struct fault_queue *q)
+{
+	while (q->open && !list_empty(&q->waiting)) {
+		struct request *r = list_first(&q->waiting, struct request, node);
+
+		if (!r->sent)
+			r->record.cookie = cookie_new(q);
+		r->sent += ufile_send(&q->file, (char *)&r->record + r->sent, sizeof(r->record) - r->sent);
+		if (r->sent < sizeof(r->record))
+			return;
+		list_del(&r->node);
+		list_add_tail(&q->unanswered, &r->node);
+	}
+}
+
+void fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid,
+			const struct iommu_hwpt_pgfault *record)
+{
+	struct request *r = q->nrequests < REQUESTS_MAX ? calloc(1, sizeof(*r)) : NULL;
+
+	if (!r)
+		return;
+	r->dev = dev;
+	r->pasid = pasid;
+	r->record = *record;
+	q->nrequests++;
+	list_add_tail(&q->waiting, &r->node);
+	queue_send(q);
+}
+
+static void flush_list(struct fault_queue *q, struct list *l, const struct iommufd_device *dev, uint32_t pasid)
+{
+	struct request *r, *next;
+
+	for (r = list_first(l, struct request, node); &r->node != l; r = next) {
+		next = container_of(r->node.next, struct request, node);
+		/* One that is on the wire in part must be sent to its end. */
+		if (r->dev != dev || r->pasid != pasid)
+			continue;
+		if (!r->sent || r->sent == sizeof(r->record))
+			request_end(q, r);
+		else
+			r->dev = NULL;
+	}
+}
+
+void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid)
+{
+	flush_list(q, &q->waiting, dev, pasid);
+	flush_list(q, &q->unanswered, dev, pasid);
+}
+
+/* ---- the descriptor ---- */
+
+static void queue_answered(struct fault_queue *q, const struct iommu_hwpt_page_response *resp)
+{
+	struct request *r = request_find(q, resp->cookie);
+
+	if (r && (resp->code == IOMMUFD_PAGE_RESP_SUCCESS || resp->code == IOMMUFD_PAGE_RESP_INVALID))
+		request_end(q, r);
+}
+
+static void queue_written(struct ufile *f, const void *buf, size_t len)
+{
+	struct fault_queue *q = queue_of(f);
+	struct iommu_hwpt_page_response resp;
+	const uint8_t *at = buf;
+
+	while (len) {
+		size_t n = MIN(len, sizeof(q->response) - q->have);
+
+		memcpy(q->response + q->have, at, n);
+		q->have += n;
+		at += n;
+		len -= n;
+		if (q->have == sizeof(q->response)) {
+			memcpy(&resp, q->response, sizeof(resp));
+			q->have = 0;
+			queue_answered(q, &resp);
+		}
+	}
+}
+
+static void queue_drained(struct ufile *f)
+{
+	queue_send(queue_of(f));
+}
+
+static void queue_release(struct ufile *f)
+{
+	struct fault_queue *q = queue_of(f);
+	struct iommufd_ctx *ctx = q->ctx;
+
+	q->open = false;
+	q->obj.users--;
+	ufile_put(&ctx->file);
+}
+
+static const struct ufile_ops queue_ops = {
+    .name = "anon_inode:[iommufd-pgfault]",
+    .written = queue_written,
+    .drained = queue_drained,
+    .release = queue_release,
+};
+
+/* ---- the object ---- */
+
+void fault_destroy(struct iommufd_object *o)
+{
+	struct fault_queue *q = container_of(o, struct fault_queue, obj);
+
+	assert(!q->open);
+	while (!list_empty(&q->waiting))
+		request_end(q, list_first(&q->waiting, struct request, node));
+	while (!list_empty(&q->unanswered))
+		request_end(q, list_first(&q->unanswered, struct request, node));
+	free(q);
+}
+
+struct fault_queue *fault_queue_get(struct iommufd_ctx *ctx, uint32_t id)
+{
+	struct iommufd_object *o = iommufd_object_find(ctx, id, OBJECT_FAULT);
+
+	if (!o)
+		return NULL;
+	o->users++;
+	return container_of(o, struct fault_queue, obj);
+}
+
+void fault_queue_put(struct fault_queue *q)
+{
+	q->obj.users--;
+}
+
+long ioctl_fault_queue_alloc(struct ioctl_call *k)
+{
+	struct iommu_fault_alloc *cmd = k->cmd;
+	struct fault_queue *q;
+	int err;
+
+	if (cmd->flags)
+		return -EOPNOTSUPP;
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	list_init(&q->waiting);
+	list_init(&q->unanswered);
+	q->ctx = k->ctx;
+	ufile_init(&q->file, &queue_ops);
+	err = iommufd_object_add(k->ctx, &q->obj, OBJECT_FAULT);
+	if (err) {
+		free(q);
+		return err;
+	}
+	cmd->out_fault_id = q->obj.id;
+	err = ioctl_respond(k, sizeof(*cmd));
+	if (!err)
+		err = ucall_install_at(k->c, &q->file, k->arg + offsetof(struct iommu_fault_alloc, out_fault_fd));
+	if (err) {
+		iommufd_object_abort(k->ctx, &q->obj);
+		free(q);
+		return err;
+	}
+	q->open = true;
+	q->obj.users++;
+	ufile_get(&k->ctx->file);
+	iommufd_object_ready(&q->obj);
+	return 0;
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Page tables. Answers follow Linux 6.12 drivers/iommu/iommufd/hw_pagetable.c. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "iommu/domain.h"
+#include "iommufd/internal.h"
+#include "iommufd/unit.h"
+
+#define USER_DATA_MAX	     256
+#define INVALIDATE_MAX	     (1u << 19) /* entries in one call */
+#define INVALIDATE_ENTRY_MAX PF_PAGE_SIZE
+#define INVALIDATE_BYTES_MAX (16u << 20) /* more at once is ENOMEM */
+
+struct hwpt *hwpt_find(struct iommufd_ctx *ctx, uint32_t id)
+{
+	struct iommufd_object *o = iommufd_object_find(ctx, id, OBJECT_ANY);
+
+	if (!o || (o->type != OBJECT_HWPT_PAGING && o->type != OBJECT_HWPT_NESTED))
+		return NULL;
+	return container_of(o, struct hwpt, obj);
+}
+
+static struct hwpt *hwpt_find_type(struct iommufd_ctx *ctx, uint32_t id, enum object_type type)
+{
+	struct iommufd_object *o = iommufd_object_find(ctx, id, type);
+
+	return o ? container_of(o, struct hwpt, obj) : NULL;
+}
+
+/* ---- life ---- */
+
+void hwpt_destroy(struct iommufd_object *o)
+{
+	struct hwpt *h = container_of(o, struct hwpt, obj);
+
+	if (!list_empty(&h->node)) {
+		list_del(&h->node);
+		ioas_remove_domain(h->ioas->io, h->d);
+	}
+	domain_free(h->d); /* NULL: it was never made */
+	if (h->unit->nested_free)
+		h->unit->nested_free(h->state);
+	if (h->fault)
+		fault_queue_put(h->fault);
+	if (h->ioas)
+		h->ioas->obj.users--;
+	if (h->viommu)
+		h->viommu->obj.users--;
+	else if (h->parent)
+		h->parent->obj.users--;
+	free(h);
+}
+
+void hwpt_abort(struct hwpt *h)
+{
+	iommufd_object_abort(h->ctx, &h->obj);
+	hwpt_destroy(&h->obj);
+}
+
+void hwpt_released(struct hwpt *h)
+{
+	if (h->automatic && !h->obj.users)
+		iommufd_object_remove_own(h->ctx, &h->obj);
+}
+
+static int hwpt_new(struct iommufd_device *dev, enum object_type type, struct hwpt **out)
+{
+	struct hwpt *h = calloc(1, sizeof(*h));
+	int err;
+
+	if (!h)
+		return -ENOMEM;
+	list_init(&h->node);
+	h->ctx = dev->ctx;
+	h->unit = dev->unit;
+	err = iommufd_object_add(dev->ctx, &h->obj, type);
+	if (err)
+		free(h);
+	else
+		*out = h;
+	return err;
+}
+
+int hwpt_new_paging(struct ioas_object *o, struct iommufd_device *dev, uint32_t flags, struct hwpt **out)
+{
+	struct domain_config cfg = {0};
+	struct hwpt *h;
+	int err;
+
+	if (flags & ~(IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_ALLOC_PASID))
+		return -EOPNOTSUPP;
+	err = dev->unit->paging(dev, flags, &cfg);
+	if (!err)
+		err = hwpt_new(dev, OBJECT_HWPT_PAGING, &h);
+	if (err)
+		return err;
+	h->ioas = o;
+	o->obj.users++;
+	h->nest_parent = flags & IOMMU_HWPT_ALLOC_NEST_PARENT;
+	h->pasid = flags & IOMMU_HWPT_ALLOC_PASID;
+	h->d = domain_new(&cfg, o->ctx->m->evs);
+	if (!h->d) {
+		hwpt_abort(h);
+		return -ENOMEM;
+	}
+	*out = h;
+	return 0;
+}
+
+int hwpt_fill(struct hwpt *h)
+{
+	int err = ioas_add_domain(h->ioas->io, h->d);
+
+	if (!err)
+		list_add_tail(&h->ioas->hwpts, &h->node);
+	return err;
+}
+
+/* Below parent: for a device, or for a virtual IOMMU, which has its own notion of the user's data. */
+static int hwpt_new_nested(struct ioctl_call *k, struct hwpt *parent, struct viommu *v, struct iommufd_device *dev,
+			   const struct iommu_hwpt_alloc *cmd, struct hwpt **out)
+{
+	size_t (*size_of)(uint32_t type) = v ? v->ops->nested_size : dev->unit->nested_size;
+	uint64_t data[USER_DATA_MAX / sizeof(uint64_t)];
+	struct hwpt *h;
+	size_t size;
+	int err;
+
+	if (cmd->flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID) || !cmd->data_len || !size_of)
+		return -EOPNOTSUPP;
+	if (parent->automatic || !parent->nest_parent || parent->unit != dev->unit)
+		return -EINVAL;
+	size = size_of(cmd->data_type);
+	if (!size)
+		return -EOPNOTSUPP;
+	assert(size <= sizeof(data));
+	err = ioctl_user_data(k, cmd->data_uptr, cmd->data_len, data, size, size);
+	if (!err)
+		err = hwpt_new(dev, OBJECT_HWPT_NESTED, &h);
+	if (err)
+		return err;
+	h->pasid = cmd->flags & IOMMU_HWPT_ALLOC_PASID;
+	h->parent = parent;
+	h->viommu = v;
+	if (v)
+		v->obj.users++;
+	else
+		parent->obj.users++;
+	if (h->pasid && !dev->unit->attach_pasid)
+		err = -EOPNOTSUPP;
+	else if (v)
+		err = v->ops->nested(v, cmd->data_type, data, &h->d, &h->state);
+	else
+		err = dev->unit->nested(dev, parent->d, cmd->data_type, data, &h->d, &h->state);
+	if (err)
+		hwpt_abort(h);
+	else
+		*out = h;
+	return err;
+}
+
+/* ---- HWPT_ALLOC ---- */
+
+static int alloc_any(struct iommufd_device *dev, struct ioctl_call *k, const struct iommu_hwpt_alloc *cmd,
+		     struct hwpt **h)
+{
+	struct iommufd_object *o = iommufd_object_find(dev->ctx, cmd->pt_id, OBJECT_ANY);
+	struct viommu *v;
+	int err;
+
+	if (!o)
+		return -EINVAL;
+	if (o->type == OBJECT_IOAS) {
+		/* No unit of ours takes data for a page table of the kernel's own. */
+		if (cmd->data_len)
+			return -EOPNOTSUPP;
+		err = hwpt_new_paging(container_of(o, struct ioas_object, obj), dev, cmd->flags, h);
+		if (!err) {
+			err = hwpt_fill(*h);
+			if (err)
+				hwpt_abort(*h);
+		}
+		return err;
+	}
+	if (o->type == OBJECT_HWPT_PAGING)
+		return hwpt_new_nested(k, container_of(o, struct hwpt, obj), NULL, dev, cmd, h);
+	if (o->type != OBJECT_VIOMMU)
+		return -EINVAL;
+	v = container_of(o, struct viommu, obj);
+	return v->unit == dev->unit ? hwpt_new_nested(k, v->hwpt, v, dev, cmd, h) : -EINVAL;
+}
+
+long ioctl_hwpt_alloc(struct ioctl_call *k)
+{
+	struct iommu_hwpt_alloc *cmd = k->cmd;
+	struct iommufd_device *dev;
+	struct hwpt *h;
+	int err;
+
+	if (cmd->__reserved)
+		return -EOPNOTSUPP;
+	if ((cmd->data_type == IOMMU_HWPT_DATA_NONE) != !cmd->data_len)
+		return -EINVAL;
+	dev = device_find(k->ctx, cmd->dev_id);
+	if (!dev)
+		return -ENOENT;
+	err = alloc_any(dev, k, cmd, &h);
+	if (err)
+		return err;
+	if (cmd->flags & IOMMU_HWPT_FAULT_ID_VALID) {
+		h->fault = fault_queue_get(k->ctx, cmd->fault_id);
+		if (!h->fault)
+			err = -ENOENT;
+	}
+	cmd->out_hwpt_id = h->obj.id;
+	if (!err)
+		err = ioctl_respond(k, sizeof(*cmd));
+	if (err)
+		hwpt_abort(h);
+	else
+		iommufd_object_ready(&h->obj);
+	return err;
+}
+
+/* ---- HWPT_INVALIDATE ---- */
+
+/* Whose cache it is: a nested page table's, or that of a virtual IOMMU. */
+struct cache {
+	struct hwpt *h;
+	struct viommu *v; /* NULL: h */
+	size_t size;	  /* of an entry as it is known here */
+};
+
+static int cache_find(struct ioctl_call *k, const struct iommu_hwpt_invalidate *cmd, struct cache *c)
+{
+	size_t (*size_of)(uint32_t type);
+
+	c->v = viommu_find(k->ctx, cmd->hwpt_id);
+	c->h = hwpt_find_type(k->ctx, cmd->hwpt_id, OBJECT_HWPT_NESTED);
+	if (!c->v && !c->h)
+		return -ENOENT;
+	size_of = c->v ? c->v->ops->invalidate_size : c->h->unit->invalidate_size;
+	if (!size_of)
+		return -EOPNOTSUPP;
+	c->size = size_of(cmd->data_type);
+	assert(c->size <= USER_DATA_MAX);
+	return c->size ? 0 : -EINVAL;
+}
+
+/* A virtual IOMMU takes shorter entries, and longer ones whose tail is zero; all of them, or none is carried out. */
+static int check_entries(const struct cache *c, const struct iommu_hwpt_invalidate *cmd, const uint8_t *entries)
+{
+	for (size_t i = 0; i < cmd->entry_num; i++)
+		for (size_t j = c->size; j < cmd->entry_len; j++)
+			if (entries[i * cmd->entry_len + j])
+				return -E2BIG;
+	return 0;
+}
+
+static int invalidate_one(const struct cache *c, const struct iommu_hwpt_invalidate *cmd, const uint8_t *entry)
+{
+	uint64_t known[USER_DATA_MAX / sizeof(uint64_t)] = {0};
+
+	memcpy(known, entry, MIN(c->size, (size_t)cmd->entry_len));
+	return c->v ? c->v->ops->invalidate(c->v, cmd->data_type, known)
+		    : c->h->unit->invalidate(c->h->d, c->h->state, cmd->data_type, known);
+}
+
+static int invalidate_all(struct ioctl_call *k, const struct iommu_hwpt_invalidate *cmd, uint32_t *done)
+{
+	size_t len = (size_t)cmd->entry_num * cmd->entry_len;
+	struct cache c;
+	uint8_t *entries;
+	int err;
+
+	err = cache_find(k, cmd, &c);
+	if (err || !cmd->entry_num)
+		return err;
+	if (!c.v && cmd->entry_len != c.size)
+		return -EINVAL;
+	entries = len <= INVALIDATE_BYTES_MAX ? malloc(len) : NULL;
+	if (!entries)
+		return -ENOMEM;
+	err = ucall_copy_in(k->c, cmd->data_uptr, entries, len);
+	if (!err)
+		err = check_entries(&c, cmd, entries);
+	while (!err && *done < cmd->entry_num) {
+		err = invalidate_one(&c, cmd, entries + (size_t)*done * cmd->entry_len);
+		if (!err)
+			++*done;
+	}
+	free(entries);
+	return err;
+}
+
+long ioctl_hwpt_invalidate(struct ioctl_call *k)
+{
+	struct iommu_hwpt_invalidate *cmd = k->cmd;
+	uint32_t done = 0;
+	int err, out;
+
+	if (cmd->__reserved) {
+		err = -EOPNOTSUPP;
+	} else if (cmd->entry_num && (!cmd->data_uptr || !cmd->entry_len || cmd->entry_len > INVALIDATE_ENTRY_MAX ||
+				      cmd->entry_num > INVALIDATE_MAX)) {
+		err = -EINVAL;
+	} else {
+		err = invalidate_all(k, cmd, &done);
+	}
+	if (err == UCALL_AGAIN)
+		return err;
+	cmd->entry_num = done;
+	out = ioctl_respond(k, sizeof(*cmd));
+	return out ? out : err;
+}
+
+/* ---- dirty tracking ---- */
+
+long ioctl_hwpt_set_dirty_tracking(struct ioctl_call *k)
+{
+	struct iommu_hwpt_set_dirty_tracking *cmd = k->cmd;
+	struct hwpt *h;
+
+	if (cmd->flags & ~IOMMU_HWPT_DIRTY_TRACKING_ENABLE)
+		return -EOPNOTSUPP;
+	h = hwpt_find_type(k->ctx, cmd->hwpt_id, OBJECT_HWPT_PAGING);
+	if (!h)
+		return -ENOENT;
+	return domain_set_dirty_tracking(h->d, cmd->flags & IOMMU_HWPT_DIRTY_TRACKING_ENABLE);
+}

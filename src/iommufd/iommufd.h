@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * /dev/iommu, as the broker and vfio/ see it. Source for every answer: Linux 6.12 drivers/iommu/iommufd, and newer
+ * kernels where the ioctl is newer.
+ */
+#ifndef PINFOLD_IOMMUFD_IOMMUFD_H
+#define PINFOLD_IOMMUFD_IOMMUFD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct backing_cache;
+struct dma_dev;
+struct events;
+struct iommufd;
+struct iommufd_ctx;
+struct iommufd_device;
+struct iommufd_unit;
+struct ufile;
+
+/*
+ * The interface of one broker, whose clients' memory is in cache. test: IOMMU_TEST_CMD is served. privileged: clients
+ * have CAP_SYS_RESOURCE. NULL: out of memory.
+ */
+struct iommufd *iommufd_new(struct events *evs, struct backing_cache *cache, bool test, bool privileged);
+void iommufd_free(struct iommufd *m); /* every ufile must be gone */
+/* open("/dev/iommu"): a context of its own. 0 or -ENOMEM. */
+int iommufd_open(struct iommufd *m, struct ufile **f);
+/* The context behind a descriptor; NULL: it is not an iommufd. The caller that keeps it holds the ufile. */
+struct iommufd_ctx *iommufd_ctx(struct ufile *f);
+
+/* ---- for vfio/: devices ---- */
+
+/* The unit that stands before PCI functions. */
+const struct iommufd_unit *iommufd_pci_unit(void);
+/*
+ * Binds a requester: a device object appears in the context. Requesters of one group (a pointer that only they share)
+ * must translate through the same page table. 0, -EBUSY (bound already), -ENOMEM.
+ */
+int iommufd_device_bind(struct iommufd_ctx *ctx, struct dma_dev *dma, const void *group, const struct iommufd_unit *u,
+			struct iommufd_device **dev, uint32_t *id);
+void iommufd_device_unbind(struct iommufd_device *dev); /* detached */
+/*
+ * Attaches to an IOAS (a page table is found or made) or to a HWPT. *pt_id: the HWPT's id in the end. attach: -EINVAL
+ * if attached (-EBUSY: to the same HWPT); replace: -EINVAL if not. -ENOENT (no such object), -EINVAL (of another kind,
+ * incompatible), -EADDRINUSE, -EFAULT, -ENOMEM: what was attached stays.
+ */
+int iommufd_device_attach(struct iommufd_device *dev, uint32_t *pt_id);
+int iommufd_device_replace(struct iommufd_device *dev, uint32_t *pt_id);
+void iommufd_device_detach(struct iommufd_device *dev);
+
+/* ---- for vfio/: the container that a context can stand for ---- */
+/* The IOAS that VFIO's ioctls on the context use, made if there is none. 0 or -ENOMEM. */
+int iommufd_compat_ioas(struct iommufd_ctx *ctx, uint32_t *id);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the IOMMU before a device can do: the counterpart of a kernel IOMMU driver's ops. One for PCI functions, one for
+ * the mock devices of the test interface. */
+#ifndef PINFOLD_IOMMUFD_UNIT_H
+#define PINFOLD_IOMMUFD_UNIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "iommu/domain.h"
+
+struct hw_queue;
+struct hwpt;
+struct iommufd_device;
+struct viommu;
+
+/* What a unit does for its virtual IOMMUs of one type. NULL where nothing is said: -EOPNOTSUPP to the user. */
+struct iommufd_viommu_ops {
+	/* The user's data: at least data_min bytes of data_size. Written back after init as far as the user has it. */
+	size_t data_min, data_size;
+	int (*init)(struct viommu *v, void *data); /* data NULL: the user has none. Sets state. NULL: nothing to do */
+	void (*destroy)(struct viommu *v);	   /* after a successful init. NULL: nothing to do */
+	/* As the unit's: a nested domain below the virtual IOMMU's parent. */
+	size_t (*nested_size)(uint32_t type);
+	int (*nested)(struct viommu *v, uint32_t type, const void *data, struct domain **d, void **state);
+	size_t (*invalidate_size)(uint32_t type);
+	int (*invalidate)(struct viommu *v, uint32_t type, const void *entry);
+	bool (*hw_queue_type)(uint32_t type);
+	/* Its memory is there already. May set needs (not held yet). */
+	int (*hw_queue_init)(struct hw_queue *q);
+};
+
+struct iommufd_unit {
+	const char *name;
+	uint32_t hw_info_type; /* IOMMU_HW_INFO_TYPE_* */
+	bool cache_coherent;   /* every domain can enforce coherency */
+	bool pri;	       /* can report page requests */
+	bool user_pasids;      /* without a page table of its own, a PASID's requests are those of the nested one */
+	/* Fills at most size bytes; returns the whole length. */
+	size_t (*hw_info)(const struct iommufd_device *dev, void *buf, size_t size);
+	/* How many bits of PASID the device has. NULL: none. */
+	uint8_t (*pasid_bits)(const struct iommufd_device *dev);
+	/* d (NULL: nothing any more) is to be attached to a PASID of the device; errors keep what was. NULL: no PASIDs.
+	 */
+	int (*attach_pasid)(const struct iommufd_device *dev, const struct domain *d, uint32_t pasid);
+	/* flags: IOMMU_HWPT_ALLOC_*. 0 or -EOPNOTSUPP (a flag that it does not know or cannot honour). */
+	int (*paging)(const struct iommufd_device *dev, uint32_t flags, struct domain_config *cfg);
+	/*
+	 * A nested domain from the user's data of that type: nested_size bytes of it, as the caller passes more only if
+	 * the rest is zero. 0: the type is unknown. state (may stay NULL) is the unit's own, freed with nested_free. 0,
+	 * -EOPNOTSUPP, -EINVAL, -ENOMEM.
+	 */
+	size_t (*nested_size)(uint32_t type); /* NULL: no nesting */
+	int (*nested)(const struct iommufd_device *dev, struct domain *parent, uint32_t type, const void *data,
+		      struct domain **d, void **state);
+	void (*nested_free)(void *state);
+	/* One invalidation request for a nested domain; invalidate_size as nested_size. */
+	size_t (*invalidate_size)(uint32_t type);
+	int (*invalidate)(struct domain *d, void *state, uint32_t type, const void *entry);
+	/* The i-th range of IOVAs that never reach memory (the MSI window); false past the end. */
+	bool (*reserved)(const struct iommufd_device *dev, unsigned int i, uint64_t *first, uint64_t *last);
+	/* May this device be attached to this page table (-EINVAL: dirty tracking that it lacks ...)? NULL: any. */
+	int (*attach)(const struct iommufd_device *dev, const struct hwpt *h);
+	/* Virtual IOMMUs of that type; NULL: there are none. NULL: of no type. */
+	const struct iommufd_viommu_ops *(*viommu)(const struct iommufd_device *dev, uint32_t type);
+};
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What newer kernels have added to VFIO's ioctls since Debian 12's <linux/vfio.h>: the device's own node (Linux 6.6;
+ * the PASIDs 6.15). Layout and values are Linux's.
+ */
+#ifndef PINFOLD_UAPI_VFIO_ABI_H
+#define PINFOLD_UAPI_VFIO_ABI_H
+
+#include <linux/types.h>
+#include <linux/vfio.h>
+#include <stddef.h>
+
+#ifndef VFIO_DEVICE_BIND_IOMMUFD
+struct vfio_device_bind_iommufd {
+	__u32 argsz;
+	__u32 flags;
+	__s32 iommufd;
+	__u32 out_devid;
+};
+#define VFIO_DEVICE_BIND_IOMMUFD _IO(VFIO_TYPE, VFIO_BASE + 18)
+
+struct vfio_device_attach_iommufd_pt {
+	__u32 argsz;
+	__u32 flags;
+#define VFIO_DEVICE_ATTACH_PASID (1 << 0)
+	__u32 pt_id; /* in and out */
+	__u32 pasid;
+};
+#define VFIO_DEVICE_ATTACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 19)
+
+struct vfio_device_detach_iommufd_pt {
+	__u32 argsz;
+	__u32 flags;
+#define VFIO_DEVICE_DETACH_PASID (1 << 0)
+	__u32 pasid;
+};
+#define VFIO_DEVICE_DETACH_IOMMUFD_PT _IO(VFIO_TYPE, VFIO_BASE + 20)
+
+/* struct vfio_pci_hot_reset_info, flags: group_id of each entry is the device's id in the caller's iommufd instead. */
+#define VFIO_PCI_HOT_RESET_FLAG_DEV_ID	     (1 << 0)
+#define VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED (1 << 1)
+#define VFIO_PCI_DEVID_OWNED		     0
+#define VFIO_PCI_DEVID_NOT_OWNED	     -1
+#endif
+
+_Static_assert(sizeof(struct vfio_device_bind_iommufd) == 16, "struct vfio_device_bind_iommufd");
+_Static_assert(offsetof(struct vfio_device_bind_iommufd, out_devid) == 12, "struct vfio_device_bind_iommufd");
+_Static_assert(offsetof(struct vfio_device_attach_iommufd_pt, pt_id) == 8, "struct vfio_device_attach_iommufd_pt");
+_Static_assert(offsetof(struct vfio_device_detach_iommufd_pt, flags) == 4, "struct vfio_device_detach_iommufd_pt");
+_Static_assert(VFIO_DEVICE_BIND_IOMMUFD == 0x3b76 && VFIO_DEVICE_DETACH_IOMMUFD_PT == 0x3b78, "ioctl numbers");
+_Static_assert(sizeof(struct vfio_pci_dependent_device) == 8, "struct vfio_pci_dependent_device");
+
+#endif
