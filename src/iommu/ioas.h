@@ -82,14 +82,8 @@ int ioas_copy(struct ioas *dst, iova_t *dst_iova, bool automatic, struct ioas *s
 
 /*
  * Unmaps the areas in [first, last], from below. *unmapped: the bytes that went, on error too. An area that straddles a
-<<<<<<< HEAD
  * border ends it with -ENOENT, after those below have gone. Accesses that hold an area are told to let go; -EDEADLOCK
- * if one does not. No area is success with 0. Never allocates.
-=======
- * border ends it with -ENOENT, after those below have gone. Accesses that hold an area are told to let go; -EDEADLOCK
-if
- * one does not, -EBUSY if one cannot be told. No area is success with 0. Never allocates.
->>>>>>> origin/engine
+ * if one does not, -EBUSY if one cannot be told. No area is success with 0. Never allocates.
  */
 int ioas_unmap(struct ioas *io, uint64_t first, uint64_t last, uint64_t *unmapped);
 
