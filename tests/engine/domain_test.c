@@ -82,6 +82,7 @@ static void test_huge(void **state)
 static void test_neighbours(void **state)
 {
 	enum { N = 48 };
+	static char buf[N * PG];
 	struct fixture f;
 	struct pages *p;
 	uint64_t bytes;
@@ -98,6 +99,11 @@ static void test_neighbours(void **state)
 		assert_int_equal(ioas_unmap(f.ioas, 0x35000 + gone * PG, 0x35000 + gone * PG + PG - 1, &bytes), 0);
 		for (uint64_t i = 0; i < N; i++)
 			assert_int_equal(reads(f.dev, 0x35000 + i * PG), i == gone ? 0 : 'x');
+		/* Nor by the entries of pages before it. */
+		for (uint64_t i = 0; i < gone; i++) {
+			assert_int_equal(dma_read(f.dev, IOVA(0x35000 + i * PG), buf, (N - i) * PG, NULL), -EFAULT);
+			assert_int_equal(f.last[EVENT_FAULT].addr, 0x35000 + gone * PG);
+		}
 		unmap_all(f.ioas);
 	}
 	munmap(view, N * PG);
@@ -244,6 +250,7 @@ static void guest_map(struct nest *n, unsigned int i, uint64_t to, uint64_t bits
 /* E1: nowhere that the parent does not map, whatever the table says and whenever it changes. */
 static void test_nested_confined(void **state)
 {
+	static char buf[3 * PG];
 	struct nest n;
 	uint64_t bytes;
 	char c = 'w';
@@ -259,6 +266,10 @@ static void test_nested_confined(void **state)
 	assert_int_equal(n.f.last[EVENT_FAULT].error, DMA_FAULT_PERMISSION);
 	assert_int_equal(dma_write(n.dev, IOVA(0), &c, 1, NULL), 0);
 	assert_int_equal(n.mem[5 * PG], 'w');
+	/* From page to page each entry counts, though the parent's pages adjoin. */
+	assert_int_equal(dma_read(n.dev, IOVA(0), buf, 3 * PG, NULL), -EFAULT);
+	assert_int_equal(n.f.last[EVENT_FAULT].addr, 2 * PG);
+	assert_int_equal(buf[PG], '6');
 	for (unsigned int i = 2; i < 5; i++) {
 		assert_int_equal(dma_read(n.dev, IOVA(i * PG), &c, 1, NULL), -EFAULT);
 		assert_int_equal(n.f.last[EVENT_FAULT].error, DMA_FAULT_UNMAPPED);
