@@ -187,6 +187,15 @@ static void faults(void **state)
 	assert_int_equal(f.pasid, 7);
 	assert_int_equal(f.flags, IOMMU_PGFAULT_FLAGS_LAST_PAGE | IOMMU_PGFAULT_FLAGS_PASID_VALID);
 	assert_int_equal(fake_read(k, qa, &f, sizeof(f)), 0);
+	/* What goes with a PASID takes none of the device's own requests along: their cookies are in use. */
+	assert_int_equal(attach(k, &t, 8, na), 0);
+	assert_int_equal(TEST(MOCK_OP_TRIGGER_IOPF, .iopf = {.dev_id = t.m.dev, .pasid = 8}), 0);
+	assert_int_equal(detach(k, &t, 8), 0);
+	assert_int_equal(TEST(MOCK_OP_TRIGGER_IOPF, .iopf = {.dev_id = t.m.dev}), 0);
+	for (uint32_t cookie = 2; cookie <= 3; cookie++) {
+		assert_int_equal(fake_read(k, qa, &f, sizeof(f)), sizeof(f));
+		assert_int_equal(f.cookie, cookie);
+	}
 	assert_int_equal(detach(k, &t, 7), 0);
 	fd_destroyed(k, nb);
 	device_to(k, &t, t.ioas);
