@@ -79,6 +79,7 @@ static void alloc_with_data(void **state)
 	assert_int_equal(FD->ops->mmap(FD, d.out_mmap_offset + PAGE, PAGE, PROT_READ, true, &map), -ENXIO);
 	assert_int_equal(FD->ops->mmap(FD, 0, 2 * PAGE, PROT_READ, true, &map), -ENXIO);
 	assert_int_equal(FD->ops->mmap(FD, d.out_mmap_offset, 2 * PAGE, PROT_READ, false, &map), -EINVAL);
+	assert_int_equal(FD->ops->mmap(FD, d.out_mmap_offset, 2 * PAGE, PROT_EXEC, true, &map), -EPERM);
 	assert_int_equal(FD->ops->mmap(FD, d.out_mmap_offset, 2 * PAGE, PROT_READ, true, &map), 0);
 	page = mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, map.fd, map.fd_off);
 	assert_ptr_not_equal(page, MAP_FAILED);
