@@ -151,6 +151,8 @@ long ioctl_hwpt_get_dirty_bitmap(struct ioctl_call *k)
 		return err;
 	if (!domain_config(h->d)->dirty)
 		return -EOPNOTSUPP;
+	if (!domain_dirty_tracking(h->d))
+		return 0; /* units refuse to look, and nobody hears of that */
 	c = malloc(sizeof(*c));
 	if (!c)
 		return -ENOMEM;

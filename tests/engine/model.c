@@ -1,101 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <errno.h>
 #include <fcntl.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "base/event.h"
 #include "base/guard.h"
-#include "base/util.h"
-#include "iommu/iommu.h"
-#include "mm/mm.h"
 #include "model.h"
-
-#define PG PF_PAGE_SIZE
-
-enum {
-	FILES = 3,	 /* the last one is only ever shown read-only */
-	FILE_PAGES = 12, /* at most */
-	OBJECTS = 5,	 /* struct pages at a time */
-	OBJECT_PAGES = 12,
-	SPACES = 2,
-	DEVICES = 2,
-	OWNERS = 2,
-	WINDOW = 24, /* pages; three windows: at 0, in the middle, at the very top */
-	CELLS = 3 * WINDOW,
-	COPY_MAX = 4 * 4096,
-};
-
-#define check(x)                                                                                                       \
-	do {                                                                                                           \
-		if (!(x)) {                                                                                            \
-			fprintf(stderr, "model: %s:%d: %s\n", __FILE__, __LINE__, #x);                                 \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
-
-struct file {
-	int fd;
-	unsigned int pages; /* its size */
-	struct backing *backing;
-	uint8_t bytes[FILE_PAGES * 4096];
-};
-
-struct object {
-	struct pages *pages; /* NULL: none */
-	unsigned int n;
-	uint8_t file[OBJECT_PAGES], page[OBJECT_PAGES];
-	bool writable[OBJECT_PAGES];
-};
-
-/* One IOVA page. */
-struct cell {
-	unsigned int area; /* 0: not mapped */
-	int prot;
-	uint8_t file, page, owner;
-	uint64_t va;
-	bool reserved;
-};
-
-struct space {
-	struct ioas *ioas;
-	unsigned int reservations; /* few: they never go */
-	struct cell cell[CELLS];
-};
-
-struct device {
-	struct dma_dev *dev;
-	int space; /* -1: detached */
-	bool master;
-};
-
-struct model {
-	const uint8_t *in;
-	size_t left;
-	struct events evs;
-	struct event_listener listener;
-	struct event fault;
-	unsigned int faults;
-	uint64_t pin_events;
-	struct backing_cache *cache;
-	struct file file[FILES];
-	struct object object[OBJECTS];
-	struct space space[SPACES];
-	struct device device[DEVICES];
-	struct mm_owner *owner[OWNERS];
-	uint64_t limit[OWNERS]; /* bytes */
-	uint64_t charged[OWNERS];
-	unsigned int last_area;
-	unsigned char fill;
-};
+#include "model_private.h"
 
 /* ---- the program ---- */
 
-static unsigned int take(struct model *m, unsigned int below)
+unsigned int take(struct model *m, unsigned int below)
 {
 	if (!m->left)
 		return 0;
@@ -105,15 +19,14 @@ static unsigned int take(struct model *m, unsigned int below)
 
 /* ---- addresses ---- */
 
-static uint64_t cell_iova(unsigned int cell)
+uint64_t cell_iova(unsigned int cell)
 {
 	static const uint64_t base[3] = {0, 0x7fff00000000, -(uint64_t)(WINDOW * PG)};
 
 	return base[cell / WINDOW] + cell % WINDOW * PG;
 }
 
-/* The cell of an address, -1 if it lies outside every window. */
-static int iova_cell(uint64_t iova)
+int iova_cell(uint64_t iova)
 {
 	for (unsigned int w = 0; w < 3; w++)
 		if (iova - cell_iova(w * WINDOW) < WINDOW * PG)
@@ -121,209 +34,94 @@ static int iova_cell(uint64_t iova)
 	return -1;
 }
 
-static const struct cell *cell_at(const struct space *s, uint64_t iova)
+uint64_t cell_last(unsigned int cell)
 {
-	int i = iova_cell(iova);
-
-	return i < 0 ? NULL : &s->cell[i];
+	return cell_iova(cell) + (PG - 1);
 }
 
-/* ---- operations ---- */
+/* ---- pins ---- */
 
-static void op_pages_new(struct model *m)
+unsigned int claimed(const struct model *m, int owner, int mode)
 {
-	struct object *o = &m->object[take(m, OBJECTS)], fresh = {0};
-	unsigned int n = 1 + take(m, 3);
-	struct page_slice s[3];
-	int want = 0, err;
+	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < n; i++) {
-		unsigned int f = take(m, FILES), page = take(m, FILE_PAGES), len = 1 + take(m, 4);
-		bool writable = take(m, 4);
+	for (unsigned int i = 0; i < m->objects; i++) {
+		const struct object *o = &m->object[i];
 
-		if (take(m, 16)) { /* mostly what is there */
-			page %= MAX(m->file[f].pages, 4) - 3;
-			writable &= f != FILES - 1;
-		}
-
-		s[i] = (struct page_slice){m->file[f].backing, page * PG, len * PG, writable};
-		if (page + len > m->file[f].pages || (writable && f == FILES - 1))
-			want = -EFAULT;
-		for (unsigned int k = 0; k < len; k++, fresh.n++) {
-			fresh.file[fresh.n] = f;
-			fresh.page[fresh.n] = page + k;
-			fresh.writable[fresh.n] = writable;
-		}
+		if ((owner >= 0 && o->owner != (unsigned int)owner) || (mode >= 0 && o->mode != (enum mm_account)mode))
+			continue;
+		for (unsigned int k = 0; k < o->n; k++)
+			n += o->claims[k] > 0;
 	}
-	if (o->pages)
-		return;
-	err = pages_new(0x10000000, s, n, &fresh.pages);
-	check(err == want);
-	if (!err) {
-		check(pages_len(fresh.pages) == fresh.n * PG);
-		*o = fresh;
-	}
+	return n;
 }
 
-static void op_pages_put(struct model *m)
+int object_pin(struct model *m, unsigned int object, unsigned int page, unsigned int n)
 {
-	struct object *o = &m->object[take(m, OBJECTS)];
+	struct object *o = &m->object[object];
+	uint64_t limit = m->limit[o->owner];
+	unsigned int fresh = 0, locked;
 
-	if (take(m, 4))
-		return;
-	pages_put(o->pages);
-	o->pages = NULL;
-}
-
-static int map_expected(const struct model *m, const struct space *s, unsigned int cell, unsigned int n,
-			const struct object *o, unsigned int off, int prot, unsigned int owner)
-{
-	bool reserved = false;
-
-	if (!(prot & 3) || prot > 3 || !n || off + n > o->n)
-		return -EINVAL;
-	for (unsigned int i = 0; i < n; i++) {
-		if (s->cell[cell + i].area)
-			return -EEXIST;
-		reserved |= s->cell[cell + i].reserved;
-	}
-	if (reserved)
-		return -EINVAL;
-	for (unsigned int i = 0; i < n; i++)
-		if ((prot & IOMMU_WRITE) && !o->writable[off + i])
+	for (unsigned int i = page; i < page + n; i++) {
+		if (o->file[i] == HOLE || (o->write && !o->writable[i]))
 			return -EFAULT;
-	if (m->limit[owner] != UINT64_MAX && m->charged[owner] + n > m->limit[owner] / PG)
+		fresh += !o->claims[i];
+	}
+	if (fresh && !o->is_file && !m->alive[o->owner])
+		return -EFAULT;
+	/* The owners are one user. */
+	locked = o->mode == MM_ACCOUNT_PROCESS ? claimed(m, o->owner, o->mode) : claimed(m, -1, o->mode);
+	if (fresh && limit != UINT64_MAX && locked + fresh > limit / PG)
 		return -ENOMEM;
+	for (unsigned int i = page; i < page + n; i++)
+		o->claims[i]++;
 	return 0;
 }
 
-static void op_map(struct model *m)
+void object_unpin(struct model *m, unsigned int object, unsigned int page, unsigned int n)
 {
-	struct space *s = &m->space[take(m, SPACES)];
-	unsigned int cell = take(m, CELLS), n = take(m, 8), off = take(m, OBJECT_PAGES), owner = take(m, OWNERS);
-	struct object *o = &m->object[take(m, OBJECTS)];
-	int prot = take(m, 32) ? 1 + take(m, 3) : (int)take(m, 8), err;
+	struct object *o = &m->object[object];
 
-	if (!o->pages)
-		return;
-	if (take(m, 8)) { /* mostly what is there */
-		off %= o->n;
-		n = 1 + n % (o->n - off);
-	}
-	if (take(m, 16) == 0) { /* out of line in one way or another */
-		unsigned int shift = take(m, 3), by = 1 + take(m, 255);
-
-		err = ioas_map(s->ioas, IOVA(cell_iova(cell) + (shift == 0) * by), n * PG + (shift == 1) * by, o->pages,
-			       off * PG + (shift == 2) * by, prot, m->owner[owner]);
-		check(err == -EINVAL);
-		return;
-	}
-	if (cell % WINDOW + n > WINDOW) {
-		if (cell / WINDOW < 2)
-			return;
-		/* Past the top of the address space. */
-		err = ioas_map(s->ioas, IOVA(cell_iova(cell)), n * PG, o->pages, off * PG, prot, m->owner[owner]);
-		check(err == -EINVAL);
-		return;
-	}
-	err = ioas_map(s->ioas, IOVA(cell_iova(cell)), n * PG, o->pages, off * PG, prot, m->owner[owner]);
-	check(err == map_expected(m, s, cell, n, o, off, prot, owner));
-	if (err)
-		return;
-	m->last_area++;
-	m->charged[owner] += n;
-	for (unsigned int i = 0; i < n; i++) {
-		struct cell *c = &s->cell[cell + i];
-
-		c->area = m->last_area;
-		c->prot = prot;
-		c->file = o->file[off + i];
-		c->page = o->page[off + i];
-		c->owner = owner;
-		c->va = 0x10000000 + (off + i) * PG;
-	}
+	for (unsigned int i = page; i < page + n; i++)
+		o->claims[i]--;
 }
 
-/* Unmaps [first, last] in the model: 0 and the bytes, or -EINVAL and nothing. */
-static int unmap_model(struct model *m, struct space *s, uint64_t first, uint64_t last, uint64_t *bytes)
+uint8_t *object_bytes(struct model *m, unsigned int object, unsigned int page)
 {
-	*bytes = 0;
-	if (first > last)
-		return -EINVAL;
-	for (int undo = 1; undo >= 0; undo--) {
-		for (unsigned int i = 0; i < CELLS; i++) {
-			uint64_t a = cell_iova(i), z = a + (PG - 1);
-			struct cell *c = &s->cell[i];
-			bool in = c->area && a >= first && z <= last;
+	const struct object *o = &m->object[object];
+	struct file *f = o->file[page] == HOLE ? NULL : &m->file[o->file[page]];
 
-			if (undo) { /* the dry run: no area may be cut */
-				for (unsigned int k = 0; c->area && k < CELLS; k++) {
-					uint64_t ka = cell_iova(k), kz = ka + (PG - 1);
-					bool touched = a <= last && z >= first;
-
-					if (touched && s->cell[k].area == c->area && (ka < first || kz > last))
-						return -EINVAL;
-				}
-			} else if (in) {
-				m->charged[c->owner]--;
-				*bytes += PG;
-				c->area = 0;
-			}
-		}
-	}
-	return 0;
+	return f && o->page[page] < f->pages ? f->bytes + o->page[page] * PG : NULL;
 }
 
-static void op_unmap(struct model *m)
-{
-	struct space *s = &m->space[take(m, SPACES)];
-	uint64_t first = cell_iova(take(m, CELLS)), last = cell_iova(take(m, CELLS)) + (PG - 1);
-	unsigned int trim = take(m, 8);
-	uint64_t got = 12345, want;
-	int err;
-
-	if (take(m, 10)) /* more often a short range than any */
-		last = first + take(m, 6) * PG + (PG - 1);
-	if (trim == 0)
-		first += 1;
-	if (trim == 1)
-		last -= 1;
-	err = unmap_model(m, s, first, last, &want);
-	check(ioas_unmap(s->ioas, first, last, &got) == err);
-	check(got == (err ? 12345 : want));
-}
-
-static void op_unmap_all(struct model *m)
-{
-	struct space *s = &m->space[take(m, SPACES)];
-	uint64_t got, want;
-
-	if (take(m, 4))
-		return;
-	unmap_model(m, s, 0, UINT64_MAX, &want);
-	ioas_unmap_all(s->ioas, &got);
-	check(got == want);
-}
+/* ---- DMA ---- */
 
 /*
  * What the device may do at one address. 0 and the byte, or the reason for a fault.
  */
 static int byte_at(struct model *m, const struct device *d, uint64_t iova, int need, uint8_t **byte)
 {
+	struct dom *dom = d->dom < 0 ? NULL : &m->dom[d->dom];
 	const struct cell *c;
+	int i = iova_cell(iova);
+	uint8_t *page;
 
 	if (!d->master)
 		return DMA_FAULT_MASTER;
-	if (d->space < 0)
+	if (!dom)
 		return DMA_FAULT_DETACHED;
-	c = cell_at(&m->space[d->space], iova);
+	c = dom->space < 0 || i < 0 ? NULL : &m->space[dom->space].cell[i];
 	if (!c || !c->area)
 		return DMA_FAULT_UNMAPPED;
 	if (!(c->prot & need))
 		return DMA_FAULT_PERMISSION;
-	if (c->page >= m->file[c->file].pages)
+	/* Also where the page turns out to be gone: the translation was used. */
+	if (need == IOMMU_WRITE && dom->tracking)
+		dom->dirty[i] = true;
+	page = object_bytes(m, c->object, c->page);
+	if (!page)
 		return DMA_FAULT_GONE;
-	*byte = &m->file[c->file].bytes[c->page * PG + iova % PG];
+	*byte = page + iova % PG;
 	return 0;
 }
 
@@ -354,9 +152,11 @@ static void dma_address(struct model *m, const struct device *d, uint64_t *iova,
 {
 	unsigned int cell = take(m, CELLS);
 
+	int space = d->dom < 0 ? -1 : m->dom[d->dom].space;
+
 	/* Mostly where something is mapped. */
-	if (d->space >= 0 && take(m, 8))
-		for (unsigned int i = 0; i < CELLS && !m->space[d->space].cell[cell].area; i++)
+	if (space >= 0 && take(m, 8))
+		for (unsigned int i = 0; i < CELLS && !m->space[space].cell[cell].area; i++)
 			cell = (cell + 1) % CELLS;
 	*iova = cell_iova(cell) + take(m, 256) * 16;
 	*len = take(m, 256);
@@ -452,14 +252,14 @@ static void op_device(struct model *m)
 		break;
 	case 1:
 		if (take(m, 4) == 0) {
-			d->space = -1;
+			d->dom = -1;
 			dma_dev_detach(d->dev);
 			break;
 		}
 		/* fall through */
 	default:
-		d->space = take(m, SPACES);
-		dma_dev_attach(d->dev, m->space[d->space].ioas);
+		d->dom = take(m, DOMAINS);
+		dma_dev_attach(d->dev, m->dom[d->dom].d);
 	}
 }
 
@@ -511,85 +311,49 @@ static void op_backing(struct model *m)
 	check(backing_get_fd(m->cache, f->fd, &f->backing) == 0);
 }
 
-static void op_limit(struct model *m)
+static void op_owner(struct model *m)
 {
 	unsigned int owner = take(m, OWNERS), pages = take(m, 64);
 
 	m->limit[owner] = pages > 32 ? UINT64_MAX : pages * PG + take(m, 2);
+	m->alive[owner] = take(m, 8);
 }
 
-static void op_reserve(struct model *m)
+static void dirty_seen(void *ctx, uint64_t iova, uint64_t len)
 {
-	struct space *s = &m->space[take(m, SPACES)];
-	unsigned int cell = take(m, CELLS), n = 1 + take(m, 3);
-	int want = 0;
+	bool *seen = ctx;
 
-	if (s->reservations == 5 || take(m, 4) || cell % WINDOW + n > WINDOW)
+	for (uint64_t at = iova; at - iova < len; at += PG) {
+		int i = iova_cell(at);
+
+		check(i >= 0 && !seen[i]);
+		seen[i] = true;
+	}
+}
+
+static void op_dirty(struct model *m)
+{
+	struct dom *d = &m->dom[take(m, DOMAINS)];
+	unsigned int cell = take(m, CELLS), n = 1 + take(m, WINDOW), how = take(m, 4);
+	bool seen[CELLS] = {0}, keep = how == 1;
+
+	n = MIN(n, WINDOW - cell % WINDOW);
+	if (how == 0) {
+		d->tracking = take(m, 4);
+		check(domain_set_dirty_tracking(d->d, d->tracking) == 0);
+		check(domain_dirty_tracking(d->d) == d->tracking);
+		if (d->tracking)
+			memset(d->dirty, 0, sizeof(d->dirty));
 		return;
-	for (unsigned int i = 0; i < n; i++)
-		if (s->cell[cell + i].area)
-			want = -EADDRINUSE;
-	check(ioas_reserve(s->ioas, cell_iova(cell), cell_iova(cell) + (n * PG - 1)) == want);
-	s->reservations += !want;
-	for (unsigned int i = 0; !want && i < n; i++)
-		s->cell[cell + i].reserved = true;
-}
-
-/* ---- what can be asked ---- */
-
-static void check_areas(struct space *s)
-{
-	struct ioas_area_info info = {0};
-	uint64_t next = 0;
-	unsigned int areas = 0, i = 0;
-
-	while (ioas_next(s->ioas, next, &info)) {
-		areas++;
-		while (i < CELLS && !s->cell[i].area)
-			i++;
-		check(i < CELLS && cell_iova(i) == info.iova && s->cell[i].va == info.va);
-		for (uint64_t at = 0; at < info.len; at += PG, i++)
-			check(s->cell[i].area == cell_at(s, info.iova)->area && s->cell[i].prot == info.prot);
-		if (info.iova + info.len == 0)
-			break;
-		next = info.iova + info.len;
 	}
-	while (i < CELLS)
-		check(!s->cell[i++].area);
-	check(areas == ioas_area_count(s->ioas));
-}
-
-struct range_walk {
-	const struct space *s;
-	uint64_t next;
-	bool usable[CELLS];
-};
-
-static void range_seen(void *ctx, uint64_t first, uint64_t last)
-{
-	struct range_walk *w = ctx;
-
-	check(first >= w->next && first <= last);
-	w->next = last; /* the next range starts at last + 2 at least */
-	for (unsigned int i = 0; i < CELLS; i++)
-		if (cell_iova(i) >= first && cell_iova(i) <= last)
-			w->usable[i] = true;
-}
-
-static void op_ask(struct model *m)
-{
-	struct space *s = &m->space[take(m, SPACES)];
-	struct range_walk w = {.s = s};
-	unsigned int a = take(m, CELLS), b = take(m, CELLS);
-	bool overlaps = false;
-
-	check_areas(s);
-	ioas_ranges(s->ioas, range_seen, &w);
+	domain_read_dirty(d->d, cell_iova(cell), n * PG, keep, dirty_seen, seen);
 	for (unsigned int i = 0; i < CELLS; i++) {
-		check(w.usable[i] == !s->cell[i].reserved);
-		overlaps |= i >= a && i <= b && s->cell[i].area;
+		bool in = i >= cell && i < cell + n;
+
+		check(seen[i] == (in && d->dirty[i]));
+		if (in && !keep)
+			d->dirty[i] = false;
 	}
-	check(ioas_overlaps(s->ioas, cell_iova(a), cell_iova(b) + (PG - 1)) == overlaps);
 }
 
 /* ---- life ---- */
@@ -610,9 +374,16 @@ static void model_notify(struct event_listener *l, const struct event *ev)
 	m->faults++;
 }
 
+static struct model *model_of_owner; /* owners are told apart by their index */
+
 static uint64_t model_limit(void *ctx)
 {
-	return *(uint64_t *)ctx;
+	return model_of_owner->limit[(uintptr_t)ctx];
+}
+
+static bool model_alive(void *ctx)
+{
+	return model_of_owner->alive[(uintptr_t)ctx];
 }
 
 static void file_open(struct model *m, unsigned int i)
@@ -638,52 +409,110 @@ static void file_open(struct model *m, unsigned int i)
 		close(ro);
 }
 
+/* What lies outside the windows is reserved. */
+static void space_open(struct model *m, unsigned int i)
+{
+	struct space *s = &m->space[i];
+
+	s->m = m;
+	check((s->ioas = ioas_new(&m->evs)));
+	check((s->access = access_new(&model_access_ops, s)));
+	check(ioas_reserve(s->ioas, cell_last(WINDOW - 1) + 1, cell_iova(WINDOW) - 1, m) == 0);
+	check(ioas_reserve(s->ioas, cell_last(2 * WINDOW - 1) + 1, cell_iova(2 * WINDOW) - 1, m) == 0);
+	s->small = i == 0;
+	check(ioas_set_large_pages(s->ioas, !s->small) == 0);
+	check(access_attach(s->access, s->ioas) == 0);
+}
+
 static void model_open(struct model *m)
 {
-	static const struct mm_owner_ops ops = {.limit = model_limit};
+	static const struct mm_owner_ops ops = {.limit = model_limit, .alive = model_alive};
+	struct domain_config config = {.last = UINT64_MAX, .pgsizes = PG | 2UL << 20, .dirty = true};
 
+	model_of_owner = m;
 	events_init(&m->evs);
 	m->listener.mask = BIT(EVENT_FAULT) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN);
 	m->listener.notify = model_notify;
 	events_listen(&m->evs, &m->listener);
 	check(guard_install() == 0);
 	check((m->cache = backing_cache_new(1 << 20, 4)));
+	check((m->user = mm_user_new()));
 	for (unsigned int i = 0; i < FILES; i++)
 		file_open(m, i);
 	for (unsigned int i = 0; i < OWNERS; i++) {
 		m->limit[i] = i ? 40 * PG : UINT64_MAX;
-		check((m->owner[i] = mm_owner_new(&ops, &m->limit[i], i, &m->evs)));
+		m->alive[i] = true;
+		check((m->owner[i] = mm_owner_new(&ops, (void *)(uintptr_t)i, m->user, i, &m->evs)));
 	}
 	for (unsigned int i = 0; i < SPACES; i++)
-		check((m->space[i].ioas = ioas_new(&m->evs)));
+		space_open(m, i);
+	for (unsigned int i = 0; i < DOMAINS; i++) {
+		m->dom[i].space = -1;
+		if (i == DOMAINS - 1) { /* without the top window, nor the first page */
+			config.first = PG;
+			config.last = cell_last(2 * WINDOW - 1);
+		}
+		check((m->dom[i].d = domain_new(&config, &m->evs)));
+	}
 	for (unsigned int i = 0; i < DEVICES; i++) {
-		check((m->device[i].dev = dma_dev_new(i << 3, &m->evs)));
-		dma_dev_attach(m->device[i].dev, m->space[0].ioas);
+		m->device[i] = (struct device){dma_dev_new(i << 3, &m->evs), i, true};
+		check(m->device[i].dev);
+		dma_dev_attach(m->device[i].dev, m->dom[i].d);
 		dma_dev_set_master(m->device[i].dev, true);
-		m->device[i].master = true;
+		check(ioas_add_domain(m->space[i % SPACES].ioas, m->dom[i].d) == 0);
+		m->dom[i].space = i % SPACES;
+		m->space[i % SPACES].domains++;
 	}
 }
 
 static void model_close(struct model *m)
 {
-	for (unsigned int i = 0; i < OBJECTS; i++)
-		pages_put(m->object[i].pages);
+	for (unsigned int i = 0; i < m->objects; i++)
+		if (m->object[i].held)
+			pages_put(m->object[i].pages);
 	for (unsigned int i = 0; i < FILES; i++) {
 		backing_put(m->file[i].backing);
 		close(m->file[i].fd);
+	}
+	for (unsigned int i = 0; i < DEVICES; i++)
+		dma_dev_free(m->device[i].dev);
+	for (unsigned int i = 0; i < SPACES; i++)
+		access_free(m->space[i].access);
+	for (unsigned int i = 0; i < DOMAINS; i++) {
+		if (m->dom[i].space >= 0)
+			ioas_remove_domain(m->space[m->dom[i].space].ioas, m->dom[i].d);
+		domain_free(m->dom[i].d);
 	}
 	for (unsigned int i = 0; i < SPACES; i++) {
 		check_areas(&m->space[i]);
 		ioas_free(m->space[i].ioas);
 	}
-	for (unsigned int i = 0; i < DEVICES; i++)
-		dma_dev_free(m->device[i].dev);
 	check(m->pin_events == 0);
 	for (unsigned int i = 0; i < OWNERS; i++) {
 		check(mm_charged(m->owner[i]) == 0);
 		mm_owner_put(m->owner[i]);
 	}
+	mm_user_put(m->user);
 	backing_cache_free(m->cache);
+}
+
+static void step(struct model *m)
+{
+	static void (*const op[])(struct model *) = {
+	    op_pages_new,  op_pages_new,  op_pages_put,	   op_map,	 op_map,     op_map,
+	    op_map_auto,   op_copy,	  op_copy,	   op_cut,	 op_unmap,   op_unmap,
+	    op_device,	   op_truncate,	  op_client_write, op_owner,	 op_backing, op_reserve,
+	    op_allow,	   op_domain,	  op_domain,	   op_dirty,	 op_dirty,   op_move,
+	    op_access_pin, op_access_pin, op_access_unpin, op_access_rw, op_ask,
+	};
+	unsigned int n = take(m, ARRAY_SIZE(op) + 7);
+
+	if (n < ARRAY_SIZE(op))
+		op[n](m);
+	else if (n < ARRAY_SIZE(op) + 6)
+		op_dma(m, n % 2);
+	else
+		op_dma_iov(m);
 }
 
 void model_run(const uint8_t *program, size_t size)
@@ -695,62 +524,9 @@ void model_run(const uint8_t *program, size_t size)
 	m.left = size;
 	model_open(&m);
 	while (m.left) {
-		switch (take(&m, 21)) {
-		case 0:
-		case 1:
-			op_pages_new(&m);
-			break;
-		case 2:
-			op_pages_put(&m);
-			break;
-		case 3:
-		case 4:
-		case 5:
-		case 6:
-			op_map(&m);
-			break;
-		case 7:
-		case 8:
-			op_unmap(&m);
-			break;
-		case 9:
-			op_unmap_all(&m);
-			break;
-		case 10:
-		case 11:
-			op_dma(&m, false);
-			break;
-		case 12:
-		case 13:
-			op_dma(&m, true);
-			break;
-		case 14:
-			op_dma_iov(&m);
-			break;
-		case 15:
-			op_device(&m);
-			break;
-		case 16:
-			op_truncate(&m);
-			break;
-		case 17:
-			op_client_write(&m);
-			break;
-		case 18:
-			op_limit(&m);
-			break;
-		case 19:
-			op_backing(&m);
-			break;
-		case 20:
-			if (take(&m, 2))
-				op_reserve(&m);
-			else
-				op_ask(&m);
-			break;
-		}
+		step(&m);
 		for (unsigned int i = 0; i < OWNERS; i++)
-			check(mm_charged(m.owner[i]) == m.charged[i]);
+			check(mm_charged(m.owner[i]) == claimed(&m, i, -1));
 	}
 	model_close(&m);
 }
