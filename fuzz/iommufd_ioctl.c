@@ -18,6 +18,7 @@
 #include "iommufd/iommufd.h"
 #include "iommufd/mock_abi.h"
 #include "mm/mm.h"
+#include "proto/channel.h"
 #include "uapi/iommufd_abi.h"
 #include "uapi/ucall.h"
 
@@ -444,7 +445,7 @@ static void do_mmap(struct client *k, struct ufile *f)
 	struct umap m;
 
 	if (f->ops->mmap)
-		f->ops->mmap(f, take8(&k->in) << 12, take8(&k->in) << 12, PROT_READ, true, &m);
+		f->ops->mmap(f, REGION_OFFSET_MAGIC + (take8(&k->in) << 12), take8(&k->in) << 12, PROT_READ, true, &m);
 }
 
 static void run(struct client *k)
