@@ -249,7 +249,6 @@ static struct pci_func *func_new(struct events *evs, uint16_t bdf, unsigned int 
 static void do_open(struct client *k, uint8_t what)
 {
 	struct ufile *f;
-	uint32_t id;
 	int ret;
 
 	switch (what & 7) {
@@ -260,7 +259,7 @@ static void do_open(struct client *k, uint8_t what)
 	case 4:
 		ret = iommufd_open(k->iommufd, &f);
 		if (!ret && what & 8) /* with a space, so that there is something to attach to */
-			iommufd_compat_ioas(iommufd_ctx(f), &id);
+			iommufd_compat_make(iommufd_ctx(f));
 		break;
 	case 6:
 		ret = vfio_open_cdev(k->v, what >> 3 & 3, &f);

@@ -241,13 +241,15 @@ void domain_read_dirty(struct domain *d, uint64_t iova, uint64_t len, bool keep,
 		domain_flush(d, iova, iova + (len - 1));
 }
 
-void domain_read_dirty_bitmap(struct domain *d, uint64_t iova, uint64_t len, bool keep, unsigned int shift,
+bool domain_read_dirty_bitmap(struct domain *d, uint64_t iova, uint64_t len, bool keep, unsigned int shift,
 			      uint64_t *bits)
 {
 	uint64_t first = iova, size = len;
 
-	if (!dirty_range(d, &first, &size) || first != iova || size > len)
-		return;
-	if (table_read_dirty_bitmap(d->table, iova, size, !keep, shift, bits) && !keep)
+	if (!dirty_range(d, &first, &size) || first != iova || size > len ||
+	    !table_read_dirty_bitmap(d->table, iova, size, !keep, shift, bits))
+		return false;
+	if (!keep)
 		domain_flush(d, iova, iova + (size - 1));
+	return true;
 }

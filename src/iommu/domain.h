@@ -55,15 +55,15 @@ bool domain_dirty_tracking(const struct domain *d);
 void domain_mark_dirty(struct domain *d, uint64_t iova, uint64_t len);
 /*
  * Calls fn for each stretch in [iova, iova + len) written since it was last cleared, in order, whole leaves of the
- * table at the least; and clears it, unless keep. What is not mapped is skipped.
+ * table at the least; and clears it, unless keep. What is not mapped is skipped. fn NULL: nobody wants to know.
  */
 void domain_read_dirty(struct domain *d, uint64_t iova, uint64_t len, bool keep,
 		       void (*fn)(void *ctx, uint64_t iova, uint64_t len), void *ctx);
 /*
  * The same as a bitmap: ORs bit (x - iova) >> shift into bits for each dirty x in the range, which is aligned to the
- * smallest page (else nothing happens). bits holds len >> shift bits, rounded up to words.
+ * smallest page (else nothing happens). bits holds len >> shift bits, rounded up to words. Return: is anything dirty?
  */
-void domain_read_dirty_bitmap(struct domain *d, uint64_t iova, uint64_t len, bool keep, unsigned int shift,
+bool domain_read_dirty_bitmap(struct domain *d, uint64_t iova, uint64_t len, bool keep, unsigned int shift,
 			      uint64_t *bits);
 
 #endif

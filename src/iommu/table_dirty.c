@@ -82,6 +82,8 @@ static inline void report_range(struct report *r, uint64_t iova, uint64_t len)
 
 	if (r->bits) {
 		bitmap_fill(r->bits, at >> r->shift, (at + len - 1) >> r->shift);
+	} else if (!r->fn) {
+		return;
 	} else if (r->len && r->iova + r->len == iova) {
 		r->len += len;
 	} else {
@@ -125,6 +127,8 @@ static inline void report_word(struct report *r, uint64_t base, unsigned int shi
 			r->bits[at / 64 + 1] |= spill;
 		return;
 	}
+	if (!r->bits && !r->fn)
+		return;
 	while (word) {
 		unsigned int i = __builtin_ctzll(word);
 		uint64_t rest = ~(word >> i);
@@ -136,8 +140,8 @@ static inline void report_word(struct report *r, uint64_t base, unsigned int shi
 }
 
 /*
- * The whole lowest table, from base on, if its bits are words of the bitmap: what large ranges consist of. False: it is
- * not so.
+ * The whole lowest table, from base on, if its bits are words of the bitmap, or for nobody: what large ranges consist
+ * of. False: it is not so.
  */
 static bool report_line(struct report *r, uint64_t base, unsigned int shift, const uint64_t *line)
 {
@@ -145,11 +149,12 @@ static bool report_line(struct report *r, uint64_t base, unsigned int shift, con
 	const pair *from = (const pair *)line;
 	pair *to, sum = {};
 
-	if (!r->bits || r->shift != shift || at % 64)
+	if (r->bits ? r->shift != shift || at % 64 : !!r->fn)
 		return false;
-	to = (pair *)(r->bits + at / 64);
+	to = r->bits ? (pair *)(r->bits + at / 64) : NULL;
 	for (unsigned int i = 0; i < TABLE_WORDS / 2; i++) {
-		to[i] |= from[i];
+		if (to)
+			to[i] |= from[i];
 		sum += byte_counts(from[i]);
 	}
 	/* A byte of counts is 64 at most. */

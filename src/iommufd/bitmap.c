@@ -6,18 +6,27 @@
  * first hole of the range is not looked at.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "iommu/domain.h"
 #include "iommufd/internal.h"
 
-/* One page of the caller's memory, or the part of it that the bitmap takes. */
+/*
+ * Bitmaps of this many bytes and more are reached as pages, which the broker sees as the caller does; what is smaller,
+ * and what is no memory that can be had so, is copied in and out.
+ */
+#define BULK_MIN   (64u << 10)
+#define BULK_BYTES (32u << 10) /* of a part: the cache holds it while it is worked on */
+
+/* A part of the caller's bitmap: BULK_BYTES of pages, or of one page, or less at its end. */
 struct chunk {
 	uint64_t addr; /* of its first byte */
 	uint64_t iova; /* of that byte's first bit */
 	uint64_t bytes;
-	uint8_t bits[PF_PAGE_SIZE];
-	unsigned int shift; /* of the page that a bit stands for */
-	bool any;
+	unsigned int shift;  /* of the page that a bit stands for */
+	bool any, bulk;	     /* something is dirty; the bytes are reached as pages */
+	struct pages *pages; /* of the whole bitmap, or NULL */
+	uint64_t bits[BULK_BYTES / 8], dirty[BULK_BYTES / 8];
 };
 
 static void note(void *ctx, uint64_t iova, uint64_t len)
@@ -36,7 +45,7 @@ static void set_bits(void *ctx, uint64_t iova, uint64_t len)
 	uint64_t last = (iova + (len - 1) - c->iova) >> c->shift;
 
 	for (uint64_t i = first; i <= last && i < end; i++)
-		c->bits[i / 8] |= 1u << i % 8;
+		((uint8_t *)c->bits)[i / 8] |= 1u << i % 8;
 }
 
 static int check_range(struct ioas *io, const struct iommu_hwpt_get_dirty_bitmap *cmd)
@@ -68,31 +77,84 @@ static uint64_t mapped_run(struct ioas *io, uint64_t iova, uint64_t len)
 	return at - iova;
 }
 
-/* Cuts the next chunk off [iova, iova + len); returns the IOVA bytes that it stands for. */
-static uint64_t chunk_cut(struct chunk *c, const struct iommu_hwpt_get_dirty_bitmap *cmd, uint64_t iova, uint64_t len)
+/* The IOVA bytes that so many bytes of bitmap stand for: the pages may be as large as the address space. */
+static uint64_t span_of(uint64_t bytes, unsigned int shift)
 {
-	uint64_t bit = (iova - cmd->iova) >> c->shift, room;
-
-	c->addr = cmd->data + bit / 8;
-	c->iova = iova;
-	room = PF_PAGE_SIZE - c->addr % PF_PAGE_SIZE;
-	c->bytes = MIN(room, DIV_ROUND_UP(DIV_ROUND_UP(len, 1ull << c->shift), 8));
-	c->any = false;
-	return MIN(len, c->bytes * 8 << c->shift);
+	return bytes * 8 > UINT64_MAX >> shift ? UINT64_MAX : bytes * 8 << shift;
 }
 
-static void ignore(void *ctx, uint64_t iova, uint64_t len)
+static bool chunk_is_bulk(const struct chunk *c, const struct domain *d, uint64_t len)
 {
-	(void)ctx;
-	(void)iova;
-	(void)len;
+	uint64_t smallest = domain_config(d)->pgsizes & -domain_config(d)->pgsizes;
+
+	return c->pages && IS_ALIGNED(c->iova | len, smallest) &&
+	       pages_sound(c->pages, c->addr - pages_va(c->pages), c->bytes, true);
+}
+
+/* Cuts the next chunk off [iova, iova + len); returns the IOVA bytes that it stands for. */
+static uint64_t chunk_cut(struct chunk *c, const struct domain *d, const struct iommu_hwpt_get_dirty_bitmap *cmd,
+			  uint64_t iova, uint64_t len)
+{
+	uint64_t rest = DIV_ROUND_UP(DIV_ROUND_UP(len, 1ull << c->shift), 8), n;
+
+	c->addr = cmd->data + ((iova - cmd->iova) >> c->shift) / 8;
+	c->iova = iova;
+	c->any = false;
+	c->bytes = MIN(rest, (uint64_t)BULK_BYTES);
+	n = MIN(len, span_of(c->bytes, c->shift));
+	c->bulk = chunk_is_bulk(c, d, n);
+	if (c->bulk)
+		return n;
+	c->bytes = MIN(rest, PF_PAGE_SIZE - c->addr % PF_PAGE_SIZE);
+	return MIN(len, span_of(c->bytes, c->shift));
 }
 
 /* What is clean for the caller from now on. A leaf of the table that lies on both sides of a border stays dirty. */
 static void clear(struct domain *d, uint64_t iova, uint64_t end)
 {
 	if (iova < end)
-		domain_read_dirty(d, iova, end - iova, false, ignore, NULL);
+		domain_read_dirty(d, iova, end - iova, false, NULL, NULL);
+}
+
+/* Nobody got the bits. */
+static void chunk_take_back(const struct chunk *c, struct domain *d)
+{
+	for (uint64_t i = 0; i < c->bytes * 8; i++)
+		if (c->dirty[i / 64] >> i % 64 & 1)
+			domain_mark_dirty(d, c->iova + (i << c->shift), 1ull << c->shift);
+}
+
+/* Hands the bits of [iova, iova + n) over. The caller's memory stays untouched where nothing is dirty. */
+static int chunk_bulk(struct chunk *c, struct domain *d, uint64_t n, bool keep)
+{
+	uint64_t off = c->addr - pages_va(c->pages), words = DIV_ROUND_UP(c->bytes, 8);
+	int err;
+
+	memset(c->dirty, 0, words * 8);
+	if (!domain_read_dirty_bitmap(d, c->iova, n, keep, c->shift, c->dirty))
+		return 0;
+	err = pages_read(c->pages, off, c->bits, c->bytes);
+	for (uint64_t i = 0; i < words; i++)
+		c->bits[i] |= c->dirty[i];
+	if (!err)
+		err = pages_write(c->pages, off, c->bits, c->bytes);
+	if (err && !keep)
+		chunk_take_back(c, d);
+	return err;
+}
+
+static int chunk_copy(struct ioctl_call *k, struct chunk *c, struct domain *d, uint64_t n, bool commit)
+{
+	int err;
+
+	domain_read_dirty(d, c->iova, n, true, note, c);
+	if (!c->any)
+		return 0;
+	err = ucall_copy_in(k->c, c->addr, c->bits, c->bytes);
+	if (err || !commit)
+		return err;
+	domain_read_dirty(d, c->iova, n, true, set_bits, c);
+	return ucall_copy_out(k->c, c->addr, c->bits, c->bytes);
 }
 
 /*
@@ -107,19 +169,14 @@ static int walk(struct ioctl_call *k, struct domain *d, const struct iommu_hwpt_
 	int ret = 0, err;
 
 	for (uint64_t done = 0; done < len; done += n) {
-		n = chunk_cut(c, cmd, cmd->iova + done, len - done);
-		domain_read_dirty(d, c->iova, n, true, note, c);
-		if (!c->any)
-			continue;
-		err = ucall_copy_in(k->c, c->addr, c->bits, c->bytes);
-		if (err == UCALL_AGAIN || err == -ENOMEM)
+		n = chunk_cut(c, d, cmd, cmd->iova + done, len - done);
+		if (c->bulk)
+			err = commit ? chunk_bulk(c, d, n, keep) : 0;
+		else
+			err = chunk_copy(k, c, d, n, commit);
+		/* A page that is not there is passed over. */
+		if (err && err != -EFAULT)
 			ret = err;
-		if (commit && !err) {
-			domain_read_dirty(d, c->iova, n, true, set_bits, c);
-			err = ucall_copy_out(k->c, c->addr, c->bits, c->bytes);
-			if (err)
-				ret = err;
-		}
 		if (commit && err) {
 			if (!keep)
 				clear(d, handed, c->iova);
@@ -129,6 +186,26 @@ static int walk(struct ioctl_call *k, struct domain *d, const struct iommu_hwpt_
 	if (commit && !keep)
 		clear(d, handed, cmd->iova + len);
 	return ret;
+}
+
+/* The memory of a large bitmap, if there is anything to write to it. 0, -ENOMEM or UCALL_AGAIN. */
+static int chunk_pages(struct ioctl_call *k, struct chunk *c, struct domain *d,
+		       const struct iommu_hwpt_get_dirty_bitmap *cmd, uint64_t len)
+{
+	uint64_t bytes = DIV_ROUND_UP(DIV_ROUND_UP(len, 1ull << c->shift), 8), first, span;
+	int err;
+
+	if (bytes < BULK_MIN || ioas_page_span(cmd->data, bytes, &first, &span))
+		return 0;
+	for (uint64_t done = 0, n; done < len && !c->any; done += n) {
+		c->iova = cmd->iova + done;
+		n = MIN(len - done, span_of(BULK_BYTES, c->shift));
+		domain_read_dirty(d, c->iova, n, true, note, c);
+	}
+	if (!c->any)
+		return 0;
+	err = ucall_get_pages_lazy(k->c, first, span, &c->pages);
+	return err == -EFAULT ? 0 : err;
 }
 
 long ioctl_hwpt_get_dirty_bitmap(struct ioctl_call *k)
@@ -151,14 +228,21 @@ long ioctl_hwpt_get_dirty_bitmap(struct ioctl_call *k)
 		return err;
 	if (!domain_config(h->d)->dirty)
 		return -EOPNOTSUPP;
+	if (!domain_dirty_tracking(h->d))
+		return 0; /* units refuse to look, and nobody hears of that */
 	c = malloc(sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->shift = __builtin_ctzll(cmd->page_size);
+	c->any = false;
+	c->pages = NULL;
 	len = mapped_run(h->ioas->io, cmd->iova, cmd->length);
-	err = walk(k, h->d, cmd, len, c, false);
+	err = chunk_pages(k, c, h->d, cmd, len);
+	if (!err)
+		err = walk(k, h->d, cmd, len, c, false);
 	if (!err)
 		err = walk(k, h->d, cmd, len, c, true);
+	pages_put(c->pages);
 	free(c);
 	return err;
 }

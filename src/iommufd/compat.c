@@ -37,17 +37,24 @@ long ioctl_vfio_ioas(struct ioctl_call *k)
 
 int iommufd_compat_ioas(struct iommufd_ctx *ctx, uint32_t *id)
 {
+	if (!ctx->compat)
+		return -ENODEV;
+	*id = ctx->compat->obj.id;
+	return 0;
+}
+
+int iommufd_compat_make(struct iommufd_ctx *ctx)
+{
 	struct ioas_object *o;
 	int err;
 
-	if (!ctx->compat) {
-		err = ioas_object_new(ctx, &o);
-		if (err)
-			return err;
-		iommufd_object_ready(&o->obj);
-		ctx->compat = o;
-	}
-	*id = ctx->compat->obj.id;
+	if (ctx->compat)
+		return 0;
+	err = ioas_object_new(ctx, &o);
+	if (err)
+		return err;
+	iommufd_object_ready(&o->obj);
+	ctx->compat = o;
 	return 0;
 }
 

@@ -281,7 +281,7 @@ struct umap;
 int iommufd_mmap_new(struct iommufd_ctx *ctx, uint64_t len, struct iommufd_mmap **m, void **host, uint64_t *off);
 /* What the user has mapped stays mapped, and leads to nothing any more. */
 void iommufd_mmap_free(struct iommufd_mmap *m);
-int iommufd_mmap_map(struct iommufd_ctx *ctx, uint64_t off, uint64_t len, bool shared, struct umap *map);
+int iommufd_mmap_map(struct iommufd_ctx *ctx, uint64_t off, uint64_t len, int prot, bool shared, struct umap *map);
 
 /* ---- mock.c, access.c ---- */
 #define MOCK_CMD_MIN  68

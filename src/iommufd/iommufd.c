@@ -106,7 +106,7 @@ int ioctl_user_data(struct ioctl_call *k, uint64_t addr, uint32_t len, void *buf
 
 static int iommufd_mmap(struct ufile *f, uint64_t off, uint64_t len, int prot, bool shared, struct umap *map)
 {
-	return iommufd_mmap_map(iommufd_ctx(f), off, len, shared, map);
+	return iommufd_mmap_map(iommufd_ctx(f), off, len, prot, shared, map);
 }
 
 static void iommufd_release(struct ufile *f)

@@ -51,7 +51,8 @@ int iommufd_device_replace(struct iommufd_device *dev, uint32_t *pt_id);
 void iommufd_device_detach(struct iommufd_device *dev);
 
 /* ---- for vfio/: the container that a context can stand for ---- */
-/* The IOAS that VFIO's ioctls on the context use, made if there is none. 0 or -ENOMEM. */
+/* The IOAS that VFIO's ioctls on the context use: made if there is none, 0 or -ENOMEM; or asked for, 0 or -ENODEV. */
+int iommufd_compat_make(struct iommufd_ctx *ctx);
 int iommufd_compat_ioas(struct iommufd_ctx *ctx, uint32_t *id);
 
 #endif

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "iommufd/internal.h"
+#include "proto/channel.h"
 
 struct iommufd_mmap {
 	struct list node; /* ctx->mmaps */
@@ -51,7 +52,7 @@ int iommufd_mmap_new(struct iommufd_ctx *ctx, uint64_t len, struct iommufd_mmap 
 		return err;
 	}
 	m->len = len;
-	m->off = ctx->mmap_next + PF_PAGE_SIZE; /* 0 is nobody's */
+	m->off = REGION_OFFSET_MAGIC + ctx->mmap_next; /* by which a client's mmap is known to be one of ours */
 	ctx->mmap_next += len;
 	list_add_tail(&ctx->mmaps, &m->node);
 	*out = m;
@@ -68,12 +69,14 @@ void iommufd_mmap_free(struct iommufd_mmap *m)
 	free(m);
 }
 
-int iommufd_mmap_map(struct iommufd_ctx *ctx, uint64_t off, uint64_t len, bool shared, struct umap *map)
+int iommufd_mmap_map(struct iommufd_ctx *ctx, uint64_t off, uint64_t len, int prot, bool shared, struct umap *map)
 {
 	struct iommufd_mmap *m;
 
 	if (!shared)
 		return -EINVAL;
+	if (prot & PROT_EXEC)
+		return -EPERM;
 	list_for_each (m, &ctx->mmaps, node)
 		if (m->off == off && m->len == len) {
 			*map = (struct umap){.kind = UMAP_FILE, .fd = m->fd};

@@ -129,6 +129,10 @@ void pages_move_abort(struct pages *p, struct mm_owner *to);
 int pages_read(struct pages *p, uint64_t off, void *buf, uint64_t len);
 int pages_write(struct pages *p, uint64_t off, const void *buf, uint64_t len);
 
+/* Would pages_read, or with write pages_write, find memory for all of it? Only the client can make it untrue, by
+ * cutting its file or by ending. */
+bool pages_sound(const struct pages *p, uint64_t off, uint64_t len, bool write);
+
 /* What names the page behind a byte, whoever maps it: equal for equal pages only. */
 struct page_ref {
 	uint64_t backing; /* never used again in this process; 0: a hole */

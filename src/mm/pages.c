@@ -410,6 +410,11 @@ static int pages_copy(struct pages *p, uint64_t off, char *buf, uint64_t len, bo
 	return end == stop ? 0 : -EFAULT;
 }
 
+bool pages_sound(const struct pages *p, uint64_t off, uint64_t len, bool write)
+{
+	return pages_within(p, off, len) && range_sound(p, off, len, write) && reachable(p, off, len) == len;
+}
+
 int pages_read(struct pages *p, uint64_t off, void *buf, uint64_t len)
 {
 	return pages_copy(p, off, buf, len, false);

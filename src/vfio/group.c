@@ -44,7 +44,6 @@ static long group_set_container(struct ufile *f, struct ucall *c, uint64_t arg)
 {
 	struct vfio_group *g = to_group(f);
 	struct ufile *cf;
-	uint32_t ioas;
 	int32_t fd;
 	int ret;
 
@@ -62,7 +61,7 @@ static long group_set_container(struct ufile *f, struct ucall *c, uint64_t arg)
 		return container_attach(container_of(cf, struct container, file), g);
 	if (!iommufd_ctx(cf))
 		return -EBADFD;
-	ret = iommufd_compat_ioas(iommufd_ctx(cf), &ioas);
+	ret = iommufd_compat_make(iommufd_ctx(cf));
 	if (!ret)
 		g->iommufd = ufile_get(cf);
 	return ret;

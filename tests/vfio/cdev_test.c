@@ -345,6 +345,22 @@ static void group_with_iommufd(void **state)
 	assert_int_equal(mm_charged(k->owner), 0);
 }
 
+/* Without a space of VFIO's there is nothing to attach a device to. */
+static void iommufd_without_compat_ioas(void **state)
+{
+	struct fake *k = *state;
+	struct ufile *f = fake_iommufd(k), *group = fake_group(k, 7);
+	struct iommu_vfio_ioas clear = {.size = sizeof(clear), .op = IOMMU_VFIO_IOAS_CLEAR};
+	int32_t fd = fake_fd_of(k, f);
+
+	assert_int_equal(DO(group, VFIO_GROUP_SET_CONTAINER, &fd), 0);
+	assert_int_equal(DO(f, IOMMU_VFIO_IOAS, &clear), 0);
+	assert_int_equal(DO(group, VFIO_GROUP_GET_DEVICE_FD, "0000:01:00.0"), -ENODEV);
+	assert_int_equal(DO(group, VFIO_GROUP_UNSET_CONTAINER, 0), 0);
+	fake_close(k, &group);
+	fake_close(k, &f);
+}
+
 static void group_leaves_iommufd(void **state)
 {
 	struct fake *k = *state;
@@ -490,6 +506,7 @@ int main(void)
 	    T(rule_unmap_before_unpin),
 	    T(rule_one_owner),
 	    T(group_with_iommufd),
+	    T(iommufd_without_compat_ioas),
 	    T(group_leaves_iommufd),
 	    T(group_device_refused),
 	    T(hot_reset),
