@@ -302,6 +302,9 @@ static void supply(struct client *c, struct input *in, unsigned int slot)
 		sl->nfds = 1;
 		append(sl, payload, &h, bytes);
 		break;
+	case PART_WRITE:
+		append(sl, payload, &h, bytes);
+		break;
 	case PART_PAGES:
 		append_pages(in, sl, payload, &need);
 		break;

@@ -400,7 +400,7 @@ static struct client *client_new(void)
 	k->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	k->loop = loop_new();
 	k->v = vfio_new(&k->evs);
-	k->iommufd = iommufd_new(&k->evs, k->cache, false, false);
+	k->iommufd = iommufd_new(&k->evs, k->cache, false);
 	if (k->memfd < 0 || k->efd < 0 || k->null < 0 || !k->v || !k->iommufd || !k->loop ||
 	    ftruncate(k->memfd, MEM_BYTES))
 		abort();

@@ -63,6 +63,20 @@ static void append_fd(struct rpc *r, int fd)
 		p->error = EBADF;
 }
 
+/* Can [addr, addr + len) be written? A word of each page is, with what it holds. */
+static void append_write(struct rpc *r, uint64_t addr, uint64_t len)
+{
+	struct ucall_part *p = part_append(r, PART_WRITE, addr, len, 0);
+	uint64_t old;
+
+	for (uint64_t at = addr & ~7ul; p && at < addr + len; at = ALIGN_DOWN(at, PF_PAGE_SIZE) + PF_PAGE_SIZE)
+		if (guard_copy(&old, (void *)at, sizeof(old)) ||
+		    guard_cas((uint64_t *)at, old, old) == GUARD_CAS_FAULT) {
+			p->error = EFAULT;
+			return;
+		}
+}
+
 /* Supplies what the broker asked for. The list is copied out of the payload first: the answer takes its place. */
 static int supply(struct rpc *r, struct scratch *s)
 {
@@ -87,6 +101,9 @@ static int supply(struct rpc *r, struct scratch *s)
 			break;
 		case PART_BACKING:
 			ret = memory_send_backing(r, need[i].addr, need[i].len);
+			break;
+		case PART_WRITE:
+			append_write(r, need[i].addr, need[i].len);
 			break;
 		default:
 			ret = -EIO;
@@ -156,7 +173,8 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 	return ret >= 0 && fault ? -EFAULT : ret;
 }
 
-/* The descriptor that came with a reply: its number is the result, or goes where the reply says. */
+/* The descriptor that came with a reply: its number is the result, or goes where the reply says. It is taken from the
+ * socket in any case: the next one must not be mistaken for it. */
 static long take_fd(struct rpc *r, long ret)
 {
 	uint64_t at = r->slot->a[0];
@@ -164,7 +182,13 @@ static long take_fd(struct rpc *r, long ret)
 	long fd;
 
 	fd = rpc_recv_fd(r);
-	if (fd < 0 || !at)
+	if (fd < 0)
+		return fd;
+	if (ret < 0) {
+		sys1(__NR_close, fd);
+		return ret;
+	}
+	if (!at)
 		return fd;
 	number = fd;
 	if (!guard_copy((void *)at, &number, sizeof(number)))
@@ -193,7 +217,7 @@ void object_ioctl(ucontext_t *uc)
 	ret = ioctl_rounds(&r, object, UC_ARG2(uc), UC_ARG3(uc), s);
 	if (ret != -EIO)
 		ret = apply_copy_out(&r, ret);
-	if (r.slot->flags & SLOT_HAS_FD && ret >= 0)
+	if (r.slot->flags & SLOT_HAS_FD)
 		ret = take_fd(&r, ret);
 	rpc_end(&r);
 	scratch_put(s);

@@ -245,7 +245,7 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 	b->user = mm_user_new();
 	if (!b->vfio || !b->backings || !b->user)
 		return -ENOMEM;
-	b->iommufd = iommufd_new(&b->events, b->backings, b->opt.iommufd_test, geteuid() == 0);
+	b->iommufd = iommufd_new(&b->events, b->backings, b->opt.iommufd_test);
 	if (!b->iommufd)
 		return -ENOMEM;
 	vfio_set_loop(b->vfio, b->loop);

@@ -20,7 +20,7 @@
 #define SESSION_BYTES_MAX (128u << 20)
 
 _Static_assert(CALL_NEEDS_MAX *CHANNEL_SLOTS <= SESSION_FDS_MAX, "descriptors that wait to be asked for");
-#define PART_KINDS (PART_BACKING + 1) /* that a client sends */
+#define PART_KINDS (PART_WRITE + 1) /* that a client sends */
 
 struct part {
 	struct list node;
@@ -130,6 +130,13 @@ static int call_copy_in(struct ucall *u, uint64_t addr, void *dst, size_t len)
 	return 0;
 }
 
+static int call_expect_write(struct ucall *u, uint64_t addr, size_t len)
+{
+	struct call *c = call_of(u);
+
+	return find_part(c, PART_WRITE, addr) ? 0 : need(c, PART_WRITE, addr, len, 0);
+}
+
 /* Counts the part's bytes in *count. NULL: too many, or out of memory. */
 static struct part *part_new(struct call *c, const struct ucall_part *h, const void *data, size_t *count, size_t max)
 {
@@ -165,7 +172,10 @@ static int call_copy_out(struct ucall *u, uint64_t addr, const void *src, size_t
 	const uint8_t *from = src;
 	/* Pieces that fit a payload with their header. */
 	const size_t piece = SLOT_PAYLOAD / 2;
+	const struct part *expected = find_part(c, PART_WRITE, addr);
 
+	if (expected && expected->h.error)
+		return -EFAULT;
 	while (len) {
 		size_t n = MIN(len, piece);
 		struct ucall_part h = {.kind = PART_COPY_OUT, .addr = addr, .len = n, .got = n};
@@ -433,6 +443,7 @@ static int call_install(struct ucall *u, struct ufile *f, uint64_t addr)
 static const struct ucall_ops call_ops = {
     .copy_in = call_copy_in,
     .copy_out = call_copy_out,
+    .expect_write = call_expect_write,
     .get_fd = call_get_fd,
     .get_file = call_get_file,
     .get_pages = call_get_pages,

@@ -158,7 +158,6 @@ struct session {
 	unsigned int hold; /* turns for which clients are asked to hold */
 	struct mm_owner *owner;
 	struct quota *quota;
-	bool may_lock;	     /* CAP_IPC_LOCK */
 	uint64_t opened;     /* descriptors that it was given */
 	struct object *last; /* the object that the last posted write went to; good for one walk over the ring */
 	struct call *call[CHANNEL_SLOTS];

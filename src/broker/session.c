@@ -25,21 +25,14 @@
 
 #define SCM_FDS_MAX 253 /* the kernel's SCM_MAX_FD */
 
-static bool may_lock(pid_t pid)
+/* Clients drop capabilities and raise them again, so each question is asked anew. */
+static bool session_capable(void *ctx, int cap)
 {
-	char path[64], line[256];
-	uint64_t caps = 0;
-	FILE *f;
+	struct session *s = ctx;
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = s->pid};
+	struct __user_cap_data_struct d[2] = {0};
 
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "CapEff: %" SCNx64, &caps) == 1)
-			break;
-	fclose(f);
-	return caps & BIT64(CAP_IPC_LOCK);
+	return !syscall(SYS_capget, &h, d) && d[cap / 32].effective & 1U << cap % 32;
 }
 
 /* RLIMIT_MEMLOCK as Linux applies it to pins: none for CAP_IPC_LOCK. */
@@ -50,7 +43,7 @@ static uint64_t session_limit(void *ctx)
 
 	if (s->b->opt.memlock)
 		return s->b->opt.memlock;
-	if (s->may_lock)
+	if (session_capable(s, CAP_IPC_LOCK))
 		return UINT64_MAX;
 	if (prlimit(s->pid, RLIMIT_MEMLOCK, NULL, &rl))
 		return 0;
@@ -69,7 +62,7 @@ static bool session_alive(void *ctx)
 	       (!(fd[0].revents & (POLLRDHUP | POLLHUP | POLLERR)) && !(fd[1].revents & POLLIN));
 }
 
-static const struct mm_owner_ops owner_ops = {.limit = session_limit, .alive = session_alive};
+static const struct mm_owner_ops owner_ops = {.limit = session_limit, .alive = session_alive, .capable = session_capable};
 
 /* ---- descriptors over the socket ---- */
 int session_take_fd(struct session *s, unsigned int slot)
@@ -382,7 +375,6 @@ static int identify(struct session *s)
 	if (sessions_of(s->b, cred.pid) >= SESSIONS_PER_PROCESS)
 		return -EUSERS;
 	s->pid = cred.pid;
-	s->may_lock = may_lock(s->pid);
 	return 0;
 }
 

@@ -33,7 +33,7 @@
 struct iommufd {
 	struct events *evs;
 	struct backing_cache *cache;
-	bool test, privileged; /* privileged: clients have CAP_SYS_RESOURCE */
+	bool test;
 };
 
 /* ---- object.c ---- */
@@ -105,8 +105,11 @@ struct ioctl_call {
 	uint32_t user_size; /* of the caller's structure */
 	void *cmd;	    /* the structure, zero where the caller's is shorter */
 };
-/* Writes the first size bytes of the structure back. Last input-like step is behind. 0 or -ENOMEM. */
+/* Writes the first size bytes of the structure back. Last input-like step is behind. 0, -ENOMEM, -EFAULT. */
 int ioctl_respond(struct ioctl_call *k, size_t size);
+/* For what must be undone if that answer cannot be written: early, and ioctl_respond is then -EFAULT. 0, -ENOMEM,
+ * UCALL_AGAIN. */
+int ioctl_expect_response(struct ioctl_call *k, size_t size);
 
 typedef long ioctl_fn(struct ioctl_call *k);
 ioctl_fn ioctl_destroy, ioctl_ioas_alloc, ioctl_ioas_allow_iovas, ioctl_ioas_copy, ioctl_ioas_iova_ranges,

@@ -15,16 +15,21 @@ struct ioctl_entry {
 	uint32_t size; /* of the structure that is known here */
 	uint32_t min;  /* the least that any program passes */
 	bool test;     /* under --iommufd-test only */
+	bool creates;  /* an object whose id must reach the caller */
 };
 
-#define CALL(fn, type, last)                                                                                           \
+#define CALL(function, type, last)                                                                                     \
 	{                                                                                                              \
-		fn, sizeof(struct type), OFFSETOFEND(struct type, last), false                                         \
+		.fn = function, .size = sizeof(struct type), .min = OFFSETOFEND(struct type, last)                     \
+	}
+#define CREATE(function, type, last)                                                                                   \
+	{                                                                                                              \
+		.fn = function, .size = sizeof(struct type), .min = OFFSETOFEND(struct type, last), .creates = true    \
 	}
 
 static const struct ioctl_entry ioctls[] = {
     [IOMMUFD_CMD_DESTROY - IOMMUFD_CMD_BASE] = CALL(ioctl_destroy, iommu_destroy, id),
-    [IOMMUFD_CMD_IOAS_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_alloc, iommu_ioas_alloc, out_ioas_id),
+    [IOMMUFD_CMD_IOAS_ALLOC - IOMMUFD_CMD_BASE] = CREATE(ioctl_ioas_alloc, iommu_ioas_alloc, out_ioas_id),
     [IOMMUFD_CMD_IOAS_ALLOW_IOVAS - IOMMUFD_CMD_BASE] =
 	CALL(ioctl_ioas_allow_iovas, iommu_ioas_allow_iovas, allowed_iovas),
     [IOMMUFD_CMD_IOAS_COPY - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_copy, iommu_ioas_copy, src_iova),
@@ -34,22 +39,23 @@ static const struct ioctl_entry ioctls[] = {
     [IOMMUFD_CMD_IOAS_UNMAP - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_unmap, iommu_ioas_unmap, length),
     [IOMMUFD_CMD_OPTION - IOMMUFD_CMD_BASE] = CALL(ioctl_option, iommu_option, val64),
     [IOMMUFD_CMD_VFIO_IOAS - IOMMUFD_CMD_BASE] = CALL(ioctl_vfio_ioas, iommu_vfio_ioas, __reserved),
-    [IOMMUFD_CMD_HWPT_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_hwpt_alloc, iommu_hwpt_alloc, __reserved),
+    [IOMMUFD_CMD_HWPT_ALLOC - IOMMUFD_CMD_BASE] = CREATE(ioctl_hwpt_alloc, iommu_hwpt_alloc, __reserved),
     [IOMMUFD_CMD_GET_HW_INFO - IOMMUFD_CMD_BASE] = CALL(ioctl_hw_info, iommu_hw_info, __reserved),
     [IOMMUFD_CMD_HWPT_SET_DIRTY_TRACKING - IOMMUFD_CMD_BASE] =
 	CALL(ioctl_hwpt_set_dirty_tracking, iommu_hwpt_set_dirty_tracking, __reserved),
     [IOMMUFD_CMD_HWPT_GET_DIRTY_BITMAP - IOMMUFD_CMD_BASE] =
 	CALL(ioctl_hwpt_get_dirty_bitmap, iommu_hwpt_get_dirty_bitmap, data),
     [IOMMUFD_CMD_HWPT_INVALIDATE - IOMMUFD_CMD_BASE] = CALL(ioctl_hwpt_invalidate, iommu_hwpt_invalidate, __reserved),
-    [IOMMUFD_CMD_FAULT_QUEUE_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_fault_queue_alloc, iommu_fault_alloc, out_fault_fd),
+    [IOMMUFD_CMD_FAULT_QUEUE_ALLOC - IOMMUFD_CMD_BASE] =
+	CREATE(ioctl_fault_queue_alloc, iommu_fault_alloc, out_fault_fd),
     [IOMMUFD_CMD_IOAS_MAP_FILE - IOMMUFD_CMD_BASE] = CALL(ioctl_ioas_map_file, iommu_ioas_map_file, iova),
     [IOMMUFD_CMD_IOAS_CHANGE_PROCESS - IOMMUFD_CMD_BASE] =
 	CALL(ioctl_ioas_change_process, iommu_ioas_change_process, __reserved),
-    [IOMMUFD_CMD_VIOMMU_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_viommu_alloc, iommu_viommu_alloc, out_viommu_id),
-    [IOMMUFD_CMD_VDEVICE_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_vdevice_alloc, iommu_vdevice_alloc, virt_id),
-    [IOMMUFD_CMD_VEVENTQ_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_veventq_alloc, iommu_veventq_alloc, __reserved),
-    [IOMMUFD_CMD_HW_QUEUE_ALLOC - IOMMUFD_CMD_BASE] = CALL(ioctl_hw_queue_alloc, iommu_hw_queue_alloc, length),
-    [IOMMUFD_CMD_TEST - IOMMUFD_CMD_BASE] = {ioctl_mock, MOCK_CMD_SIZE, MOCK_CMD_MIN, true},
+    [IOMMUFD_CMD_VIOMMU_ALLOC - IOMMUFD_CMD_BASE] = CREATE(ioctl_viommu_alloc, iommu_viommu_alloc, out_viommu_id),
+    [IOMMUFD_CMD_VDEVICE_ALLOC - IOMMUFD_CMD_BASE] = CREATE(ioctl_vdevice_alloc, iommu_vdevice_alloc, virt_id),
+    [IOMMUFD_CMD_VEVENTQ_ALLOC - IOMMUFD_CMD_BASE] = CREATE(ioctl_veventq_alloc, iommu_veventq_alloc, __reserved),
+    [IOMMUFD_CMD_HW_QUEUE_ALLOC - IOMMUFD_CMD_BASE] = CREATE(ioctl_hw_queue_alloc, iommu_hw_queue_alloc, length),
+    [IOMMUFD_CMD_TEST - IOMMUFD_CMD_BASE] = {ioctl_mock, MOCK_CMD_SIZE, MOCK_CMD_MIN, .test = true},
 };
 
 /* Copies the caller's structure; what this program does not know of it must be zero. */
@@ -74,6 +80,11 @@ int ioctl_respond(struct ioctl_call *k, size_t size)
 	return ucall_copy_out(k->c, k->arg, k->cmd, MIN(size, (size_t)k->user_size));
 }
 
+int ioctl_expect_response(struct ioctl_call *k, size_t size)
+{
+	return ucall_expect_write(k->c, k->arg, MIN(size, (size_t)k->user_size));
+}
+
 static long iommufd_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg)
 {
 	struct iommufd_ctx *ctx = iommufd_ctx(f);
@@ -93,6 +104,8 @@ static long iommufd_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, ui
 	if (k.user_size < i->min)
 		return -EINVAL;
 	err = copy_cmd(&k, i->size);
+	if (!err && i->creates)
+		err = ioctl_expect_response(&k, i->size);
 	return err ? err : i->fn(&k);
 }
 
@@ -129,12 +142,12 @@ struct iommufd_ctx *iommufd_ctx(struct ufile *f)
 	return f->ops == &iommufd_ops ? container_of(f, struct iommufd_ctx, file) : NULL;
 }
 
-struct iommufd *iommufd_new(struct events *evs, struct backing_cache *cache, bool test, bool privileged)
+struct iommufd *iommufd_new(struct events *evs, struct backing_cache *cache, bool test)
 {
 	struct iommufd *m = calloc(1, sizeof(*m));
 
 	if (m)
-		*m = (struct iommufd){.evs = evs, .cache = cache, .test = test, .privileged = privileged};
+		*m = (struct iommufd){.evs = evs, .cache = cache, .test = test};
 	return m;
 }
 

@@ -20,10 +20,9 @@ struct iommufd_unit;
 struct ufile;
 
 /*
- * The interface of one broker, whose clients' memory is in cache. test: IOMMU_TEST_CMD is served. privileged: clients
- * have CAP_SYS_RESOURCE. NULL: out of memory.
+ * The interface of one broker, whose clients' memory is in cache. test: IOMMU_TEST_CMD is served. NULL: out of memory.
  */
-struct iommufd *iommufd_new(struct events *evs, struct backing_cache *cache, bool test, bool privileged);
+struct iommufd *iommufd_new(struct events *evs, struct backing_cache *cache, bool test);
 void iommufd_free(struct iommufd *m); /* every ufile must be gone */
 /* open("/dev/iommu"): a context of its own. 0 or -ENOMEM. */
 int iommufd_open(struct iommufd *m, struct ufile **f);

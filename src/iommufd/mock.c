@@ -209,6 +209,9 @@ static long mock_domain(struct ioctl_call *k)
 	struct mock_dev *m;
 	int err;
 
+	err = ioctl_expect_response(k, sizeof(*cmd));
+	if (err)
+		return err;
 	err = mock_new(k->ctx, cmd->op == MOCK_OP_MOCK_DOMAIN_FLAGS ? cmd->domain.dev_flags : 0, &m);
 	if (err)
 		return err;

@@ -99,10 +99,14 @@ long mock_create_access(struct ioctl_call *k)
 	struct mock_cmd *cmd = k->cmd;
 	struct ioas_object *o = ioas_object_find(k->ctx, cmd->id);
 	struct mock_access *m;
-	int err = -ENOMEM;
+	int err;
 
 	if (cmd->create_access.flags & ~(uint32_t)MOCK_ACCESS_NEEDS_PIN_PAGES)
 		return -EOPNOTSUPP;
+	err = ioctl_expect_response(k, sizeof(*cmd));
+	if (err)
+		return err;
+	err = -ENOMEM;
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
@@ -238,6 +242,8 @@ long mock_access_pages(struct ioctl_call *k)
 	if (cmd->access_pages.flags & ~(uint32_t)(MOCK_ACCESS_PAGES_WRITE | MOCK_ACCESS_SYZ))
 		return -EOPNOTSUPP;
 	err = find(k, &m);
+	if (!err)
+		err = ioctl_expect_response(k, sizeof(*cmd));
 	if (err)
 		return err;
 	if (!access_ops(m->access)->pins)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* IOMMU_OPTION. Answers follow Linux 6.12 drivers/iommu/iommufd/ioas.c. */
+#include <linux/capability.h>
+
 #include "iommufd/internal.h"
 
 static long rlimit_mode(struct ioctl_call *k, struct iommu_option *cmd)
@@ -12,7 +14,7 @@ static long rlimit_mode(struct ioctl_call *k, struct iommu_option *cmd)
 	}
 	if (cmd->op != IOMMU_OPTION_OP_SET)
 		return -EOPNOTSUPP;
-	if (!k->ctx->m->privileged)
+	if (!mm_owner_capable(k->c->owner, CAP_SYS_RESOURCE))
 		return -EPERM;
 	if (iommufd_object_count(k->ctx))
 		return -EBUSY;

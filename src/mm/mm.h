@@ -164,6 +164,7 @@ struct mm_owner_ops {
 	/* Does the process still have the memory that it had when it showed it? Neither ended nor exec'd. Must not
 	 * block. NULL: yes. */
 	bool (*alive)(void *ctx);
+	bool (*capable)(void *ctx, int cap); /* CAP_*: is it in effect now? NULL: no */
 };
 struct mm_user; /* a user: the count that all its processes share */
 struct mm_user *mm_user_new(void);
@@ -177,6 +178,7 @@ void mm_owner_put(struct mm_owner *o); /* asserts that a freed owner's count is 
 /* The process is gone: its ops are not called any more (the last known limit counts, and it is not alive). */
 void mm_owner_orphan(struct mm_owner *o);
 bool mm_owner_alive(const struct mm_owner *o);
+bool mm_owner_capable(const struct mm_owner *o, int cap);
 /*
  * 0 or -ENOMEM. Held against the owner's limit is, as by Linux, what its user has charged in user mode, or what the
  * owner has in process mode; mm_charged counts both.

@@ -97,6 +97,11 @@ bool mm_owner_alive(const struct mm_owner *o)
 	return o->ops && (!o->ops->alive || o->ops->alive(o->ctx));
 }
 
+bool mm_owner_capable(const struct mm_owner *o, int cap)
+{
+	return o->ops && o->ops->capable && o->ops->capable(o->ctx, cap);
+}
+
 /* ---- charges ---- */
 
 static uint64_t *locked_count(struct mm_owner *o, enum mm_account mode)

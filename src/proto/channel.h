@@ -134,6 +134,7 @@ enum part_kind {
 	PART_FD,      /* addr = the caller's descriptor number; error = 0 and a descriptor on the socket, or EBADF */
 	PART_PAGES,   /* addr, len; data = struct page_desc[]; error = EFAULT where memory cannot be had */
 	PART_BACKING, /* addr = dev, len = ino: descriptor on the socket */
+	PART_WRITE,   /* addr, len: can that be written? error = 0 or EFAULT */
 	/* replies: what to do before the ioctl returns */
 	PART_COPY_OUT, /* addr, len; data = bytes to write there */
 };

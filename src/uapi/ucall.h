@@ -107,6 +107,7 @@ static inline void ufile_put(struct ufile *f)
 struct ucall_ops {
 	int (*copy_in)(struct ucall *c, uint64_t addr, void *dst, size_t len);
 	int (*copy_out)(struct ucall *c, uint64_t addr, const void *src, size_t len);
+	int (*expect_write)(struct ucall *c, uint64_t addr, size_t len); /* NULL: all can be written */
 	int (*get_fd)(struct ucall *c, int client_fd, int *fd);
 	int (*get_file)(struct ucall *c, int client_fd, struct ufile **f);
 	int (*get_pages)(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p);
@@ -125,10 +126,19 @@ static inline int ucall_copy_in(struct ucall *c, uint64_t addr, void *dst, size_
 	return c->ops->copy_in(c, addr, dst, len);
 }
 /* Queues bytes for the caller's memory; they are written when the handler has returned a value other than UCALL_AGAIN
- * (an unwritable address then turns the result into -EFAULT, as a failed copy_to_user would). 0 or -ENOMEM. */
+ * (an unwritable address then turns the result into -EFAULT, as a failed copy_to_user would). 0 or -ENOMEM; -EFAULT if
+ * ucall_expect_write has found out that addr cannot be written. */
 static inline int ucall_copy_out(struct ucall *c, uint64_t addr, const void *src, size_t len)
 {
 	return c->ops->copy_out(c, addr, src, len);
+}
+/*
+ * For a handler that must undo what it did if its answer cannot be written: it asks before, and ucall_copy_out to that
+ * addr knows. 0 (also if it cannot be written), -ENOMEM, UCALL_AGAIN.
+ */
+static inline int ucall_expect_write(struct ucall *c, uint64_t addr, size_t len)
+{
+	return c->ops->expect_write ? c->ops->expect_write(c, addr, len) : 0;
 }
 /* The file behind the caller's descriptor number, as a descriptor of ours that the caller of this function closes (an
  * eventfd). 0, -EBADF, UCALL_AGAIN. */

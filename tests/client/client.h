@@ -24,7 +24,8 @@ struct client_case {
 	void (*run)(void);
 };
 extern const struct client_case uapi_cases[], device_cases[], dma_cases[], busy_cases[], cdev_cases[],
-    compat_cases[]; /* end with name NULL */
+    compat_cases[];					/* end with name NULL */
+extern const struct client_case *const client_tables[]; /* of the program at hand; ends with NULL */
 
 extern const char *bdf;
 

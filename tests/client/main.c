@@ -11,8 +11,6 @@
 
 const char *bdf = "0000:01:00.0";
 
-static const struct client_case *const tables[] = {uapi_cases, device_cases, dma_cases,
-						   busy_cases, cdev_cases,   compat_cases};
 static unsigned int number, failures;
 
 void fail_at(const char *file, int line, const char *fmt, ...)
@@ -82,8 +80,8 @@ int main(int argc, char **argv)
 		else
 			return 2;
 	}
-	for (size_t t = 0; t < COUNT(tables); t++) {
-		for (const struct client_case *c = tables[t]; c->name; c++) {
+	for (size_t t = 0; client_tables[t]; t++) {
+		for (const struct client_case *c = client_tables[t]; c->name; c++) {
 			if (list)
 				printf("%-24s %s\n", c->name, c->what);
 			else if (wanted(c->name, argc - optind, argv + optind))

@@ -485,7 +485,7 @@ static void bombs(void *arg)
 
 	raw_connect(&r, &sv);
 	raw_device_open(&r, &d);
-	for (enum part_kind kind = PART_BYTES; kind <= PART_BACKING; kind++)
+	for (enum part_kind kind = PART_BYTES; kind <= PART_WRITE; kind++)
 		bomb(&r, d.container, kind);
 }
 

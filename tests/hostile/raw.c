@@ -307,6 +307,9 @@ static void supply_one(struct raw *r, unsigned int slot, struct ucall_part h)
 		sl->nfds++;
 		raw_append(r, slot, &h, NULL);
 		break;
+	case PART_WRITE:
+		raw_append(r, slot, &h, NULL);
+		break;
 	case PART_PAGES:
 		d = (struct page_desc){r->dev, r->ino, h.addr - (uintptr_t)r->mem, h.len, !r->read_only, 0};
 		h.got = sizeof(d);

@@ -169,7 +169,7 @@ int fake_setup(void **state)
 	int i;
 
 	k->v = vfio_new(&k->evs);
-	k->iommufd = iommufd_new(&k->evs, k->cache, false, false);
+	k->iommufd = iommufd_new(&k->evs, k->cache, false);
 	for (i = 0; i < TOYS; i++) {
 		k->toy[i] = toy_new(&k->evs, place[i].bdf, place[i].group);
 		assert_int_equal(vfio_add(k->v, &k->toy[i]->f), 0);
