@@ -19,6 +19,8 @@
 #define CALL_NEEDS_MAX	  16u /* asked for in one round: for every slot at once the descriptors find room */
 #define SESSION_BYTES_MAX (128u << 20)
 
+#define CLIENT_END (1ull << 56) /* no process has memory from here on */
+
 _Static_assert(CALL_NEEDS_MAX *CHANNEL_SLOTS <= SESSION_FDS_MAX, "descriptors that wait to be asked for");
 #define PART_KINDS (PART_WRITE + 1) /* that a client sends */
 
@@ -385,12 +387,16 @@ static int collect_slices(struct call *c, uint64_t va, uint64_t len, bool holes,
 static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, bool holes, struct pages **out)
 {
 	struct call *c = call_of(u);
+	uint64_t low = va < CLIENT_END ? MIN(len, CLIENT_END - va) : 0;
+	struct page_desc high = {.len = len - low};
 	struct slice_list l = {0};
 	int err;
 
-	if (!len || va + len < va || (va | len) & ~PF_PAGE_MASK)
+	if (!len || va + (len - 1) < va || (va | len) & ~PF_PAGE_MASK || (high.len && !holes))
 		return -EFAULT;
-	err = collect_slices(c, va, len, holes, &l);
+	err = collect_slices(c, va, low, holes, &l);
+	if (!err && high.len)
+		err = slice_add(&l, &high, NULL);
 	if (err == -ESTALE) {
 		c->nneeds = 0;
 		/* We have let go of a file that the client cannot show again: memory it once moved for us. It moves it
@@ -399,7 +405,7 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, bool holes
 		if (!c->retried_pages) {
 			c->retried_pages = true;
 			drop_pages_parts(c);
-			err = need(c, PART_PAGES, va, len, 1);
+			err = need(c, PART_PAGES, va, low, 1);
 		}
 	}
 	if (!err)

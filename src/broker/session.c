@@ -62,7 +62,8 @@ static bool session_alive(void *ctx)
 	       (!(fd[0].revents & (POLLRDHUP | POLLHUP | POLLERR)) && !(fd[1].revents & POLLIN));
 }
 
-static const struct mm_owner_ops owner_ops = {.limit = session_limit, .alive = session_alive, .capable = session_capable};
+static const struct mm_owner_ops owner_ops = {
+    .limit = session_limit, .alive = session_alive, .capable = session_capable};
 
 /* ---- descriptors over the socket ---- */
 int session_take_fd(struct session *s, unsigned int slot)

@@ -136,7 +136,8 @@ static inline struct ioas_object *ioas_object_find(struct iommufd_ctx *ctx, uint
 
 	return o ? container_of(o, struct ioas_object, obj) : NULL;
 }
-/* The pages around [start, start + len): *first is where they start. -EINVAL (len 0), -EOVERFLOW. */
+/* The pages around [start, start + len): *first is where they start. They may reach to the end of all
+ * addresses. -EINVAL (len 0 or all there is), -EOVERFLOW. */
 int ioas_page_span(uint64_t start, uint64_t len, uint64_t *first, uint64_t *span);
 /* A new one, not ready yet. 0 or -ENOMEM. */
 int ioas_object_new(struct iommufd_ctx *ctx, struct ioas_object **out);

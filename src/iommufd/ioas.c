@@ -175,9 +175,9 @@ int ioas_page_span(uint64_t start, uint64_t len, uint64_t *first, uint64_t *span
 {
 	uint64_t end;
 
-	if (!len)
+	if (!len || len > UINT64_MAX - PF_PAGE_SIZE)
 		return -EINVAL;
-	if (add_overflows(start, len, &end) || end > ALIGN_DOWN(UINT64_MAX, PF_PAGE_SIZE))
+	if (add_overflows(start, len, &end))
 		return -EOVERFLOW;
 	*first = ALIGN_DOWN(start, PF_PAGE_SIZE);
 	*span = ALIGN_UP(end, PF_PAGE_SIZE) - *first;
@@ -197,6 +197,9 @@ long ioctl_ioas_map(struct ioctl_call *k)
 	err = map_check(k, cmd->flags, cmd->ioas_id, cmd->iova, cmd->length, &o);
 	if (!err)
 		err = ioas_page_span(cmd->user_va, cmd->length, &first, &span);
+	/* Client memory is not touched for nothing. */
+	if (!err && cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA)
+		err = ioas_check_free(o->io, IOVA(cmd->iova), cmd->length);
 	if (!err)
 		err = ucall_get_pages_lazy(k->c, first, span, &p);
 	if (err)
