@@ -307,7 +307,7 @@ static int send_hello(struct session *s, int memfd)
 	    .version = CHANNEL_VERSION,
 	    .channel_size = CHANNEL_SIZE,
 	    .broker_id = s->b->objects.broker_id,
-	    .host_devices = s->b->opt.host_devices,
+	    .flags = (s->b->opt.host_devices ? HELLO_HOST_DEVICES : 0) | (s->b->failnth ? HELLO_TASKS : 0),
 	};
 	struct iovec iov = {&h, sizeof(h)};
 	union {

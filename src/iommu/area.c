@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include "base/alloc.h"
 #include "base/event.h"
 #include "iommu/private.h"
 
@@ -44,7 +45,7 @@ int area_fill(const struct area *a, struct domain *d, bool large)
 
 static struct area *area_new(struct pages *p, uint64_t off, uint64_t iova, uint64_t len, int prot)
 {
-	struct area *a = calloc(1, sizeof(*a));
+	struct area *a = mem_calloc(1, sizeof(*a));
 
 	if (!a)
 		return NULL;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommu/domain.h"
 #include "iommufd/internal.h"
 #include "iommufd/unit.h"
@@ -162,7 +163,7 @@ static int put_caps(struct ucall *c, uint64_t arg, uint32_t argsz, const struct 
 	}
 	if (err || argsz < *total)
 		return err;
-	l = (struct ranges){.r = calloc(l.n, sizeof(*l.r)), .room = l.n};
+	l = (struct ranges){.r = mem_calloc(l.n, sizeof(*l.r)), .room = l.n};
 	if (!l.r)
 		return -ENOMEM;
 	ioas_ranges(o->io, add_range, &l);

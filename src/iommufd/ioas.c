@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "iommufd/internal.h"
 
 #define MAP_FLAGS   (IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE)
@@ -11,7 +12,7 @@
 
 int ioas_object_new(struct iommufd_ctx *ctx, struct ioas_object **out)
 {
-	struct ioas_object *o = calloc(1, sizeof(*o));
+	struct ioas_object *o = mem_calloc(1, sizeof(*o));
 	int err = -ENOMEM;
 
 	if (!o)
@@ -98,7 +99,7 @@ long ioctl_ioas_iova_ranges(struct ioctl_call *k)
 	room = cmd->num_iovas;
 	n = MIN(l.n, room);
 	if (n) {
-		l = (struct range_list){.r = calloc(n, sizeof(*l.r)), .room = n};
+		l = (struct range_list){.r = mem_calloc(n, sizeof(*l.r)), .room = n};
 		if (!l.r)
 			return -ENOMEM;
 		ioas_ranges(o->io, add_range, &l);
@@ -126,7 +127,7 @@ long ioctl_ioas_allow_iovas(struct ioctl_call *k)
 	if (!o)
 		return -ENOENT;
 	if (cmd->num_iovas) {
-		r = cmd->num_iovas <= ALLOWED_MAX ? calloc(cmd->num_iovas, sizeof(*r)) : NULL;
+		r = cmd->num_iovas <= ALLOWED_MAX ? mem_calloc(cmd->num_iovas, sizeof(*r)) : NULL;
 		if (!r)
 			return -ENOMEM;
 		err = ucall_copy_in(k->c, cmd->allowed_iovas, r, cmd->num_iovas * sizeof(*r));
@@ -353,10 +354,10 @@ static int move_all(struct iommufd_ctx *ctx, struct mm_owner *to, enum move step
 	int err = 0;
 
 	for (uint32_t id = 1; !err && id <= ctx->nslots; id++) {
-		struct ioas_object *o = ioas_object_find(ctx, id);
+		struct iommufd_object *o = iommufd_object_peek(ctx, id, OBJECT_IOAS);
 
 		if (o)
-			err = move_areas(o->io, to, step, n);
+			err = move_areas(container_of(o, struct ioas_object, obj)->io, to, step, n);
 	}
 	return err;
 }
@@ -370,9 +371,9 @@ long ioctl_ioas_change_process(struct ioctl_call *k)
 	if (cmd->__reserved)
 		return -EOPNOTSUPP;
 	for (uint32_t id = 1; id <= k->ctx->nslots; id++) {
-		struct ioas_object *o = ioas_object_find(k->ctx, id);
+		struct iommufd_object *o = iommufd_object_peek(k->ctx, id, OBJECT_IOAS);
 
-		if (o && !all_files(o->io))
+		if (o && !all_files(container_of(o, struct ioas_object, obj)->io))
 			return -EINVAL;
 	}
 	err = move_all(k->ctx, k->c->owner, MOVE_PREPARE, &left);

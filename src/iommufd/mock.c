@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommu/domain.h"
 #include "iommufd/mock.h"
 #include "iommufd/unit.h"
@@ -67,7 +68,7 @@ size_t mock_nested_size(uint32_t type)
 int mock_nested_new(struct domain *parent, const void *data, struct domain **d, void **state)
 {
 	const struct mock_hwpt_data *cfg = data;
-	struct mock_iotlb *t = malloc(sizeof(*t));
+	struct mock_iotlb *t = mem_alloc(sizeof(*t));
 
 	if (!t)
 		return -ENOMEM;
@@ -173,7 +174,7 @@ static void mock_abort(struct mock_dev *m)
 
 static int mock_new(struct iommufd_ctx *ctx, uint32_t flags, struct mock_dev **out)
 {
-	struct mock_dev *m = calloc(1, sizeof(*m));
+	struct mock_dev *m = mem_calloc(1, sizeof(*m));
 	int err;
 
 	if (!m)
@@ -452,7 +453,7 @@ static long mock_dirty(struct ioctl_call *k)
 		return err;
 	if (!domain_dirty_tracking(h->d))
 		return -EINVAL;
-	bitmap = malloc(DIV_ROUND_UP(bits, 8));
+	bitmap = mem_alloc(DIV_ROUND_UP(bits, 8));
 	if (!bitmap)
 		return -ENOMEM;
 	err = ucall_copy_in(k->c, cmd->dirty.uptr, bitmap, DIV_ROUND_UP(bits, 8));
