@@ -48,6 +48,7 @@ struct image {
 	char shadow[224];    /* root of the tree, "" until known */
 	uint32_t keep_first; /* keep.c */
 	bool host_devices;
+	bool tasks;	    /* the broker asks which thread calls */
 	bool fsgsbase;	    /* user code may read its segment bases */
 	struct text_range { /* code whose system calls are ours to see */
 		uint64_t start, end;

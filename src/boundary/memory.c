@@ -201,6 +201,25 @@ static int send_backing_part(struct rpc *r, uint64_t dev, uint64_t ino, int fd)
 	return 0;
 }
 
+extern const char __ehdr_start[] __attribute__((visibility("hidden"))), _end[] __attribute__((visibility("hidden")));
+
+/* Is a part of this library, which must not move under its own feet? *stop is cut to where that changes. */
+static bool is_ours(uint64_t a, uint64_t *stop)
+{
+	const uint64_t first[] = {ALIGN_DOWN((uint64_t)__ehdr_start, PF_PAGE_SIZE), STUB_ADDR};
+	const uint64_t end[] = {ALIGN_UP((uint64_t)_end, PF_PAGE_SIZE), STUB_ADDR + PF_PAGE_SIZE};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(first); i++) {
+		if (a >= first[i] && a < end[i]) {
+			*stop = MIN(*stop, end[i]);
+			return true;
+		}
+		if (a < first[i])
+			*stop = MIN(*stop, first[i]);
+	}
+	return false;
+}
+
 /* One mapping's share of [va, end) as a page_desc; adopts it if need be. 0 or -errno for the part. */
 static int describe_vma(struct rpc *r, const struct vma *v, uint64_t va, uint64_t end, bool fresh, struct page_desc *d)
 {
@@ -244,6 +263,7 @@ static int describe_locked(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
 	_Static_assert(DESCS_PER_PART * sizeof(*d) + sizeof(*v) <= sizeof(s->buf), "descriptions fit in scratch space");
 	while (a < end && n < DESCS_PER_PART && !err) {
 		uint64_t stop;
+		bool ours;
 
 		/* The part reaches to the end of what is not there, so that one part says it all. */
 		if (maps_find(a, v)) {
@@ -257,9 +277,10 @@ static int describe_locked(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
 			break;
 		}
 		stop = MIN(v->end, end);
+		ours = is_ours(a, &stop);
 		if (SLOT_PAYLOAD - r->slot->payload_len < (n + 4) * sizeof(*d) + 4 * sizeof(*p))
 			break;
-		err = -describe_vma(r, v, a, stop, fresh, &d[n]);
+		err = ours ? EFAULT : -describe_vma(r, v, a, stop, fresh, &d[n]);
 		n += !err;
 		a = stop;
 	}

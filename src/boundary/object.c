@@ -112,6 +112,7 @@ static int supply(struct rpc *r, struct scratch *s)
 	return ret;
 }
 
+/* What comes after something that cannot be written is not written either, as nowhere in the kernel. */
 static long apply_copy_out(struct rpc *r, long ret)
 {
 	size_t at = 0, end = r->slot->payload_len;
@@ -122,7 +123,7 @@ static long apply_copy_out(struct rpc *r, long ret)
 		if (p->kind != PART_COPY_OUT || p->got > end - at - sizeof(*p))
 			break;
 		if (guard_copy((void *)p->addr, p + 1, p->got))
-			ret = -EFAULT;
+			return -EFAULT;
 		at += sizeof(*p) + ALIGN_UP(p->got, 8UL);
 	}
 	return ret;
@@ -135,9 +136,9 @@ static bool is_answer(const struct rpc *r)
 	       ((struct ucall_part *)r->payload)->kind == PART_COPY_OUT;
 }
 
-static long take_answer(struct rpc *r)
+static long take_answer(struct rpc *r, long fault)
 {
-	long ret = apply_copy_out(r, 0);
+	long ret = fault ? fault : apply_copy_out(r, 0);
 
 	r->slot->payload_len = 0;
 	r->slot->nfds = 0;
@@ -156,7 +157,7 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 	for (unsigned int round = 0; ret == RPC_NEED; round++) {
 		ret = 0;
 		if (is_answer(r))
-			fault |= take_answer(r);
+			fault = take_answer(r, fault);
 		else
 			ret = supply(r, s);
 		if (ret || round > 4096) {
@@ -170,7 +171,11 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 		r->slot->a[2] = 1;
 		ret = rpc_call(r);
 	}
-	return ret >= 0 && fault ? -EFAULT : ret;
+	if (fault && ret != -EIO) {
+		r->slot->payload_len = 0;
+		return -EFAULT;
+	}
+	return ret;
 }
 
 /* The descriptor that came with a reply: its number is the result, or goes where the reply says. It is taken from the

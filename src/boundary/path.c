@@ -121,7 +121,8 @@ enum place {
 	PLACE_FOREIGN,
 	PLACE_ABOVE, /* a directory of the real system that holds ours; never a link, and need not exist there */
 	PLACE_OURS,
-	PLACE_ASK, /* ours if the tree has it */
+	PLACE_ASK,	/* ours if the tree has it */
+	PLACE_ASK_PROC, /* ours if the tree has a /proc at all */
 };
 
 static bool comp_is_host_bridge(struct comp c)
@@ -141,15 +142,38 @@ static enum place place_if(struct comp c, bool ours)
 	return ours ? PLACE_OURS : c.len ? PLACE_FOREIGN : PLACE_ABOVE;
 }
 
+static bool comp_is_number(struct comp c)
+{
+	for (size_t i = 0; i < c.len; i++)
+		if (c.s[i] < '0' || c.s[i] > '9')
+			return false;
+	return c.len;
+}
+
+/* p: what follows /proc. It can be a thread's file that makes its calls fail, PID/fail-nth or PID/task/TID/fail-nth. */
+static bool is_fail_nth(const char *p, const char *end)
+{
+	struct comp pid = comp_next_until(&p, end), c = comp_next_until(&p, end);
+
+	if (comp_is(c, "task") && comp_is_number(comp_next_until(&p, end)))
+		c = comp_next_until(&p, end);
+	return comp_is_number(pid) && comp_is(c, "fail-nth") && !comp_next_until(&p, end).len;
+}
+
 /*
- * Judges the canonical path[0..len) by its first components. *ask_len: for PLACE_ASK, how much of it the tree has to
+ * Judges the canonical path[0..len) by its first components. *ask_len: for PLACE_ASK*, how much of it the tree has to
  * have.
  */
 static enum place place_of(const char *path, size_t len, size_t *ask_len)
 {
 	const char *p = path, *end = path + len;
-	struct comp a = comp_next_until(&p, end), b = comp_next_until(&p, end), c;
+	struct comp a = comp_next_until(&p, end), b, c;
 
+	if (comp_is(a, "proc") && is_fail_nth(p, end)) {
+		*ask_len = p - path;
+		return PLACE_ASK_PROC;
+	}
+	b = comp_next_until(&p, end);
 	if (comp_is(a, "dev"))
 		return place_if(b, comp_is(b, "vfio") || comp_is(b, "iommu"));
 	if (!comp_is(a, "sys"))
@@ -157,6 +181,10 @@ static enum place place_of(const char *path, size_t len, size_t *ask_len)
 	c = comp_next_until(&p, end);
 	if (comp_is(b, "bus"))
 		return place_if(c, comp_is(c, "pci"));
+	if (comp_is(b, "kernel") && comp_is(c, "debug")) {
+		*ask_len = p - path;
+		return PLACE_ASK;
+	}
 	if (comp_is(b, "kernel"))
 		return place_if(c, comp_is(c, "iommu_groups"));
 	if (comp_is(b, "class"))
@@ -232,8 +260,10 @@ static bool foreign_in_sys(const char *p)
 	if (path_has_up(p))
 		return false;
 	c = comp_next_real(&p);
-	if (comp_is(c, "kernel"))
-		return !comp_is(comp_next_real(&p), "iommu_groups");
+	if (comp_is(c, "kernel")) {
+		c = comp_next_real(&p);
+		return !comp_is(c, "iommu_groups") && !comp_is(c, "debug");
+	}
 	return !c.len || comp_is(c, "fs") || comp_is(c, "power") || comp_is(c, "firmware") || comp_is(c, "hypervisor");
 }
 
@@ -257,7 +287,8 @@ static bool foreign_in_proc(const char *p)
 	if (!c.len || (!comp_is(c, "self") && !comp_is(c, "thread-self") && (c.s[0] < '0' || c.s[0] > '9')))
 		return true;
 	c = comp_next_real(&p);
-	return !comp_is(c, "cwd") && !comp_is(c, "root") && !comp_is(c, "fd") && !comp_is(c, "task");
+	return !comp_is(c, "cwd") && !comp_is(c, "root") && !comp_is(c, "fd") && !comp_is(c, "task") &&
+	       !comp_is(c, "fail-nth");
 }
 
 /* p: a path seen from the root directory. */
@@ -373,6 +404,8 @@ static int walk_place(struct walk *w, bool fresh)
 	case PLACE_ASK:
 		if (!fresh && w->len > ask) /* decided above */
 			return 0;
+		/* fall through */
+	case PLACE_ASK_PROC:
 		w->in_tree = true;
 		n = walk_real_path(w, ask);
 		if (n < 0)

@@ -9,7 +9,8 @@
  * Ours are, with all that lies below them: /sys/bus/pci, /sys/kernel/iommu_groups, /sys/class/{iommu,vfio,vfio-dev},
  * /sys/module/{vfio,vfio_iommu_type1,vfio_pci,vfio_pci_core}, /dev/vfio and /dev/iommu, whether or not the tree has
  * them; and what the tree has of /sys/devices/pciDDDD:BB and /sys/devices/virtual/{iommu,vfio}: that directory itself,
- * and each device below it. A device's directory is ours or the machine's as a whole, never a mixture.
+ * and each device below it. A device's directory is ours or the machine's as a whole, never a mixture. So is
+ * /sys/kernel/debug. If the tree has a /proc, the files fail-nth of processes and their threads are ours, there or not.
  *
  * The tree may lead back to the real system: a link to /sys/devices/... that the tree does not have, or a link to
  * /proc/self/root/PATH, which means the real PATH even if that is one of our places.

@@ -103,7 +103,8 @@ static int connect_locked(void)
 	sys3(__NR_madvise, p, CHANNEL_SIZE, MADV_DONTFORK);
 	h.shadow[sizeof(h.shadow) - 1] = 0;
 	memcpy(image.shadow, h.shadow, sizeof(image.shadow));
-	image.host_devices = h.host_devices;
+	image.host_devices = h.flags & HELLO_HOST_DEVICES;
+	image.tasks = h.flags & HELLO_TASKS;
 	process->pid = sys0(__NR_getpid);
 	process->sock = sock;
 	process->sock_ino = sys2(__NR_fstat, sock, &st) ? 0 : st.st_ino;
@@ -178,6 +179,7 @@ int rpc_begin(struct rpc *r, enum rpc_op op, uint64_t object)
 	r->slot->flags = 0;
 	r->slot->nfds = 0;
 	r->slot->payload_len = 0;
+	r->slot->task = unlikely(image.tasks) ? sys0(__NR_gettid) : 0;
 	return 0;
 }
 

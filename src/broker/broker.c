@@ -258,6 +258,14 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 		snprintf(err, errlen, "cannot make a directory for the PCI tree: %s", strerror(-ret));
 		return ret;
 	}
+	if (b->opt.iommufd_test) {
+		ret = shadow_add_faults(b->shadow);
+		if (ret)
+			return ret;
+		b->failnth = failnth_new(b->shadow);
+		if (!b->failnth)
+			return -ENOMEM;
+	}
 	for (size_t i = 0; i < b->opt.ndevices; i++) {
 		ret = add_device(b, b->opt.devices[i], err, errlen);
 		if (ret)
@@ -334,6 +342,9 @@ void broker_free(struct broker *b)
 		objects_fini(&b->objects, b->loop);
 	if (b->opt.summary)
 		summary_print(&b->summary, b->vfio);
+	if (b->failnth && failnth_injected(b->failnth))
+		fprintf(stderr, "pinfold: %" PRIu64 " faults injected\n", failnth_injected(b->failnth));
+	failnth_free(b->failnth);
 	if (b->vfio)
 		vfio_free(b->vfio);
 	if (b->iommufd)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "base/itree.h"
 #include "broker/private.h"
 
@@ -16,8 +17,11 @@
 #define CALL_BYTES_MAX	  (4u << 20)
 #define CALL_PARTS_MAX	  16384u
 #define CALL_OUTS_MAX	  (64u << 20)
-#define CALL_NEEDS_MAX	  16u /* asked for in one round: for every slot at once the descriptors find room */
+#define CALL_ANSWER_MAX	  512u /* for which there is always room */
+#define CALL_NEEDS_MAX	  16u  /* asked for in one round: for every slot at once the descriptors find room */
 #define SESSION_BYTES_MAX (128u << 20)
+
+#define CLIENT_END (1ull << 56) /* no process has memory from here on */
 
 _Static_assert(CALL_NEEDS_MAX *CHANNEL_SLOTS <= SESSION_FDS_MAX, "descriptors that wait to be asked for");
 #define PART_KINDS (PART_WRITE + 1) /* that a client sends */
@@ -42,8 +46,12 @@ struct call {
 	unsigned int nparts;
 	bool retried_pages, finished;
 	long result;
+	uint64_t arg, fail_nth;
 	int install_fd; /* the client's end, to be sent with the reply */
 	uint64_t install_at;
+	/* Of the structure behind arg: who has done what was asked for cannot fail to say so. */
+	bool answered;
+	_Alignas(struct part) uint8_t answer[sizeof(struct part) + CALL_ANSWER_MAX];
 };
 
 /* A handler that can use several things asks for all of them before it gives up: each round costs a round trip. */
@@ -112,6 +120,8 @@ static int call_copy_in(struct ucall *u, uint64_t addr, void *dst, size_t len)
 	struct call *c = call_of(u);
 	uint8_t *to = dst;
 
+	if (mem_fails())
+		return -EFAULT;
 	while (len) {
 		struct part *p = find_part(c, PART_BYTES, addr);
 		uint64_t at, n;
@@ -145,7 +155,7 @@ static struct part *part_new(struct call *c, const struct ucall_part *h, const v
 
 	if (!keep_bytes(c, count, n, max))
 		return NULL;
-	p = malloc(n);
+	p = mem_alloc(n);
 	if (!p) {
 		drop_bytes(c, count, n);
 		return NULL;
@@ -159,11 +169,28 @@ static struct part *part_new(struct call *c, const struct ucall_part *h, const v
 
 static void part_free(struct call *c, struct part *p, size_t *count)
 {
+	list_del(&p->node);
+	if ((uint8_t *)p == c->answer) {
+		c->answered = false;
+		return;
+	}
 	drop_bytes(c, count, sizeof(*p) + p->h.got);
 	if (p->fd >= 0)
 		session_close_fd(c->s, p->fd);
-	list_del(&p->node);
 	free(p);
+}
+
+static struct part *answer_part(struct call *c, const struct ucall_part *h, const void *data)
+{
+	struct part *p = (struct part *)c->answer;
+
+	if (c->answered || h->addr != c->arg || h->got > CALL_ANSWER_MAX)
+		return NULL;
+	c->answered = true;
+	p->h = *h;
+	p->fd = -1;
+	memcpy(p->data, data, h->got);
+	return p;
 }
 
 static int call_copy_out(struct ucall *u, uint64_t addr, const void *src, size_t len)
@@ -174,13 +201,16 @@ static int call_copy_out(struct ucall *u, uint64_t addr, const void *src, size_t
 	const size_t piece = SLOT_PAYLOAD / 2;
 	const struct part *expected = find_part(c, PART_WRITE, addr);
 
-	if (expected && expected->h.error)
+	/* Who has asked undoes what it did. */
+	if (expected && (expected->h.error || mem_fails()))
 		return -EFAULT;
 	while (len) {
 		size_t n = MIN(len, piece);
 		struct ucall_part h = {.kind = PART_COPY_OUT, .addr = addr, .len = n, .got = n};
-		struct part *p = part_new(c, &h, from, &c->out_bytes, CALL_OUTS_MAX);
+		struct part *p = answer_part(c, &h, from);
 
+		if (!p)
+			p = part_new(c, &h, from, &c->out_bytes, CALL_OUTS_MAX);
 		if (!p)
 			return -ENOMEM;
 		list_add_tail(&c->outs, &p->node);
@@ -276,6 +306,7 @@ static int resolve_backing(struct call *c, const struct page_desc *d, struct bac
 	err = known_show(&c->s->known, cache, p->fd, out);
 	if (err)
 		return err;
+	c->fail_nth = mem_fail_left(); /* not to be done again */
 	key = backing_key(*out);
 	if (key.dev == d->dev && key.ino == d->ino)
 		return 0;
@@ -300,7 +331,7 @@ static int slice_add(struct slice_list *l, const struct page_desc *d, struct bac
 	}
 	if (l->n == l->cap) {
 		size_t cap = l->cap ? l->cap * 2 : 8;
-		void *s = realloc(l->s, cap * sizeof(*l->s));
+		void *s = mem_realloc(l->s, cap * sizeof(*l->s));
 
 		if (!s)
 			return -ENOMEM;
@@ -385,12 +416,16 @@ static int collect_slices(struct call *c, uint64_t va, uint64_t len, bool holes,
 static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, bool holes, struct pages **out)
 {
 	struct call *c = call_of(u);
+	uint64_t low = va < CLIENT_END ? MIN(len, CLIENT_END - va) : 0;
+	struct page_desc high = {.len = len - low};
 	struct slice_list l = {0};
 	int err;
 
-	if (!len || va + len < va || (va | len) & ~PF_PAGE_MASK)
+	if (!len || va + (len - 1) < va || (va | len) & ~PF_PAGE_MASK || (high.len && !holes))
 		return -EFAULT;
-	err = collect_slices(c, va, len, holes, &l);
+	err = collect_slices(c, va, low, holes, &l);
+	if (!err && high.len)
+		err = slice_add(&l, &high, NULL);
 	if (err == -ESTALE) {
 		c->nneeds = 0;
 		/* We have let go of a file that the client cannot show again: memory it once moved for us. It moves it
@@ -399,7 +434,7 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, bool holes
 		if (!c->retried_pages) {
 			c->retried_pages = true;
 			drop_pages_parts(c);
-			err = need(c, PART_PAGES, va, len, 1);
+			err = need(c, PART_PAGES, va, low, 1);
 		}
 	}
 	if (!err)
@@ -453,7 +488,7 @@ static const struct ucall_ops call_ops = {
 
 struct call *call_new(struct session *s, unsigned int slot)
 {
-	struct call *c = calloc(1, sizeof(*c));
+	struct call *c = mem_calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
@@ -540,8 +575,13 @@ long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, u
 	*fd_at = c->install_at;
 	if (!c->finished) {
 		c->nneeds = 0;
+		c->arg = arg;
+		c->fail_nth = mem_fail_left();
 		c->result = f->ops->ioctl ? f->ops->ioctl(f, &c->u, cmd, arg) : -ENOTTY;
 		if (c->result == UCALL_AGAIN) {
+			/* What was tried will be tried again: each attempt counts once, unless it has failed. */
+			if (mem_fail_left())
+				mem_fail_nth(c->fail_nth);
 			free_parts(c, &c->outs, &c->out_bytes);
 			*len = c->nneeds * sizeof(c->needs[0]);
 			memcpy(payload, c->needs, *len);

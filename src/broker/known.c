@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "broker/private.h"
 
 struct known {
@@ -64,7 +65,7 @@ static struct known *known_add(struct known_files *k, struct backing_key key)
 		n->key.writable |= key.writable;
 		return n;
 	}
-	n = malloc(sizeof(*n));
+	n = mem_alloc(sizeof(*n));
 	if (!n)
 		return NULL;
 	if (k->count == KNOWN_MAX)

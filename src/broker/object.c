@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "broker/private.h"
 
 #define REAP_ROUNDS 64 /* so many times 64 events before others have their turn */
@@ -23,7 +24,7 @@ static struct list *bucket_of(struct objects *os, uint64_t id)
 
 struct quota *quota_new(void)
 {
-	struct quota *q = calloc(1, sizeof(*q));
+	struct quota *q = mem_calloc(1, sizeof(*q));
 
 	if (q)
 		q->refs = 1;
@@ -240,7 +241,7 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 
 	if (q->objects >= os->per_client)
 		return -EMFILE;
-	o = malloc(sizeof(*o));
+	o = mem_alloc(sizeof(*o));
 	if (!o)
 		return -ENOMEM;
 	err = file->ops->written ? pair_ends(os, o, &ours, &theirs) : listening_ends(os, o, &ours, &theirs);

@@ -136,6 +136,17 @@ static inline uint64_t seeded_hash(uint64_t seed, uint64_t a, uint64_t b)
 	return h;
 }
 
+/* ---- failnth.c: allocations that fail on demand, under --iommufd-test alone ---- */
+struct failnth;
+struct failnth *failnth_new(struct shadow *s);
+void failnth_free(struct failnth *f);
+/* A client opens this path below /proc. 0: the file is in the tree now. -ENOENT: no such file; -errno. */
+int failnth_open(struct failnth *f, const char *path);
+/* Around what is done because the thread asked for it. */
+void failnth_begin(struct failnth *f, unsigned int tid);
+void failnth_end(struct failnth *f);
+uint64_t failnth_injected(const struct failnth *f); /* so far */
+
 /* ---- session.c: one client process ---- */
 #define SESSION_FDS_MAX	     512 /* waiting to be asked for */
 #define SESSIONS_PER_PROCESS 64
@@ -203,6 +214,7 @@ struct broker {
 	struct iommufd *iommufd;
 	struct vfio *vfio;
 	struct shadow *shadow;
+	struct failnth *failnth; /* NULL: not under test */
 	struct backing_cache *backings;
 	struct objects objects;
 	struct list sessions;

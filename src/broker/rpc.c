@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "broker/private.h"
 #include "broker/shadow.h"
 #include "decode/decode.h"
@@ -146,6 +147,8 @@ static long rpc_OPEN(struct request *r)
 		return -ENAMETOOLONG;
 	memcpy(path, r->in, n);
 	path[n] = 0;
+	if (r->s->b->failnth && !strncmp(path, "/proc/", 6))
+		return failnth_open(r->s->b->failnth, path);
 	if (!path_confined(path))
 		return -EXDEV;
 	if (!open_node(r->s->b, path, &f, &err))
@@ -254,7 +257,7 @@ static long rpc_MMAP(struct request *r)
 		return err;
 	m = mapping_of(r->s, r->object);
 	if (!m) {
-		m = r->s->nmappings < MAPPINGS_MAX ? malloc(sizeof(*m)) : NULL;
+		m = r->s->nmappings < MAPPINGS_MAX ? mem_alloc(sizeof(*m)) : NULL;
 		if (!m)
 			return -ENOMEM;
 		r->s->nmappings++;
@@ -364,6 +367,25 @@ static bool depends_on_closes(uint32_t op)
 	return op == RPC_OPEN || op == RPC_IOCTL || op == RPC_MMAP;
 }
 
+/* What allocates because the client asked for it, and can say that it could not. */
+static bool may_fail(uint32_t op)
+{
+	return op == RPC_OPEN || op == RPC_IOCTL || op == RPC_MMAP;
+}
+
+static long serve(struct request *r, uint32_t task)
+{
+	struct failnth *f = may_fail(r->op) && task ? r->s->b->failnth : NULL;
+	long ret;
+
+	if (f)
+		failnth_begin(f, task);
+	ret = table[r->op](r);
+	if (f)
+		failnth_end(f);
+	return ret;
+}
+
 /*
  * Posted writes have no answer that could say that they went nowhere. So before the call returns that switches memory
  * off, every client knows to ask before it touches a mapping (rule A4).
@@ -403,7 +425,7 @@ bool rpc_serve(struct session *s, unsigned int slot)
 	if (r.nfds)
 		session_receive(s);
 	if (r.op < RPC_COUNT)
-		ret = table[r.op](&r);
+		ret = serve(&r, __atomic_load_n(&sl->task, __ATOMIC_RELAXED));
 	if (r.op == RPC_PWRITE || r.op == RPC_IOCTL)
 		announce_memory(s->b);
 	if (r.nfds && r.op != RPC_IOCTL)

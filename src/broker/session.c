@@ -62,7 +62,8 @@ static bool session_alive(void *ctx)
 	       (!(fd[0].revents & (POLLRDHUP | POLLHUP | POLLERR)) && !(fd[1].revents & POLLIN));
 }
 
-static const struct mm_owner_ops owner_ops = {.limit = session_limit, .alive = session_alive, .capable = session_capable};
+static const struct mm_owner_ops owner_ops = {
+    .limit = session_limit, .alive = session_alive, .capable = session_capable};
 
 /* ---- descriptors over the socket ---- */
 int session_take_fd(struct session *s, unsigned int slot)
@@ -306,7 +307,7 @@ static int send_hello(struct session *s, int memfd)
 	    .version = CHANNEL_VERSION,
 	    .channel_size = CHANNEL_SIZE,
 	    .broker_id = s->b->objects.broker_id,
-	    .host_devices = s->b->opt.host_devices,
+	    .flags = (s->b->opt.host_devices ? HELLO_HOST_DEVICES : 0) | (s->b->failnth ? HELLO_TASKS : 0),
 	};
 	struct iovec iov = {&h, sizeof(h)};
 	union {

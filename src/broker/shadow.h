@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The shadow tree: a private directory whose sys/ and dev/ hold what clients shall see under /sys/bus/pci,
- * /sys/devices/pciDDDD:BB, /sys/kernel/iommu_groups, /sys/class/vfio, /sys/class/vfio-dev, /dev/vfio and /dev/iommu.
+ * /sys/devices/pciDDDD:BB, /sys/kernel/iommu_groups, /sys/class/vfio, /sys/class/vfio-dev, /dev/vfio and /dev/iommu
+ * (and with shadow_add_faults, /sys/kernel/debug and some of /proc).
  * Real files and links, so that listing, stat, xattr and readlink need no emulation; the boundary redirects paths into
  * it (boundary/path.h).
  *
@@ -29,6 +30,18 @@ const char *shadow_root(const struct shadow *s);
 /* Shows f, whose place and capabilities are final, its group, and its own device, numbered in order. 0, -EEXIST
  * (address taken), or -errno. f has to live until shadow_free. */
 int shadow_add(struct shadow *s, struct pci_func *f);
+
+/*
+ * For programs that make allocations fail, as they find it on a kernel that can: /sys/kernel/debug/fail*, whose values
+ * are kept and mean nothing, and a /proc that has the file fail-nth of the threads for which it was asked for. To be
+ * called before there are clients. 0 or -errno.
+ */
+int shadow_add_faults(struct shadow *s);
+/* Makes the file of thread tid, with the text "0\n". Returns a descriptor, or -errno. */
+int shadow_add_task(struct shadow *s, unsigned int tid);
+/* Shows it as one of process pid's as well. 0 or -errno. */
+int shadow_link_task(struct shadow *s, unsigned int pid, unsigned int tid);
+void shadow_remove_task(struct shadow *s, unsigned int tid);
 
 /*
  * A client opens the logical path ("/sys/bus/pci/devices/0000:01:00.0/config", already canonical or through any link of

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include "base/alloc.h"
 #include "iommu/private.h"
 
 struct access {
@@ -29,7 +30,7 @@ struct hold {
 
 struct access *access_new(const struct access_ops *ops, void *ctx)
 {
-	struct access *a = calloc(1, sizeof(*a));
+	struct access *a = mem_calloc(1, sizeof(*a));
 
 	if (!a)
 		return NULL;
@@ -211,7 +212,7 @@ int access_pin(struct access *a, iova_t iova, uint64_t len, struct page_ref *ref
 		return -EOVERFLOW;
 	if (!a->ioas)
 		return -ENOENT;
-	h = malloc(sizeof(*h) + count_parts(a->ioas, iova.a, last) * sizeof(h->part[0]));
+	h = mem_alloc(sizeof(*h) + count_parts(a->ioas, iova.a, last) * sizeof(h->part[0]));
 	if (!h)
 		return -ENOMEM;
 	h->n = 0;

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include "base/alloc.h"
 #include "base/event.h"
 #include "iommu/private.h"
 
@@ -44,7 +45,7 @@ int area_fill(const struct area *a, struct domain *d, bool large)
 
 static struct area *area_new(struct pages *p, uint64_t off, uint64_t iova, uint64_t len, int prot)
 {
-	struct area *a = calloc(1, sizeof(*a));
+	struct area *a = mem_calloc(1, sizeof(*a));
 
 	if (!a)
 		return NULL;
@@ -151,11 +152,13 @@ static int chain_fill(struct ioas *io, struct area *chain)
 	return 0;
 }
 
-/* May [iova, iova + len) hold something new? In the order of iopt_check_iova(). */
-static int check_iova(const struct ioas *io, uint64_t iova, uint64_t len)
+/* In the order of iopt_check_iova(). */
+int ioas_check_free(const struct ioas *io, iova_t at, uint64_t len)
 {
-	uint64_t last;
+	uint64_t iova = at.a, last;
 
+	if (!len || !IS_ALIGNED(len, io->alignment))
+		return -EINVAL;
 	if (!IS_ALIGNED(iova, io->alignment))
 		return -EINVAL;
 	if (add_overflows(iova, len - 1, &last))
@@ -211,7 +214,7 @@ static int chain_map(struct ioas *io, struct area *chain, uint64_t *iova, bool a
 	if (automatic)
 		err = ioas_place(io, pages_va(chain->pages) + chain->off, len, &at);
 	else
-		err = check_iova(io, at, len);
+		err = ioas_check_free(io, IOVA(at), len);
 	if (!err)
 		err = check_chain(io, chain);
 	if (err)

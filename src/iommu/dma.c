@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/alloc.h"
 #include "base/event.h"
 #include "base/guard.h"
 #include "iommu/private.h"
@@ -67,7 +68,7 @@ static inline int iotlb_get(struct dma_dev *d, uint64_t iova, unsigned int need,
 
 struct dma_dev *dma_dev_new(uint32_t bdf, struct events *evs)
 {
-	struct dma_dev *d = calloc(1, sizeof(*d));
+	struct dma_dev *d = mem_calloc(1, sizeof(*d));
 
 	if (!d)
 		return NULL;

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include "base/alloc.h"
 #include "iommu/private.h"
 #include "iommu/table.h"
 
@@ -9,7 +10,7 @@
 
 static struct domain *domain_alloc(const struct domain_config *cfg, struct events *evs)
 {
-	struct domain *d = calloc(1, sizeof(*d));
+	struct domain *d = mem_calloc(1, sizeof(*d));
 
 	if (!d)
 		return NULL;

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include "base/alloc.h"
 #include "iommu/private.h"
 
 struct reserved {
@@ -17,7 +18,7 @@ struct ioas *ioas_new(struct events *evs)
 {
 	/* The one thing shared by all spaces: a counter, so that no two in a report have the same name. */
 	static uint64_t last_id;
-	struct ioas *io = calloc(1, sizeof(*io));
+	struct ioas *io = mem_calloc(1, sizeof(*io));
 
 	if (!io)
 		return NULL;
@@ -61,7 +62,7 @@ int ioas_reserve(struct ioas *io, uint64_t first, uint64_t last, const void *own
 		return -EINVAL;
 	if (itree_first(&io->areas, first, last) || itree_first(&io->allowed, first, last))
 		return -EADDRINUSE;
-	r = calloc(1, sizeof(*r));
+	r = mem_calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
 	r->node.start = first;
@@ -111,7 +112,7 @@ int ioas_allow(struct ioas *io, const struct iova_range *r, size_t n)
 
 	itree_init(&tree);
 	if (n) {
-		nodes = calloc(n, sizeof(*nodes));
+		nodes = mem_calloc(n, sizeof(*nodes));
 		if (!nodes)
 			return -ENOMEM;
 	}

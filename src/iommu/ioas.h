@@ -66,10 +66,13 @@ int ioas_set_large_pages(struct ioas *io, bool on);
  * has changed.
  */
 int ioas_map(struct ioas *io, iova_t iova, uint64_t len, struct pages *p, uint64_t off, int prot);
+/* Would ioas_map find [iova, iova + len) free? 0, -EINVAL, -EOVERFLOW, -EEXIST as above. */
+int ioas_check_free(const struct ioas *io, iova_t iova, uint64_t len);
 /*
- * The same at an IOVA of the engine's choice: never 0, aligned as far as helps huge pages (the power of two at or above
- * len, at most what the client's address is aligned to and a huge page), at the offset in a page that the client's
- * address has; in an allowed range if there are any, else in a hole. -ENOSPC. *iova is written on success only.
+ * As ioas_map, at an IOVA of the engine's choice: never 0, aligned as far as helps huge pages (the power of two at or
+ * above len, at most what the client's address is aligned to and a huge page), at the offset in a page that the
+ * client's address has; in an allowed range if there are any, else in a hole. -ENOSPC. *iova is written on success
+ * only.
  */
 int ioas_map_auto(struct ioas *io, iova_t *iova, uint64_t len, struct pages *p, uint64_t off, int prot);
 /*

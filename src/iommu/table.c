@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/alloc.h"
 #include "iommu/table_private.h"
 
 /* ---- a new table, and its end ---- */
@@ -28,7 +29,7 @@ struct table *table_new(const struct table_config *cfg)
 
 	assert(cfg->leaf_shift >= 11 && cfg->bits > cfg->leaf_shift && cfg->bits <= 64);
 	assert(cfg->pgsizes >> cfg->leaf_shift & 1);
-	t = calloc(1, sizeof(*t));
+	t = mem_calloc(1, sizeof(*t));
 	if (!t)
 		return NULL;
 	t->leaf_shift = cfg->leaf_shift;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <assert.h>
 #include <sys/mman.h>
+#include "base/alloc.h"
 #include "iommu/table_private.h"
 
 /* Idle chunks that are kept: what a client maps and unmaps again and again need not come from the kernel each time. */
@@ -58,7 +59,7 @@ static char *chunks_map(uint64_t n, bool huge)
 	size_t len = n * CHUNK_BYTES, slack = CHUNK_BYTES - TABLE_BYTES;
 	char *raw, *at;
 
-	raw = mmap(NULL, len + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	raw = mem_mmap(NULL, len + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (raw == MAP_FAILED)
 		return NULL;
 	at = (char *)ALIGN_UP((uintptr_t)raw, CHUNK_BYTES);
@@ -75,6 +76,8 @@ int table_pool_reserve(struct table_pool *p, uint64_t n)
 {
 	char *at;
 
+	if (mem_fails())
+		return -ENOMEM;
 	if (likely(p->nfree >= n))
 		return 0;
 	n = (n - p->nfree + CHUNK_TABLES - 1) / CHUNK_TABLES;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommu/domain.h"
 #include "iommufd/internal.h"
 
@@ -230,7 +231,7 @@ long ioctl_hwpt_get_dirty_bitmap(struct ioctl_call *k)
 		return -EOPNOTSUPP;
 	if (!domain_dirty_tracking(h->d))
 		return 0; /* units refuse to look, and nobody hears of that */
-	c = malloc(sizeof(*c));
+	c = mem_alloc(sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->shift = __builtin_ctzll(cmd->page_size);

@@ -5,8 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommu/domain.h"
 #include "iommufd/internal.h"
+#include "iommufd/unit.h"
 
 long ioctl_vfio_ioas(struct ioctl_call *k)
 {
@@ -58,6 +60,19 @@ int iommufd_compat_make(struct iommufd_ctx *ctx)
 	return 0;
 }
 
+/* Does every unit enforce it that stands before what the container maps for? */
+static long check_cache_coherency(const struct iommufd_ctx *ctx)
+{
+	const struct hwpt *h;
+
+	if (!ctx->compat)
+		return -ENODEV;
+	list_for_each (h, &ctx->compat->hwpts, node)
+		if (!h->unit->cache_coherent)
+			return 0;
+	return 1;
+}
+
 static long check_extension(struct iommufd_ctx *ctx, struct ucall *c, uint64_t arg)
 {
 	switch (arg) {
@@ -66,9 +81,7 @@ static long check_extension(struct iommufd_ctx *ctx, struct ucall *c, uint64_t a
 	case VFIO_UNMAP_ALL:
 		return 1;
 	case VFIO_DMA_CC_IOMMU:
-		return ctx->compat
-			   ? 1
-			   : -ENODEV; /* every unit of ours enforces it, but for the mock one, which has no container */
+		return check_cache_coherency(ctx);
 	default:
 		return 0;
 	}
@@ -150,7 +163,7 @@ static int put_caps(struct ucall *c, uint64_t arg, uint32_t argsz, const struct 
 	}
 	if (err || argsz < *total)
 		return err;
-	l = (struct ranges){.r = calloc(l.n, sizeof(*l.r)), .room = l.n};
+	l = (struct ranges){.r = mem_calloc(l.n, sizeof(*l.r)), .room = l.n};
 	if (!l.r)
 		return -ENOMEM;
 	ioas_ranges(o->io, add_range, &l);
@@ -209,6 +222,8 @@ static long map_dma(struct iommufd_ctx *ctx, struct ucall *c, uint64_t arg)
 		return -ENODEV;
 	err = ioas_page_span(map.vaddr, map.size, &first, &span);
 	if (!err)
+		err = ioas_check_free(ctx->compat->io, IOVA(map.iova), map.size);
+	if (!err)
 		err = ucall_get_pages_lazy(c, first, span, &p);
 	if (err)
 		return err;
@@ -218,16 +233,18 @@ static long map_dma(struct iommufd_ctx *ctx, struct ucall *c, uint64_t arg)
 	return err;
 }
 
+/* The first type1 unmaps parts of what it mapped: it is cut before, at the end first. */
+static int cut_range(struct ioas *io, const struct vfio_iommu_type1_dma_unmap *un)
+{
+	const uint64_t cuts[] = {un->iova + un->size, un->iova};
+
+	return ioas_large_pages(io) ? 0 : ioas_cut(io, cuts, un->iova ? 2 : 1);
+}
+
 static int unmap_range(struct ioas *io, const struct vfio_iommu_type1_dma_unmap *un, uint64_t *unmapped)
 {
-	uint64_t cuts[] = {un->iova, un->iova + un->size}, last;
-	int err;
+	uint64_t last;
 
-	if (!ioas_large_pages(io)) {
-		err = ioas_cut(io, cuts, ARRAY_SIZE(cuts));
-		if (err)
-			return err;
-	}
 	if (!un->size)
 		return -EINVAL;
 	if (add_overflows(un->iova, un->size - 1, &last))
@@ -254,6 +271,9 @@ static long unmap_dma(struct iommufd_ctx *ctx, struct ucall *c, uint64_t arg)
 			return -EINVAL;
 		err = ioas_unmap(ctx->compat->io, 0, UINT64_MAX, &unmapped);
 	} else {
+		err = cut_range(ctx->compat->io, &un);
+		if (err)
+			return err;
 		err = unmap_range(ctx->compat->io, &un, &unmapped);
 	}
 	un.size = unmapped;

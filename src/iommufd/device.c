@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "iommu/domain.h"
 #include "iommufd/internal.h"
 #include "iommufd/unit.h"
@@ -26,7 +27,7 @@ static struct device_group *group_get(struct iommufd_ctx *ctx, const void *key)
 			g->refs++;
 			return g;
 		}
-	g = calloc(1, sizeof(*g));
+	g = mem_calloc(1, sizeof(*g));
 	if (!g)
 		return NULL;
 	g->key = key;
@@ -49,7 +50,7 @@ static void group_put(struct device_group *g)
 int device_bind(struct iommufd_ctx *ctx, struct dma_dev *dma, const void *key, const struct iommufd_unit *u,
 		bool hold_ctx, struct iommufd_device **out)
 {
-	struct iommufd_device *dev = calloc(1, sizeof(*dev));
+	struct iommufd_device *dev = mem_calloc(1, sizeof(*dev));
 	int err = -ENOMEM;
 
 	if (!dev)

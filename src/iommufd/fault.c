@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommufd/internal.h"
 
 #define REQUESTS_MAX 65536u /* not answered yet, in one queue; more are answered with INVALID at once */
@@ -92,7 +93,7 @@ static void queue_send(struct fault_queue *q)
 void fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid,
 			const struct iommu_hwpt_pgfault *record)
 {
-	struct request *r = q->nrequests < REQUESTS_MAX ? calloc(1, sizeof(*r)) : NULL;
+	struct request *r = q->nrequests < REQUESTS_MAX ? mem_calloc(1, sizeof(*r)) : NULL;
 
 	if (!r)
 		return;
@@ -216,7 +217,7 @@ long ioctl_fault_queue_alloc(struct ioctl_call *k)
 
 	if (cmd->flags)
 		return -EOPNOTSUPP;
-	q = calloc(1, sizeof(*q));
+	q = mem_calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
 	list_init(&q->waiting);

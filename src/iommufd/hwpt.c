@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommu/domain.h"
 #include "iommufd/internal.h"
 #include "iommufd/unit.h"
@@ -67,7 +68,7 @@ void hwpt_released(struct hwpt *h)
 
 static int hwpt_new(struct iommufd_device *dev, enum object_type type, struct hwpt **out)
 {
-	struct hwpt *h = calloc(1, sizeof(*h));
+	struct hwpt *h = mem_calloc(1, sizeof(*h));
 	int err;
 
 	if (!h)
@@ -280,7 +281,7 @@ static int invalidate_all(struct ioctl_call *k, const struct iommu_hwpt_invalida
 		return err;
 	if (!c.v && cmd->entry_len != c.size)
 		return -EINVAL;
-	entries = len <= INVALIDATE_BYTES_MAX ? malloc(len) : NULL;
+	entries = len <= INVALIDATE_BYTES_MAX ? mem_alloc(len) : NULL;
 	if (!entries)
 		return -ENOMEM;
 	err = ucall_copy_in(k->c, cmd->data_uptr, entries, len);

@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "iommu/access.h"
 #include "iommufd/internal.h"
 #include "iommufd/unit.h"
@@ -45,7 +46,7 @@ static int span_of(uint64_t iova, uint64_t len, struct span *s)
 static int pin_contiguous(struct access *a, const struct span *s)
 {
 	uint64_t n = s->len / PF_PAGE_SIZE;
-	struct page_ref *refs = n <= QUEUE_PAGES_MAX ? calloc(n, sizeof(*refs)) : NULL;
+	struct page_ref *refs = n <= QUEUE_PAGES_MAX ? mem_calloc(n, sizeof(*refs)) : NULL;
 	int err;
 
 	if (!refs)
@@ -110,7 +111,7 @@ void hw_queue_destroy(struct iommufd_object *o)
 
 static int hw_queue_new(struct viommu *v, const struct iommu_hw_queue_alloc *cmd, struct hw_queue **out)
 {
-	struct hw_queue *q = calloc(1, sizeof(*q));
+	struct hw_queue *q = mem_calloc(1, sizeof(*q));
 	int err;
 
 	if (!q)

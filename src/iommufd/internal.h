@@ -86,8 +86,10 @@ struct iommufd_ctx {
 int iommufd_object_add(struct iommufd_ctx *ctx, struct iommufd_object *o, enum object_type type);
 void iommufd_object_ready(struct iommufd_object *o);
 void iommufd_object_abort(struct iommufd_ctx *ctx, struct iommufd_object *o); /* takes the id back; o is the caller's */
-/* NULL: there is none of that type. Not held. */
+/* NULL: there is none of that type, or this is the attempt that is to fail (base/alloc.h): for an id that came from the
+ * user; peek never fails. Not held. */
 struct iommufd_object *iommufd_object_find(struct iommufd_ctx *ctx, uint32_t id, enum object_type type);
+struct iommufd_object *iommufd_object_peek(struct iommufd_ctx *ctx, uint32_t id, enum object_type type);
 /* 0, -ENOENT, -EBUSY. */
 int iommufd_object_remove(struct iommufd_ctx *ctx, uint32_t id);
 /* For an object whose only holder, which is not counted in users, gives it up: out of the table and destroyed. */
@@ -136,7 +138,8 @@ static inline struct ioas_object *ioas_object_find(struct iommufd_ctx *ctx, uint
 
 	return o ? container_of(o, struct ioas_object, obj) : NULL;
 }
-/* The pages around [start, start + len): *first is where they start. -EINVAL (len 0), -EOVERFLOW. */
+/* The pages around [start, start + len): *first is where they start. They may reach to the end of all
+ * addresses. -EINVAL (len 0 or all there is), -EOVERFLOW. */
 int ioas_page_span(uint64_t start, uint64_t len, uint64_t *first, uint64_t *span);
 /* A new one, not ready yet. 0 or -ENOMEM. */
 int ioas_object_new(struct iommufd_ctx *ctx, struct ioas_object **out);

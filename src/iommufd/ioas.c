@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "iommufd/internal.h"
 
 #define MAP_FLAGS   (IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE)
@@ -11,7 +12,7 @@
 
 int ioas_object_new(struct iommufd_ctx *ctx, struct ioas_object **out)
 {
-	struct ioas_object *o = calloc(1, sizeof(*o));
+	struct ioas_object *o = mem_calloc(1, sizeof(*o));
 	int err = -ENOMEM;
 
 	if (!o)
@@ -98,7 +99,7 @@ long ioctl_ioas_iova_ranges(struct ioctl_call *k)
 	room = cmd->num_iovas;
 	n = MIN(l.n, room);
 	if (n) {
-		l = (struct range_list){.r = calloc(n, sizeof(*l.r)), .room = n};
+		l = (struct range_list){.r = mem_calloc(n, sizeof(*l.r)), .room = n};
 		if (!l.r)
 			return -ENOMEM;
 		ioas_ranges(o->io, add_range, &l);
@@ -126,7 +127,7 @@ long ioctl_ioas_allow_iovas(struct ioctl_call *k)
 	if (!o)
 		return -ENOENT;
 	if (cmd->num_iovas) {
-		r = cmd->num_iovas <= ALLOWED_MAX ? calloc(cmd->num_iovas, sizeof(*r)) : NULL;
+		r = cmd->num_iovas <= ALLOWED_MAX ? mem_calloc(cmd->num_iovas, sizeof(*r)) : NULL;
 		if (!r)
 			return -ENOMEM;
 		err = ucall_copy_in(k->c, cmd->allowed_iovas, r, cmd->num_iovas * sizeof(*r));
@@ -175,9 +176,9 @@ int ioas_page_span(uint64_t start, uint64_t len, uint64_t *first, uint64_t *span
 {
 	uint64_t end;
 
-	if (!len)
+	if (!len || len > UINT64_MAX - PF_PAGE_SIZE)
 		return -EINVAL;
-	if (add_overflows(start, len, &end) || end > ALIGN_DOWN(UINT64_MAX, PF_PAGE_SIZE))
+	if (add_overflows(start, len, &end))
 		return -EOVERFLOW;
 	*first = ALIGN_DOWN(start, PF_PAGE_SIZE);
 	*span = ALIGN_UP(end, PF_PAGE_SIZE) - *first;
@@ -197,6 +198,9 @@ long ioctl_ioas_map(struct ioctl_call *k)
 	err = map_check(k, cmd->flags, cmd->ioas_id, cmd->iova, cmd->length, &o);
 	if (!err)
 		err = ioas_page_span(cmd->user_va, cmd->length, &first, &span);
+	/* Client memory is not touched for nothing. */
+	if (!err && cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA)
+		err = ioas_check_free(o->io, IOVA(cmd->iova), cmd->length);
 	if (!err)
 		err = ucall_get_pages_lazy(k->c, first, span, &p);
 	if (err)
@@ -350,10 +354,10 @@ static int move_all(struct iommufd_ctx *ctx, struct mm_owner *to, enum move step
 	int err = 0;
 
 	for (uint32_t id = 1; !err && id <= ctx->nslots; id++) {
-		struct ioas_object *o = ioas_object_find(ctx, id);
+		struct iommufd_object *o = iommufd_object_peek(ctx, id, OBJECT_IOAS);
 
 		if (o)
-			err = move_areas(o->io, to, step, n);
+			err = move_areas(container_of(o, struct ioas_object, obj)->io, to, step, n);
 	}
 	return err;
 }
@@ -367,9 +371,9 @@ long ioctl_ioas_change_process(struct ioctl_call *k)
 	if (cmd->__reserved)
 		return -EOPNOTSUPP;
 	for (uint32_t id = 1; id <= k->ctx->nslots; id++) {
-		struct ioas_object *o = ioas_object_find(k->ctx, id);
+		struct iommufd_object *o = iommufd_object_peek(k->ctx, id, OBJECT_IOAS);
 
-		if (o && !all_files(o->io))
+		if (o && !all_files(container_of(o, struct ioas_object, obj)->io))
 			return -EINVAL;
 	}
 	err = move_all(k->ctx, k->c->owner, MOVE_PREPARE, &left);

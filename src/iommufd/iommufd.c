@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommufd/internal.h"
 
 union any_cmd {
@@ -144,7 +145,7 @@ struct iommufd_ctx *iommufd_ctx(struct ufile *f)
 
 struct iommufd *iommufd_new(struct events *evs, struct backing_cache *cache, bool test)
 {
-	struct iommufd *m = calloc(1, sizeof(*m));
+	struct iommufd *m = mem_calloc(1, sizeof(*m));
 
 	if (m)
 		*m = (struct iommufd){.evs = evs, .cache = cache, .test = test};
@@ -158,7 +159,7 @@ void iommufd_free(struct iommufd *m)
 
 int iommufd_open(struct iommufd *m, struct ufile **f)
 {
-	struct iommufd_ctx *ctx = calloc(1, sizeof(*ctx));
+	struct iommufd_ctx *ctx = mem_calloc(1, sizeof(*ctx));
 
 	if (!ctx)
 		return -ENOMEM;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "iommufd/internal.h"
 #include "proto/channel.h"
 
@@ -29,7 +30,7 @@ static int sealed_memory(uint64_t len, void **host)
 		return err == -ENFILE ? -EMFILE : err;
 	if (ftruncate(fd, len) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
 		goto fail;
-	*host = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	*host = mem_mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (*host == MAP_FAILED)
 		goto fail;
 	return fd;
@@ -40,7 +41,7 @@ fail:
 
 int iommufd_mmap_new(struct iommufd_ctx *ctx, uint64_t len, struct iommufd_mmap **out, void **host, uint64_t *off)
 {
-	struct iommufd_mmap *m = malloc(sizeof(*m));
+	struct iommufd_mmap *m = mem_alloc(sizeof(*m));
 
 	if (!m)
 		return -ENOMEM;

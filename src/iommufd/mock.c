@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommu/domain.h"
 #include "iommufd/mock.h"
 #include "iommufd/unit.h"
@@ -67,7 +68,7 @@ size_t mock_nested_size(uint32_t type)
 int mock_nested_new(struct domain *parent, const void *data, struct domain **d, void **state)
 {
 	const struct mock_hwpt_data *cfg = data;
-	struct mock_iotlb *t = malloc(sizeof(*t));
+	struct mock_iotlb *t = mem_alloc(sizeof(*t));
 
 	if (!t)
 		return -ENOMEM;
@@ -173,7 +174,7 @@ static void mock_abort(struct mock_dev *m)
 
 static int mock_new(struct iommufd_ctx *ctx, uint32_t flags, struct mock_dev **out)
 {
-	struct mock_dev *m = calloc(1, sizeof(*m));
+	struct mock_dev *m = mem_calloc(1, sizeof(*m));
 	int err;
 
 	if (!m)
@@ -325,49 +326,94 @@ static bool leads_to(struct hwpt *h, uint64_t iova, const struct pages *p, uint6
 	       at % PF_PAGE_SIZE == off % PF_PAGE_SIZE;
 }
 
+/*
+ * Calls check for each [at, at + n) of the caller's memory [uptr, uptr + len), with pages that hold it and more, until
+ * one is not 0. Like the kernel's it looks at no more memory than it must.
+ */
+#define WALK_STEP (64u << 10)
+typedef int walk_fn(const void *arg, uint64_t at, uint64_t n, const struct pages *p);
+static int walk_memory(struct ioctl_call *k, uint64_t uptr, uint64_t len, walk_fn *check, const void *arg)
+{
+	uint64_t first, span, n;
+	struct pages *p;
+	int err = 0;
+
+	for (uint64_t at = 0; !err && at < len; at += n) {
+		n = MIN(len - at, WALK_STEP);
+		err = ioas_page_span(uptr + at, n, &first, &span);
+		if (!err)
+			err = ucall_get_pages_lazy(k->c, first, span, &p);
+		if (err)
+			return err == -EOVERFLOW ? -EFAULT : err;
+		err = check(arg, at, n, p);
+		pages_put(p);
+	}
+	return err;
+}
+
+struct map_check {
+	struct hwpt *h;
+	uint64_t iova, uptr;
+};
+
+static int check_map(const void *arg, uint64_t at, uint64_t n, const struct pages *p)
+{
+	const struct map_check *c = arg;
+
+	for (uint64_t end = at + n; at < end; at += BIT64(MOCK_PAGE_SHIFT)) {
+		uint64_t off = c->uptr + at - pages_va(p);
+
+		if (!pages_ref(p, off).backing)
+			return -EFAULT;
+		if (!leads_to(c->h, c->iova + at, p, off))
+			return -EINVAL;
+	}
+	return 0;
+}
+
 /* Is each mock page from iova on what the caller has at uptr? */
 static long mock_check_map(struct ioctl_call *k)
 {
 	const struct mock_cmd *cmd = k->cmd;
-	uint64_t iova = cmd->check_map.iova, len = cmd->check_map.length, uptr = cmd->check_map.uptr, first, span, end;
-	struct pages *p;
-	struct hwpt *h;
+	uint64_t len = cmd->check_map.length, end;
+	struct map_check c = {.iova = cmd->check_map.iova, .uptr = cmd->check_map.uptr};
 	int err;
 
-	if (!IS_ALIGNED(iova | len | uptr, BIT64(MOCK_PAGE_SHIFT)) || add_overflows(uptr, len, &end))
+	if (!IS_ALIGNED(c.iova | len | c.uptr, BIT64(MOCK_PAGE_SHIFT)) || add_overflows(c.uptr, len, &end))
 		return -EINVAL;
-	h = mock_hwpt(k->ctx, cmd->id, OBJECT_HWPT_PAGING, &err);
-	if (err || !len)
-		return err;
-	err = ioas_page_span(uptr, len, &first, &span);
-	if (!err)
-		err = ucall_get_pages(k->c, first, span, &p);
-	if (err)
-		return err;
-	for (uint64_t at = 0; !err && at < len; at += BIT64(MOCK_PAGE_SHIFT))
-		err = leads_to(h, iova + at, p, uptr - first + at) ? 0 : -EINVAL;
-	pages_put(p);
-	return err;
+	c.h = mock_hwpt(k->ctx, cmd->id, OBJECT_HWPT_PAGING, &err);
+	return err ? err : walk_memory(k, c.uptr, len, check_map, &c);
+}
+
+struct refs_check {
+	struct backing_cache *cache;
+	unsigned int refs;
+};
+
+static int check_refs(const void *arg, uint64_t at, uint64_t n, const struct pages *p)
+{
+	const struct refs_check *c = arg;
+
+	for (uint64_t off = 0; off < n; off += PF_PAGE_SIZE) {
+		struct page_ref ref = pages_ref(p, off);
+
+		if (!ref.backing)
+			return -EFAULT;
+		if (page_ref_pins(c->cache, ref) != c->refs)
+			return -EIO;
+	}
+	return 0;
 }
 
 static long mock_check_refs(struct ioctl_call *k)
 {
 	const struct mock_cmd *cmd = k->cmd;
+	struct refs_check c = {k->ctx->m->cache, cmd->check_refs.refs};
 	uint64_t len = cmd->check_refs.length, uptr = cmd->check_refs.uptr, end;
-	struct pages *p;
-	int err;
 
 	if (!IS_ALIGNED(len | uptr, PF_PAGE_SIZE) || add_overflows(uptr, len, &end))
 		return -EINVAL;
-	if (!len)
-		return 0;
-	err = ucall_get_pages(k->c, uptr, len, &p);
-	if (err)
-		return err;
-	for (uint64_t at = 0; !err && at < len; at += PF_PAGE_SIZE)
-		err = page_ref_pins(k->ctx->m->cache, pages_ref(p, at)) == cmd->check_refs.refs ? 0 : -EIO;
-	pages_put(p);
-	return err;
+	return walk_memory(k, uptr, len, check_refs, &c);
 }
 
 static long mock_check_iotlb(struct ioctl_call *k)
@@ -407,7 +453,7 @@ static long mock_dirty(struct ioctl_call *k)
 		return err;
 	if (!domain_dirty_tracking(h->d))
 		return -EINVAL;
-	bitmap = malloc(DIV_ROUND_UP(bits, 8));
+	bitmap = mem_alloc(DIV_ROUND_UP(bits, 8));
 	if (!bitmap)
 		return -ENOMEM;
 	err = ucall_copy_in(k->c, cmd->dirty.uptr, bitmap, DIV_ROUND_UP(bits, 8));

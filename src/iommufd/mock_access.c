@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "iommu/access.h"
 #include "iommufd/mock.h"
 
@@ -107,7 +108,7 @@ long mock_create_access(struct ioctl_call *k)
 	if (err)
 		return err;
 	err = -ENOMEM;
-	m = calloc(1, sizeof(*m));
+	m = mem_calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
 	list_init(&m->items);
@@ -205,7 +206,7 @@ static int pin_item(struct mock_access *m, const struct mock_cmd *cmd, struct pa
 {
 	uint64_t iova = cmd->access_pages.iova, len = cmd->access_pages.length;
 	uint64_t n = (ALIGN_UP(iova + len, PF_PAGE_SIZE) - ALIGN_DOWN(iova, PF_PAGE_SIZE)) / PF_PAGE_SIZE;
-	struct page_ref *refs = calloc(n ? n : 1, sizeof(*refs));
+	struct page_ref *refs = mem_calloc(n ? n : 1, sizeof(*refs));
 	int err;
 
 	if (!refs)
@@ -257,7 +258,7 @@ long mock_access_pages(struct ioctl_call *k)
 		if (err)
 			return err;
 	}
-	item = calloc(1, sizeof(*item));
+	item = mem_calloc(1, sizeof(*item));
 	err = item ? pin_item(m, cmd, theirs, item) : -ENOMEM;
 	pages_put(theirs);
 	if (err) {
@@ -287,7 +288,7 @@ long mock_access_rw(struct ioctl_call *k)
 	err = find(k, &m);
 	if (err)
 		return err;
-	buf = calloc(1, len ? len : 1);
+	buf = mem_calloc(1, len ? len : 1);
 	if (!buf)
 		return -ENOMEM;
 	if (write && len)

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "iommufd/internal.h"
 
 iommufd_object_destroy_fn *const iommufd_object_destroy[OBJECT_TYPES] = {
@@ -21,7 +22,7 @@ static int table_grow(struct iommufd_ctx *ctx)
 
 	if (n > INT32_MAX)
 		return -ENOMEM;
-	t = reallocarray(ctx->object, n, sizeof(*t));
+	t = mem_reallocarray(ctx->object, n, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	for (uint32_t i = ctx->nslots; i < n; i++)
@@ -65,11 +66,16 @@ void iommufd_object_abort(struct iommufd_ctx *ctx, struct iommufd_object *o)
 	ctx->nobjects--;
 }
 
-struct iommufd_object *iommufd_object_find(struct iommufd_ctx *ctx, uint32_t id, enum object_type type)
+struct iommufd_object *iommufd_object_peek(struct iommufd_ctx *ctx, uint32_t id, enum object_type type)
 {
 	struct iommufd_object *o = id && id <= ctx->nslots ? ctx->object[id - 1] : NULL;
 
 	return o && o->ready && (type == OBJECT_ANY || o->type == type) ? o : NULL;
+}
+
+struct iommufd_object *iommufd_object_find(struct iommufd_ctx *ctx, uint32_t id, enum object_type type)
+{
+	return mem_fails() ? NULL : iommufd_object_peek(ctx, id, type);
 }
 
 void iommufd_object_remove_own(struct iommufd_ctx *ctx, struct iommufd_object *o)
@@ -92,7 +98,7 @@ void iommufd_object_remove_tombstone(struct iommufd_ctx *ctx, struct iommufd_obj
 
 int iommufd_object_remove(struct iommufd_ctx *ctx, uint32_t id)
 {
-	struct iommufd_object *o = iommufd_object_find(ctx, id, OBJECT_ANY);
+	struct iommufd_object *o = iommufd_object_peek(ctx, id, OBJECT_ANY);
 
 	if (!o)
 		return -ENOENT;

@@ -2,6 +2,7 @@
 /* Page tables for PASIDs of devices. Answers follow Linux 6.15 drivers/iommu/iommufd/device.c. */
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "iommu/domain.h"
 #include "iommufd/internal.h"
 #include "iommufd/unit.h"
@@ -73,7 +74,7 @@ int device_pasid_attach(struct iommufd_device *dev, uint32_t pasid, uint32_t pt_
 			return -EINVAL;
 	if (attach_find(dev, pasid))
 		return -EBUSY;
-	a = malloc(sizeof(*a));
+	a = mem_alloc(sizeof(*a));
 	if (!a)
 		return -ENOMEM;
 	err = check(dev, pasid, h);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommufd/internal.h"
 
 #define EVENTS_MAX 65536u /* not read, in one queue, whatever depth it was made with */
@@ -80,7 +81,7 @@ static void queue_send(struct veventq *q)
 
 static struct vevent *event_new(uint32_t sequence, uint32_t flags, const void *data, size_t len)
 {
-	struct vevent *e = malloc(sizeof(*e) + len);
+	struct vevent *e = mem_alloc(sizeof(*e) + len);
 
 	if (!e)
 		return NULL;
@@ -202,7 +203,7 @@ void veventq_destroy(struct iommufd_object *o)
 
 static int queue_new(struct viommu *v, uint32_t type, uint32_t depth, struct veventq **out)
 {
-	struct veventq *q = calloc(1, sizeof(*q));
+	struct veventq *q = mem_calloc(1, sizeof(*q));
 	int err;
 
 	if (!q)

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "iommufd/internal.h"
 #include "iommufd/unit.h"
 
@@ -36,7 +37,7 @@ void viommu_destroy(struct iommufd_object *o)
 static int viommu_new(struct iommufd_ctx *ctx, const struct iommufd_device *dev, struct hwpt *h,
 		      const struct iommufd_viommu_ops *ops, void *data, struct viommu **out)
 {
-	struct viommu *v = calloc(1, sizeof(*v));
+	struct viommu *v = mem_calloc(1, sizeof(*v));
 	int err;
 
 	if (!v)
@@ -135,7 +136,7 @@ void vdevice_destroy(struct iommufd_object *o)
 
 static int vdevice_new(struct viommu *v, struct iommufd_device *dev, uint64_t virt_id, struct vdevice **out)
 {
-	struct vdevice *vdev = calloc(1, sizeof(*vdev));
+	struct vdevice *vdev = mem_calloc(1, sizeof(*vdev));
 	int err;
 
 	if (!vdev)

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include "base/alloc.h"
 #include "base/list.h"
 #include "base/util.h"
 #include "mm/backing.h"
@@ -94,13 +95,13 @@ static void *map_file(const struct backing *b, uint64_t len)
 	char *space, *base;
 
 	if (size < HUGE_PAGE)
-		return mmap(NULL, len, prot, MAP_SHARED | MAP_NORESERVE, b->fd, 0);
+		return mem_mmap(NULL, len, prot, MAP_SHARED | MAP_NORESERVE, b->fd, 0);
 	room = ALIGN_UP(len, HUGE_PAGE) + align;
-	space = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	space = mem_mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (space == MAP_FAILED)
 		return MAP_FAILED;
 	at = ALIGN_UP((uintptr_t)space, align) - (uintptr_t)space;
-	base = mmap(space + at, len, prot, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, b->fd, 0);
+	base = mem_mmap(space + at, len, prot, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, b->fd, 0);
 	if (base == MAP_FAILED) {
 		int err = errno;
 
@@ -124,7 +125,7 @@ static int map_new(struct backing *b, uint64_t end, struct backing_map **out)
 
 	if (len > MAP_MAX || b->nmaps >= MAPS_MAX)
 		return -ENOMEM;
-	m = calloc(1, sizeof(*m));
+	m = mem_calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
 	base = map_file(b, len);
@@ -236,7 +237,7 @@ static void idle_shrink(struct backing_cache *c, size_t bytes_max, unsigned int 
 
 struct backing_cache *backing_cache_new(size_t idle_bytes_max, unsigned int idle_max)
 {
-	struct backing_cache *c = calloc(1, sizeof(*c));
+	struct backing_cache *c = mem_calloc(1, sizeof(*c));
 
 	if (!c)
 		return NULL;
@@ -383,7 +384,7 @@ static uint64_t file_id(struct backing_cache *c, const struct stat *st, bool wri
 static int backing_new(struct backing_cache *c, int fd, const struct stat *st, bool writable, bool huge,
 		       struct backing **out)
 {
-	struct backing *b = calloc(1, sizeof(*b));
+	struct backing *b = mem_calloc(1, sizeof(*b));
 
 	if (!b)
 		return -ENOMEM;

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include "base/alloc.h"
 #include "base/event.h"
 #include "base/util.h"
 #include "mm/mm.h"
@@ -28,7 +29,7 @@ struct mm_owner {
 
 struct mm_user *mm_user_new(void)
 {
-	struct mm_user *u = calloc(1, sizeof(*u));
+	struct mm_user *u = mem_calloc(1, sizeof(*u));
 
 	if (u)
 		u->refs = 1;
@@ -54,7 +55,7 @@ void mm_user_put(struct mm_user *u)
 struct mm_owner *mm_owner_new(const struct mm_owner_ops *ops, void *ctx, struct mm_user *user, uint32_t pid,
 			      struct events *evs)
 {
-	struct mm_owner *o = calloc(1, sizeof(*o));
+	struct mm_owner *o = mem_calloc(1, sizeof(*o));
 
 	if (!o)
 		return NULL;

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include "base/alloc.h"
 #include "base/event.h"
 #include "base/guard.h"
 #include "base/util.h"
@@ -93,7 +94,7 @@ int pages_new(uint64_t va, const struct page_slice *s, size_t n, struct mm_owner
 		return err;
 	if (__builtin_mul_overflow(n, sizeof(p->seg[0]), &bytes) || __builtin_add_overflow(bytes, sizeof(*p), &bytes))
 		return -ENOMEM;
-	p = malloc(bytes);
+	p = mem_alloc(bytes);
 	if (!p)
 		return -ENOMEM;
 	*p = (struct pages){.refs = 1, .va = va, .who = mm_owner_get(who)};
@@ -315,7 +316,7 @@ int pages_pin(struct pages *p, struct page_pin *pin, uint64_t off, uint64_t len)
 		return -EFAULT;
 	n = unclaimed(p, first, last);
 	if (n) {
-		if (!pages_live(p))
+		if (!pages_live(p) || mem_fails())
 			return -EFAULT;
 		err = mm_charge(p->who, p->mode, n);
 		if (err)

@@ -84,7 +84,8 @@ struct slot {
 	uint32_t flags;
 	uint32_t nfds;	      /* request: descriptors sent over the socket, tagged with the slot's number */
 	uint32_t payload_len; /* bytes in the slot's payload, either way */
-	uint32_t pad[15];
+	uint32_t task;	      /* request: the thread that calls, with HELLO_TASKS */
+	uint32_t pad[14];
 };
 _Static_assert(sizeof(struct slot) == 128, "one slot fills two cache lines");
 
@@ -159,11 +160,13 @@ struct page_desc {
 struct hello { /* broker to client, with the channel's memfd */
 	uint32_t magic, version;
 	uint64_t channel_size;
-	uint64_t broker_id;    /* in the abstract names of our descriptors */
-	uint64_t host_devices; /* 1: the machine's own PCI devices are shown too */
-	char shadow[224];      /* root of the tree that stands for /sys and /dev */
+	uint64_t broker_id; /* in the abstract names of our descriptors */
+	uint64_t flags;	    /* HELLO_* */
+	char shadow[224];   /* root of the tree that stands for /sys and /dev */
 };
-struct fd_note { /* either way, with one or more descriptors */
+#define HELLO_HOST_DEVICES 1u /* the machine's own PCI devices are shown too */
+#define HELLO_TASKS	   2u /* calls shall say which thread makes them: they may be made to fail (fail-nth) */
+struct fd_note {	      /* either way, with one or more descriptors */
 	uint32_t slot;
 	uint32_t nfds;
 };

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "iommufd/iommufd.h"
 #include "uapi/vfio_abi.h"
 #include "vfio/internal.h"
@@ -188,7 +189,7 @@ int vfio_open_cdev(struct vfio *v, uint64_t index, struct ufile **f)
 
 	if (index >= v->ndev)
 		return -ENOENT;
-	df = calloc(1, sizeof(*df));
+	df = mem_calloc(1, sizeof(*df));
 	if (!df)
 		return -ENOMEM;
 	df->dev = v->dev[index];

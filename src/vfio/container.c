@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "vfio/internal.h"
 
 static inline struct container *to_container(struct ufile *f)
@@ -96,7 +97,7 @@ bool container_is(const struct ufile *f)
 
 int vfio_open_container(struct vfio *v, struct ufile **f)
 {
-	struct container *ct = calloc(1, sizeof(*ct));
+	struct container *ct = mem_calloc(1, sizeof(*ct));
 
 	if (!ct)
 		return -ENOMEM;

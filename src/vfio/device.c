@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommufd/iommufd.h"
 #include "vfio/internal.h"
 
@@ -22,11 +23,11 @@ static inline struct vfio_dev *to_dev(struct ufile *f)
 
 struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_func *f)
 {
-	struct vfio_dev *d = calloc(1, sizeof(*d));
+	struct vfio_dev *d = mem_calloc(1, sizeof(*d));
 
 	if (!d)
 		return NULL;
-	d->msix = calloc(f->msix_n ? f->msix_n : 1, sizeof(*d->msix));
+	d->msix = mem_calloc(f->msix_n ? f->msix_n : 1, sizeof(*d->msix));
 	if (!d->msix) {
 		free(d);
 		return NULL;
@@ -257,7 +258,7 @@ static int enter_from_group(struct vfio_dev *d)
 
 int device_open(struct vfio_dev *d, struct ufile **f)
 {
-	struct device_file *df = calloc(1, sizeof(*df));
+	struct device_file *df = mem_calloc(1, sizeof(*df));
 	int err;
 
 	if (!df)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommufd/iommufd.h"
 #include "vfio/internal.h"
 
@@ -200,7 +201,7 @@ bool group_is(const struct ufile *f)
 
 struct vfio_group *group_new(struct vfio *v, unsigned int number)
 {
-	struct vfio_group *g = calloc(1, sizeof(*g));
+	struct vfio_group *g = mem_calloc(1, sizeof(*g));
 
 	if (!g)
 		return NULL;

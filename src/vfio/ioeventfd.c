@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "vfio/internal.h"
 
 #define IOEVENTFD_MAX 1000 /* per function, as in the kernel */
@@ -53,7 +54,7 @@ static struct ioeventfd *ioeventfd_find(struct vfio_dev *d, const struct ioevent
 /* Takes over fd. */
 static int ioeventfd_add(struct vfio_dev *d, const struct ioeventfd *key, int fd)
 {
-	struct ioeventfd *io = malloc(sizeof(*io));
+	struct ioeventfd *io = mem_alloc(sizeof(*io));
 	int ret = -ENOMEM;
 
 	if (io) {

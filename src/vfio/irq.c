@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "vfio/internal.h"
 
 static inline struct vfio_dev *to_dev(struct ufile *f)
@@ -133,7 +134,7 @@ static int intx_listen(struct vfio_dev *d, int fd)
 		ret = -EBUSY;
 	if (!ret && !d->v->loop)
 		ret = -ENODEV;
-	u = ret ? NULL : malloc(sizeof(*u));
+	u = ret ? NULL : mem_alloc(sizeof(*u));
 	if (!ret && !u)
 		ret = -ENOMEM;
 	if (!ret) {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "iommu/domain.h"
 #include "iommu/ioas.h"
 #include "mm/mm.h"
@@ -40,7 +41,7 @@ int type1_new(struct vfio *v, uint64_t kind, struct type1 **out)
 	/* Nesting is announced, and refused when a group with a VT-d behind it attaches, as by the kernel. */
 	if (kind != VFIO_TYPE1_IOMMU && kind != VFIO_TYPE1v2_IOMMU)
 		return -EINVAL;
-	t = calloc(1, sizeof(*t));
+	t = mem_calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
 	t->v = v;

@@ -3,11 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "vfio/internal.h"
 
 struct vfio *vfio_new(struct events *evs)
 {
-	struct vfio *v = calloc(1, sizeof(*v));
+	struct vfio *v = mem_calloc(1, sizeof(*v));
 
 	if (!v)
 		return NULL;
@@ -70,7 +71,7 @@ int vfio_add(struct vfio *v, struct pci_func *f)
 
 	if (address_taken(v, f))
 		return -EEXIST;
-	dev = reallocarray(v->dev, v->ndev + 1, sizeof(*dev));
+	dev = mem_reallocarray(v->dev, v->ndev + 1, sizeof(*dev));
 	if (!dev)
 		return -ENOMEM;
 	v->dev = dev;

@@ -14,6 +14,7 @@ reasons, are allowed. BUILD (build) is the build directory, PINFOLD the command 
 import argparse
 import collections
 import concurrent.futures
+import functools
 import lzma
 import os
 import re
@@ -30,8 +31,10 @@ CALLS = os.environ.get("IOMMUFD_CALLS", os.path.join(BUILD, "tests/kernel/iommuf
 ANSWERS = os.path.join(HERE, "answers.xz")
 CHUNK = 200  # sequences per run of Pinfold
 LENGTH = 50
+CAP_SYS_RESOURCE = 24
 REPORTED = 5  # differences that are reduced and shown
 
+Rule = collections.namedtuple("Rule", "call earlier kernel ours")
 Job = collections.namedtuple("Job", "seed calls skips")
 
 
@@ -52,9 +55,22 @@ def oracle(arguments, stdin=""):
     return run.stdout
 
 
+@functools.cache
+def privileged():
+    """Some sequences want CAP_SYS_RESOURCE: what the user has not got, root of a namespace of his own has."""
+    with open("/proc/self/status", encoding="utf-8") as f:
+        if int(re.search(r"CapEff:\s+(\w+)", f.read())[1], 16) & 1 << CAP_SYS_RESOURCE:
+            return []
+    unshare = ["unshare", "--user", "--map-root-user"]
+    try:
+        return unshare if not subprocess.run(unshare + ["true"], capture_output=True, check=False).returncode else []
+    except FileNotFoundError:
+        return []
+
+
 def pinfold(arguments, stdin=""):
     """What was said before a crash or a hang counts too: the rest is missed later."""
-    command = os.environ.get("PINFOLD", os.path.join(ROOT, "pinfold")).split()
+    command = privileged() + os.environ.get("PINFOLD", os.path.join(ROOT, "pinfold")).split()
     try:
         run = subprocess.run(command + ["run", "--iommufd-test", "--", CALLS] + arguments.split(), input=stdin,
                              capture_output=True, text=True, check=False, timeout=120)
@@ -116,8 +132,9 @@ def allowed_differences():
     with open(os.path.join(HERE, "differences"), encoding="utf-8") as f:
         for line in f:
             if line.strip() and not line.startswith("#"):
-                call, kernel, ours, _reason = (word.strip() for word in line.split("|", 3))
-                rules.append((call, re.compile(kernel), re.compile(ours)))
+                call, kernel, ours, _reason = (word.strip() for word in line.split(" | ", 3))
+                call, _, earlier = call.partition(" after ")
+                rules.append(Rule(*(re.compile(word) if word else None for word in (call, earlier, kernel, ours))))
     return rules
 
 
@@ -127,15 +144,30 @@ def split(line):
     return (found[1], found[3], found[2], found[4]) if found else (line.split(" ")[0], "end", "end", line)
 
 
+def rule_for(theirs, ours, at, rules):
+    """The rule that allows line at to differ, or None."""
+    _, name, call, want = split(theirs[at])
+    got = split(ours[at])[3] if at < len(ours) else ""
+    for rule in rules:
+        if not (rule.call.fullmatch(name) or rule.call.fullmatch(call)):
+            continue
+        if rule.earlier and not any(rule.earlier.fullmatch(split(line)[1]) for line in theirs[:at]):
+            continue
+        if rule.kernel.fullmatch(want) and rule.ours.fullmatch(got):
+            return rule
+    return None
+
+
 def first_difference(theirs, ours, rules):
     """The place of the first line that differs and must not, or None."""
     for at, line in enumerate(theirs):
-        mine = ours[at] if at < len(ours) else ""
-        if line == mine:
+        if at < len(ours) and line == ours[at]:
             continue
-        call, want, got = split(line)[1], split(line)[3], split(mine)[3] if mine else ""
-        if not any(c == call and k.fullmatch(want) and p.fullmatch(got) for c, k, p in rules):
+        rule = rule_for(theirs, ours, at, rules)
+        if not rule:
             return at
+        if rule.earlier:
+            return None
     return None
 
 
