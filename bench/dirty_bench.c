@@ -226,7 +226,7 @@ int main(void)
 	events_init(&evs);
 	cache = backing_cache_new(0, 0);
 	owner = mm_owner_new(&owner_ops, NULL, NULL, 1, &evs);
-	m = iommufd_new(&evs, cache, false, true);
+	m = iommufd_new(&evs, cache, false);
 	dma = dma_dev_new(0x100, &evs);
 	must(cache && owner && m && dma, "malloc");
 	data = memory(TIB, NULL);

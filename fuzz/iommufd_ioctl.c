@@ -489,7 +489,12 @@ static uint64_t limit(void *ctx)
 	return MEM_BYTES + 8 * PF_PAGE_SIZE;
 }
 
-static const struct mm_owner_ops owner_ops = {.limit = limit};
+static bool capable(void *ctx, int cap)
+{
+	return true;
+}
+
+static const struct mm_owner_ops owner_ops = {.limit = limit, .capable = capable};
 
 static struct client *client_new(void)
 {
@@ -504,7 +509,7 @@ static struct client *client_new(void)
 	if (k->memfd < 0 || k->null < 0 || ftruncate(k->memfd, MEM_BYTES))
 		abort();
 	k->mem = mmap(NULL, MEM_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, k->memfd, 0);
-	k->m = iommufd_new(&k->evs, k->cache, true, true);
+	k->m = iommufd_new(&k->evs, k->cache, true);
 	if (k->mem == MAP_FAILED || !k->m)
 		abort();
 	for (unsigned int i = 0; i < 2; i++)

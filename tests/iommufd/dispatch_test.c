@@ -123,12 +123,13 @@ static void unknown(void **state)
 static void test_interface_off(void **state)
 {
 	struct fake *k = *state;
-	struct iommufd *m = iommufd_new(&k->evs, k->cache, false, false);
+	struct iommufd *m = iommufd_new(&k->evs, k->cache, false);
 	struct ufile *f;
 
 	assert_int_equal(iommufd_open(m, &f), 0);
 	assert_int_equal(DO(f, IOMMUFD_NR(IOMMUFD_CMD_TEST), CMD(mock_cmd, .op = MOCK_OP_ADD_RESERVED)), -ENOTTY);
-	/* Nor are its clients privileged. */
+	/* Nor is its client privileged now. */
+	k->capable = false;
 	assert_int_equal(DO(f, IOMMU_OPTION, CMD(iommu_option, .op = IOMMU_OPTION_OP_SET, .val64 = 1)), -EPERM);
 	ufile_put(f);
 	iommufd_free(m);

@@ -6,6 +6,7 @@ int fd_setup(void **state)
 	struct fake *k = fake_client_new();
 	struct ufile *f;
 
+	k->capable = true;
 	k->iommufd = iommufd_new(&k->evs, k->cache, true);
 	assert_non_null(k->iommufd);
 	assert_int_equal(iommufd_open(k->iommufd, &f), 0);

@@ -391,7 +391,12 @@ static uint64_t fake_limit(void *ctx)
 	return ((struct fake *)ctx)->limit;
 }
 
-static const struct mm_owner_ops owner_ops = {.limit = fake_limit};
+static bool fake_capable(void *ctx, int cap)
+{
+	return ((struct fake *)ctx)->capable;
+}
+
+static const struct mm_owner_ops owner_ops = {.limit = fake_limit, .capable = fake_capable};
 
 struct fake *fake_client_new(void)
 {

@@ -40,6 +40,7 @@ struct fake {
 	struct backing_cache *cache;
 	struct mm_owner *owner;
 	uint64_t limit; /* bytes the client may pin */
+	bool capable;	/* of everything */
 	int memfd;
 	uint8_t *mem;  /* the client's memory that can be pinned, MEM_BYTES */
 	uint8_t *hole; /* unmapped */
