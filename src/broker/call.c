@@ -579,9 +579,8 @@ long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, u
 		c->fail_nth = mem_fail_left();
 		c->result = f->ops->ioctl ? f->ops->ioctl(f, &c->u, cmd, arg) : -ENOTTY;
 		if (c->result == UCALL_AGAIN) {
-			/* What was tried will be tried again: each attempt counts once, unless it has failed. */
-			if (mem_fail_left())
-				mem_fail_nth(c->fail_nth);
+			/* What was tried will be tried again, and each attempt counts once. */
+			mem_fail_nth(c->fail_nth);
 			free_parts(c, &c->outs, &c->out_bytes);
 			*len = c->nneeds * sizeof(c->needs[0]);
 			memcpy(payload, c->needs, *len);

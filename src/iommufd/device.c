@@ -312,7 +312,7 @@ static int change(struct iommufd_device *dev, uint32_t *pt_id, enum change how)
 
 	if (!o)
 		return -ENOENT;
-	h = hwpt_find(dev->ctx, *pt_id);
+	h = hwpt_of(o);
 	if (h)
 		err = change_to(dev, h, how, &old);
 	else if (o->type == OBJECT_IOAS)

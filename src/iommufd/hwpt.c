@@ -14,13 +14,16 @@
 #define INVALIDATE_ENTRY_MAX PF_PAGE_SIZE
 #define INVALIDATE_BYTES_MAX (16u << 20) /* more at once is ENOMEM */
 
-struct hwpt *hwpt_find(struct iommufd_ctx *ctx, uint32_t id)
+struct hwpt *hwpt_of(struct iommufd_object *o)
 {
-	struct iommufd_object *o = iommufd_object_find(ctx, id, OBJECT_ANY);
-
 	if (!o || (o->type != OBJECT_HWPT_PAGING && o->type != OBJECT_HWPT_NESTED))
 		return NULL;
 	return container_of(o, struct hwpt, obj);
+}
+
+struct hwpt *hwpt_find(struct iommufd_ctx *ctx, uint32_t id)
+{
+	return hwpt_of(iommufd_object_find(ctx, id, OBJECT_ANY));
 }
 
 static struct hwpt *hwpt_find_type(struct iommufd_ctx *ctx, uint32_t id, enum object_type type)
@@ -236,10 +239,11 @@ struct cache {
 
 static int cache_find(struct ioctl_call *k, const struct iommu_hwpt_invalidate *cmd, struct cache *c)
 {
+	struct iommufd_object *o = iommufd_object_find(k->ctx, cmd->hwpt_id, OBJECT_ANY);
 	size_t (*size_of)(uint32_t type);
 
-	c->v = viommu_find(k->ctx, cmd->hwpt_id);
-	c->h = hwpt_find_type(k->ctx, cmd->hwpt_id, OBJECT_HWPT_NESTED);
+	c->v = o && o->type == OBJECT_VIOMMU ? container_of(o, struct viommu, obj) : NULL;
+	c->h = o && o->type == OBJECT_HWPT_NESTED ? container_of(o, struct hwpt, obj) : NULL;
 	if (!c->v && !c->h)
 		return -ENOENT;
 	size_of = c->v ? c->v->ops->invalidate_size : c->h->unit->invalidate_size;

@@ -170,8 +170,9 @@ struct hwpt {
 	struct viommu *viommu; /* it was made for, held; NULL: the parent is held */
 	void *state;	       /* the unit's */
 };
-/* A page table of either kind; NULL: the id is something else. */
+/* A page table of either kind; NULL: the id, or the object, is something else. */
 struct hwpt *hwpt_find(struct iommufd_ctx *ctx, uint32_t id);
+struct hwpt *hwpt_of(struct iommufd_object *o);
 /*
  * A paging one for devices like dev in o, not ready yet and not in the space: hwpt_fill does that. flags:
  * IOMMU_HWPT_ALLOC_*. -EOPNOTSUPP, -ENOMEM.

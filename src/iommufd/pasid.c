@@ -38,9 +38,11 @@ struct hwpt *device_pasid_hwpt(const struct iommufd_device *dev, uint32_t pasid)
  */
 static int find_hwpt(const struct iommufd_device *dev, uint32_t pt_id, struct hwpt **h)
 {
-	if (!iommufd_object_find(dev->ctx, pt_id, OBJECT_ANY))
+	struct iommufd_object *o = iommufd_object_find(dev->ctx, pt_id, OBJECT_ANY);
+
+	if (!o)
 		return -ENOENT;
-	*h = hwpt_find(dev->ctx, pt_id);
+	*h = hwpt_of(o);
 	return *h ? 0 : -EINVAL;
 }
 

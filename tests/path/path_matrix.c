@@ -77,6 +77,10 @@ static const struct node {
     {"/sys/kernel/mm", NULL},
 
     {S, NULL},
+    {S "/proc", NULL}, /* --iommufd-test */
+    {S "/sys/kernel/debug", NULL},
+    {S "/sys/kernel/debug/failslab", NULL},
+    {S "/sys/kernel/debug/failslab/verbose", ""},
     {S "/dev", NULL},
     {S "/dev/vfio", NULL},
     {S "/dev/vfio/vfio", ""},
@@ -238,6 +242,21 @@ static const struct matrix_case {
     {"/home/u", "/dev/vfio/vfio/", 0, PATH_SHADOW, "/dev/vfio/vfio", S "/dev/vfio/vfio/"}, /* ENOTDIR */
     {"/home/u", "/dev/vfio/vfio/.", 0, PATH_SHADOW, "/dev/vfio/vfio/.", S "/dev/vfio/vfio/."},
     {"/home/u", "/dev/vfio/no/../vfio", 0, PATH_SHADOW, "/dev/vfio/no/../vfio", S "/dev/vfio/no/../vfio"},
+
+    /* where allocations are made to fail */
+    {"/home/u", "/sys/kernel/debug", 0, SHADOW("/sys/kernel/debug")},
+    {"/home/u", "/sys/kernel/debug/failslab/verbose", 0, SHADOW("/sys/kernel/debug/failslab/verbose")},
+    {"/home/u", "/sys/kernel/debug/nothing", 0, SHADOW("/sys/kernel/debug/nothing")},
+    {"/home/u", "/sys/kernel/debugger", 0, NATIVE},
+    {"/home/u", "/proc/self/fail-nth", 0, SHADOW("/proc/77/fail-nth")},
+    {"/home/u", "/proc/thread-self/fail-nth", 0, SHADOW("/proc/77/task/77/fail-nth")},
+    {"/home/u", "/proc/self/task/78/fail-nth", 0, NATIVE}, /* no such thread */
+    {"/home/u", "/proc/77/task/77/fail-nth", 0, SHADOW("/proc/77/task/77/fail-nth")},
+    {"/proc/77/task", "77/fail-nth", 0, SHADOW("/proc/77/task/77/fail-nth")},
+    {"/home/u", "/proc/fail-nth", 0, NATIVE},
+    {"/home/u", "/proc/self/task/fail-nth", 0, NATIVE},
+    {"/home/u", "/proc/self/fail-nth/x", 0, NATIVE},
+    {"/home/u", "/proc/self/fail-nthx", 0, NATIVE},
 
     /* links */
     {"/home/u", "/sys/bus/pci/devices/" BDF, 0, SHADOW(DEV)},

@@ -587,6 +587,46 @@ static void host_devices_stand_beside_ours(void **state)
 	shadow_free(s);
 }
 
+static void faults_have_their_files(void **state)
+{
+	static const char debug[] = "/sys/kernel/debug/failslab/verbose", task[] = "/proc/12/task/34/fail-nth";
+	struct shadow *s;
+	char full[PATH_MAX], text[8];
+	int fd, own;
+
+	assert_int_equal(shadow_new(false, &s), 0);
+	assert_int_equal(shadow_open(s, debug, O_WRONLY), -ENOENT);
+	assert_int_equal(shadow_add_faults(s), 0);
+	assert_int_equal(shadow_open(s, debug, O_WRONLY), 0);
+	assert_int_equal(shadow_open(s, "/sys/kernel/debug/failslab/new", O_WRONLY | O_CREAT), -EACCES);
+
+	own = shadow_add_task(s, 34);
+	assert_true(own >= 0);
+	assert_int_equal(shadow_link_task(s, 12, 34), 0);
+	assert_int_equal(shadow_link_task(s, 12, 34), 0);
+	snprintf(full, sizeof(full), "%s%s", shadow_root(s), task);
+	fd = open(full, O_RDWR);
+	assert_true(fd >= 0);
+	assert_int_equal(pread(fd, text, sizeof(text), 0), 2);
+	assert_memory_equal(text, "0\n", 2);
+	assert_int_equal(pwrite(fd, "7", 1, 0), 1);
+	assert_int_equal(pread(own, text, sizeof(text), 0), 2);
+	assert_memory_equal(text, "7\n", 2);
+	close(own);
+	/* The number is another thread's now. */
+	shadow_remove_task(s, 34);
+	own = shadow_add_task(s, 34);
+	assert_true(own >= 0);
+	assert_int_equal(shadow_link_task(s, 12, 34), 0);
+	close(fd);
+	fd = open(full, O_RDONLY);
+	assert_int_equal(pread(fd, text, sizeof(text), 0), 2);
+	assert_memory_equal(text, "0\n", 2);
+	close(fd);
+	close(own);
+	shadow_free(s);
+}
+
 /* --user: root gives up being root first, since it would be let through where a user is not. */
 int main(int argc, char **argv)
 {
@@ -609,6 +649,7 @@ int main(int argc, char **argv)
 	    T(modes_do_not_depend_on_the_umask),
 	    T(falls_back_where_it_cannot_write),
 	    T(host_devices_stand_beside_ours),
+	    T(faults_have_their_files),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
