@@ -255,7 +255,7 @@ static const struct matrix_case {
     {"/proc/77/task", "77/fail-nth", 0, SHADOW("/proc/77/task/77/fail-nth")},
     {"/home/u", "/proc/fail-nth", 0, NATIVE},
     {"/home/u", "/proc/self/task/fail-nth", 0, NATIVE},
-    {"/home/u", "/proc/self/fail-nth/x", 0, NATIVE},
+    {"/home/u", "/proc/self/fail-nth/x", 0, SHADOW("/proc/77/fail-nth/x")},
     {"/home/u", "/proc/self/fail-nthx", 0, NATIVE},
 
     /* links */
