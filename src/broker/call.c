@@ -371,7 +371,7 @@ static int slices_of_part(struct call *c, const struct part *p, bool holes, stru
 			again = true;
 			continue;
 		}
-		if (err && !(err == -EFAULT && holes))
+		if (err && !(holes && (err == -EFAULT || (err == -ESTALE && c->retried_pages))))
 			return err;
 		err = slice_add(l, &d[i], b);
 		if (err) {

@@ -10,7 +10,8 @@
 #include "iommufd/unit.h"
 
 #define USER_DATA_MAX	     256
-#define INVALIDATE_MAX	     (1u << 19) /* entries in one call */
+#define INVALIDATE_MAX	     (1u << 19)	 /* entries in one call */
+#define INVALIDATE_PIECE     (64u << 10) /* at least one entry */
 #define INVALIDATE_ENTRY_MAX PF_PAGE_SIZE
 #define INVALIDATE_BYTES_MAX (16u << 20) /* more at once is ENOMEM */
 
@@ -255,11 +256,11 @@ static int cache_find(struct ioctl_call *k, const struct iommu_hwpt_invalidate *
 }
 
 /* A virtual IOMMU takes shorter entries, and longer ones whose tail is zero; all of them, or none is carried out. */
-static int check_entries(const struct cache *c, const struct iommu_hwpt_invalidate *cmd, const uint8_t *entries)
+static int check_entries(const struct cache *c, size_t len, const uint8_t *entries, size_t n)
 {
-	for (size_t i = 0; i < cmd->entry_num; i++)
-		for (size_t j = c->size; j < cmd->entry_len; j++)
-			if (entries[i * cmd->entry_len + j])
+	for (size_t i = 0; i < n; i++)
+		for (size_t j = c->size; j < len; j++)
+			if (entries[i * len + j])
 				return -E2BIG;
 	return 0;
 }
@@ -273,9 +274,29 @@ static int invalidate_one(const struct cache *c, const struct iommu_hwpt_invalid
 		    : c->h->unit->invalidate(c->h->d, c->h->state, cmd->data_type, known);
 }
 
+/* Entries [*done, *done + n), which are the next. */
+static int invalidate_some(struct ioctl_call *k, const struct iommu_hwpt_invalidate *cmd, const struct cache *c,
+			   uint8_t *entries, uint32_t n, uint32_t *done)
+{
+	int err;
+
+	err =
+	    ucall_copy_in(k->c, cmd->data_uptr + (uint64_t)*done * cmd->entry_len, entries, (size_t)n * cmd->entry_len);
+	if (!err)
+		err = check_entries(c, cmd->entry_len, entries, n);
+	for (uint32_t i = 0; !err && i < n; i++) {
+		err = invalidate_one(c, cmd, entries + (size_t)i * cmd->entry_len);
+		if (!err)
+			++*done;
+	}
+	return err;
+}
+
+/* In pieces, because nothing behind a wrong entry is read. A piece that has to be waited for starts the call anew: what
+ * was invalidated is so again. */
 static int invalidate_all(struct ioctl_call *k, const struct iommu_hwpt_invalidate *cmd, uint32_t *done)
 {
-	size_t len = (size_t)cmd->entry_num * cmd->entry_len;
+	uint32_t piece = cmd->entry_num;
 	struct cache c;
 	uint8_t *entries;
 	int err;
@@ -285,17 +306,14 @@ static int invalidate_all(struct ioctl_call *k, const struct iommu_hwpt_invalida
 		return err;
 	if (!c.v && cmd->entry_len != c.size)
 		return -EINVAL;
-	entries = len <= INVALIDATE_BYTES_MAX ? mem_alloc(len) : NULL;
+	if (!c.v)
+		piece = MIN(piece, INVALIDATE_PIECE / cmd->entry_len);
+	entries =
+	    (size_t)piece * cmd->entry_len <= INVALIDATE_BYTES_MAX ? mem_alloc((size_t)piece * cmd->entry_len) : NULL;
 	if (!entries)
 		return -ENOMEM;
-	err = ucall_copy_in(k->c, cmd->data_uptr, entries, len);
-	if (!err)
-		err = check_entries(&c, cmd, entries);
-	while (!err && *done < cmd->entry_num) {
-		err = invalidate_one(&c, cmd, entries + (size_t)*done * cmd->entry_len);
-		if (!err)
-			++*done;
-	}
+	while (!err && *done < cmd->entry_num)
+		err = invalidate_some(k, cmd, &c, entries, MIN(piece, cmd->entry_num - *done), done);
 	free(entries);
 	return err;
 }

@@ -779,7 +779,7 @@ void perform_setup(void)
 	map_or_die(VA_ARG, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, arg_memory);
 	map_or_die(VA_ARG_RO, PAGE, PROT_READ, MAP_SHARED, arg_memory);
 	map_or_die(VA_AUX, AUX_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	close(file);
+	/* file stays open: where a program may not open its own mappings, its memory could not be shown to anybody. */
 }
 
 static void call_run(struct run *r)
