@@ -30,6 +30,28 @@ static const struct path_call calls[] = {
     {__NR_statfs, 0, 1, FOLLOW, 0},
 };
 
+/*
+ * Calls that change what a path names. Nothing of ours changes so: neither the broker's tree may, nor what the machine
+ * has in its place. Of two paths the new one counts.
+ */
+static const struct path_call changes[] = {
+    {__NR_mkdir, 0, 1, NOFOLLOW, 0},	    {__NR_mkdirat, 1, 2, NOFOLLOW, 0},	 {__NR_rmdir, 0, 1, NOFOLLOW, 0},
+    {__NR_unlink, 0, 1, NOFOLLOW, 0},	    {__NR_unlinkat, 1, 2, NOFOLLOW, 0},	 {__NR_rename, 0, 2, NOFOLLOW, 0},
+    {__NR_renameat, 3, 4, NOFOLLOW, 0},	    {__NR_renameat2, 3, 4, NOFOLLOW, 0}, {__NR_link, 0, 2, NOFOLLOW, 0},
+    {__NR_linkat, 3, 4, NOFOLLOW, 0},	    {__NR_symlink, 0, 2, NOFOLLOW, 0},	 {__NR_symlinkat, 2, 3, NOFOLLOW, 0},
+    {__NR_mknod, 0, 1, NOFOLLOW, 0},	    {__NR_mknodat, 1, 2, NOFOLLOW, 0},	 {__NR_truncate, 0, 1, FOLLOW, 0},
+    {__NR_chmod, 0, 1, FOLLOW, 0},	    {__NR_fchmodat, 1, 2, FOLLOW, 0},	 {__NR_chown, 0, 1, FOLLOW, 0},
+    {__NR_lchown, 0, 1, NOFOLLOW, 0},	    {__NR_fchownat, 1, 2, FLAGS_AT, 5},	 {__NR_utime, 0, 1, FOLLOW, 0},
+    {__NR_utimes, 0, 1, FOLLOW, 0},	    {__NR_futimesat, 1, 2, FOLLOW, 0},	 {__NR_utimensat, 1, 2, FLAGS_AT, 4},
+    {__NR_setxattr, 0, 1, FOLLOW, 0},	    {__NR_lsetxattr, 0, 1, NOFOLLOW, 0}, {__NR_removexattr, 0, 1, FOLLOW, 0},
+    {__NR_lremovexattr, 0, 1, NOFOLLOW, 0},
+};
+
+static bool is_change(const struct path_call *c)
+{
+	return c >= changes && c < changes + ARRAY_SIZE(changes);
+}
+
 static greg_t *arg(ucontext_t *uc, unsigned int n)
 {
 	static const int reg[] = {0, REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9};
@@ -230,6 +252,10 @@ static void serve(ucontext_t *uc, const struct path_call *c, struct scratch *s)
 	const struct path_result *p = &s->path;
 	long ret;
 
+	if (is_change(c) && p->route != PATH_REAL) {
+		UC_RET(uc) = -EPERM; /* sysfs's answer */
+		return;
+	}
 	switch (c->nr) {
 	case __NR_open:
 	case __NR_openat:
@@ -493,8 +519,20 @@ static void do_fstatfs(ucontext_t *uc)
 	scratch_put(s);
 }
 
+static const struct path_call *call_find(long nr)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++)
+		if (calls[i].nr == nr)
+			return &calls[i];
+	for (unsigned int i = 0; i < ARRAY_SIZE(changes); i++)
+		if (changes[i].nr == nr)
+			return &changes[i];
+	return NULL;
+}
+
 void file_syscall(ucontext_t *uc, long nr)
 {
+	const struct path_call *c = call_find(nr);
 	struct scratch *s;
 
 	if (nr == __NR_getcwd) {
@@ -505,14 +543,12 @@ void file_syscall(ucontext_t *uc, long nr)
 		do_fstatfs(uc);
 		return;
 	}
-	for (unsigned int i = 0; i < ARRAY_SIZE(calls); i++) {
-		if (calls[i].nr != nr)
-			continue;
-		s = scratch_get();
-		if (!proc_link(uc, &calls[i], s))
-			path_syscall(uc, &calls[i], s);
-		scratch_put(s);
+	if (!c) {
+		trap_resume(uc);
 		return;
 	}
-	trap_resume(uc);
+	s = scratch_get();
+	if (!proc_link(uc, c, s))
+		path_syscall(uc, c, s);
+	scratch_put(s);
 }

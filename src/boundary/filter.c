@@ -47,11 +47,16 @@ static void emit(struct builder *b, uint16_t code, uint8_t jt, uint8_t jf, uint3
 #define ALLOW RET(SECCOMP_RET_ALLOW)
 
 static const uint16_t always[] = {
-    __NR_open,	    __NR_openat,     __NR_openat2, __NR_creat,	       __NR_stat,	  __NR_lstat,
-    __NR_fstat,	    __NR_newfstatat, __NR_statx,   __NR_access,	       __NR_faccessat,	  __NR_faccessat2,
-    __NR_readlink,  __NR_readlinkat, __NR_chdir,   __NR_getcwd,	       __NR_getxattr,	  __NR_lgetxattr,
-    __NR_listxattr, __NR_llistxattr, __NR_statfs,  __NR_fstatfs,       __NR_execve,	  __NR_execveat,
-    __NR_munmap,    __NR_mremap,     __NR_fork,	   __NR_rt_sigsuspend, __NR_rt_sigaction,
+    __NR_open,	    __NR_openat,      __NR_openat2,	 __NR_creat,	     __NR_stat,		__NR_lstat,
+    __NR_fstat,	    __NR_newfstatat,  __NR_statx,	 __NR_access,	     __NR_faccessat,	__NR_faccessat2,
+    __NR_readlink,  __NR_readlinkat,  __NR_chdir,	 __NR_getcwd,	     __NR_getxattr,	__NR_lgetxattr,
+    __NR_listxattr, __NR_llistxattr,  __NR_statfs,	 __NR_fstatfs,	     __NR_execve,	__NR_execveat,
+    __NR_munmap,    __NR_mremap,      __NR_fork,	 __NR_rt_sigsuspend, __NR_rt_sigaction, __NR_mkdir,
+    __NR_mkdirat,   __NR_rmdir,	      __NR_unlink,	 __NR_unlinkat,	     __NR_rename,	__NR_renameat,
+    __NR_renameat2, __NR_link,	      __NR_linkat,	 __NR_symlink,	     __NR_symlinkat,	__NR_mknod,
+    __NR_mknodat,   __NR_truncate,    __NR_chmod,	 __NR_fchmodat,	     __NR_chown,	__NR_lchown,
+    __NR_fchownat,  __NR_utime,	      __NR_utimes,	 __NR_futimesat,     __NR_utimensat,	__NR_setxattr,
+    __NR_lsetxattr, __NR_removexattr, __NR_lremovexattr,
 };
 
 /* jump over the n following instructions unless the number (in A) is nr */

@@ -556,7 +556,7 @@ static int find_size(int fd, const struct block_config *cfg, uint64_t *size, uin
 		return fail(err, errlen, cfg->path, "too large", -EINVAL);
 	*size = ALIGN_DOWN(*size, (uint64_t)cfg->block_size);
 	if (!*size)
-		return fail(err, errlen, cfg->path, "empty: smaller than one block (give size= to create or extend it)",
+		return fail(err, errlen, cfg->path, "smaller than one block (give size= to create or extend it)",
 			    -EINVAL);
 	return 0;
 }

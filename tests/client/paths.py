@@ -180,6 +180,30 @@ with tempfile.TemporaryDirectory() as work:
     check("and read there", attempt(text, "vendor"), VENDOR)
     os.chdir("/")
 
+# Nothing of ours can be changed, by a name of any form: not the broker's tree, and not what the machine has in its place.
+os.chdir(PCI + "/devices")
+here = os.open(".", os.O_RDONLY)
+denied = "PermissionError 1"
+for name in (BDF, f"{PCI}/devices/{BDF}", f"{BDF}/vendor", f"{DEV}/vendor", "/dev/vfio/vfio"):
+    check(f"unlink {name}", attempt(os.unlink, name), denied)
+    check(f"rename {name} onto itself", attempt(os.rename, name, name), denied)
+    check(f"chmod {name}", attempt(os.chmod, name, 0o666), denied)
+    check(f"chown {name}", attempt(os.lchown, name, os.getuid(), -1), denied)
+    check(f"utime {name}", attempt(os.utime, name), denied)
+    check(f"setxattr {name}", attempt(os.setxattr, name, "user.x", b"1"), denied)
+for name in ("new", f"{PCI}/new", f"{DEV}/new", "/dev/vfio/new"):
+    check(f"mkdir {name}", attempt(os.mkdir, name), denied)
+    check(f"symlink {name}", attempt(os.symlink, "x", name), denied)
+    check(f"link {name}", attempt(os.link, __file__, name), denied)
+    check(f"mknod {name}", attempt(os.mkfifo, name), denied)
+check("unlink by a descriptor", attempt(os.unlink, BDF, dir_fd=here), denied)
+check("mkdir by a descriptor", attempt(os.mkdir, "new", dir_fd=here), denied)
+check("rmdir /dev/vfio", attempt(os.rmdir, "/dev/vfio"), denied)
+check("truncate", attempt(os.truncate, f"{BDF}/vendor", 0), denied)
+check("nothing has changed", sorted(os.listdir()), names)
+os.close(here)
+os.chdir("/")
+
 # The rest of /sys is the machine's.
 check("/sys/class/net", sorted(os.listdir("/sys/class/net")), sorted(sh("ls /sys/class/net").split()))
 for link in glob.glob("/sys/class/net/*/device"):
