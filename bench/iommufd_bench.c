@@ -2,12 +2,10 @@
 /*
  * What /dev/iommu's ioctls cost a program, measured from inside it: run as
  *	pinfold run --memlock unlimited -d nvme,path=... -- iommufd_bench /dev/vfio/devices/vfio0 [PART]
- * IOAS_MAP and IOAS_UNMAP per size, with and without a domain; the same with 1 to 1000000 areas beside it; and the
- * dirty bitmap of 1 TiB. PART is map, areas or dirty; without it, all three. One figure a line: what it is, and the
- * median of several rounds in ns. The broker's CPU time (its process is not ours to ask) is in no figure: it is wall
- * time, of calls that wait.
+ * IOAS_MAP and IOAS_UNMAP per size, with and without a domain; and the same with 1 to 1000000 areas beside it. PART is
+ * map or areas; without it, both. One figure a line: what it is, and the median of several rounds, in ns of wall time,
+ * as these calls wait for another process.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -22,16 +20,14 @@
 #include "uapi/iommufd_abi.h"
 #include "uapi/vfio_abi.h"
 
-enum { ROUNDS = 9, CALLS = 500, AREAS_MAX = 1000000 };
+enum { ROUNDS = 9, CALLS = 300, AREAS_MAX = 1000000, BLOCK = 1000 };
 
 #define K4   (1ull << 12)
 #define M2   (1ull << 21)
 #define G1   (1ull << 30)
-#define TIB  (1ull << 40)
 #define BASE (1ull << 32) /* IOVA */
 
 static int iommufd, device;
-static uint32_t devid;
 
 static uint64_t now(void)
 {
@@ -91,15 +87,6 @@ static void detach(void)
 	struct vfio_device_detach_iommufd_pt d = {.argsz = 8};
 
 	must(!ioctl(device, VFIO_DEVICE_DETACH_IOMMUFD_PT, &d), "DETACH");
-}
-
-static uint32_t hwpt_alloc(uint32_t ioas)
-{
-	struct iommu_hwpt_alloc h = {
-	    .size = sizeof(h), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING, .dev_id = devid, .pt_id = ioas};
-
-	must(!ioctl(iommufd, IOMMU_HWPT_ALLOC, &h), "HWPT_ALLOC");
-	return h.out_hwpt_id;
 }
 
 static void map(uint32_t ioas, void *va, uint64_t len, uint64_t iova)
@@ -233,50 +220,81 @@ static void bench_map(void)
 
 /* ---- many areas ---- */
 
-/* Areas of one page, every second page of the IOVA space, all of the same 64 MiB. */
-static uint64_t area_iova(uint64_t i)
+/*
+ * Areas of one page come in blocks, each a copy of one that was mapped page by page, so that a million of them do not
+ * take a million calls. After each block a page is free.
+ */
+static uint64_t block_iova(uint64_t i)
 {
-	return BASE + i * 2 * K4;
+	return BASE + i * (BLOCK + 1) * K4;
+}
+
+static void copy_block(uint32_t dst, uint32_t src, unsigned int areas, uint64_t iova)
+{
+	struct iommu_ioas_copy c = {
+	    .size = sizeof(c),
+	    .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE,
+	    .dst_ioas_id = dst,
+	    .src_ioas_id = src,
+	    .length = areas * K4,
+	    .dst_iova = iova,
+	    .src_iova = BASE,
+	};
+
+	must(!ioctl(iommufd, IOMMU_IOAS_COPY, &c), "IOAS_COPY");
+}
+
+/* One page in a free place among the blocks. */
+static void time_among(uint32_t ioas, const struct memory *m, unsigned int areas, double *mapped, double *unmapped)
+{
+	unsigned int blocks = areas < BLOCK ? 1 : areas / BLOCK;
+	double in[ROUNDS], out[ROUNDS];
+	uint64_t seed = 1;
+
+	for (unsigned int r = 0; r < ROUNDS; r++) {
+		uint64_t spent_in = 0, spent_out = 0;
+
+		for (unsigned int i = 0; i < CALLS; i++) {
+			uint64_t t0, t1, at;
+
+			seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+			at = block_iova((seed >> 33) % blocks) + BLOCK * K4;
+			t0 = now();
+			map(ioas, m->va + i * K4, K4, at);
+			t1 = now();
+			unmap(ioas, at, K4);
+			spent_in += t1 - t0;
+			spent_out += now() - t1;
+		}
+		in[r] = (double)spent_in / CALLS;
+		out[r] = (double)spent_out / CALLS;
+	}
+	*mapped = median(in, ROUNDS);
+	*unmapped = median(out, ROUNDS);
 }
 
 static void bench_areas_in(const char *where, bool domain)
 {
-	uint32_t ioas = ioas_alloc(), copy = ioas_alloc(), have = 0;
-	const uint64_t file = 64ull << 20;
-	uint64_t seed = 1;
+	uint32_t ioas = ioas_alloc(), block = ioas_alloc();
 	struct memory m;
 
 	must(memory_open(&m, "memfd", 0), "memfd");
+	for (unsigned int i = 0; i < BLOCK; i++)
+		map(block, m.va + i * K4, K4, BASE + i * K4);
 	if (domain)
 		attach(ioas);
-	for (uint32_t n = 1; n <= AREAS_MAX; n *= 10) {
-		double in[ROUNDS], out[ROUNDS];
+	for (unsigned int n = 1; n <= AREAS_MAX; n *= 10) {
+		double in, out;
 
-		for (; have < n; have++)
-			map(ioas, m.va + have * K4 % file, K4, area_iova(have));
-		for (unsigned int r = 0; r < ROUNDS; r++) {
-			uint64_t spent_in = 0, spent_out = 0;
-
-			for (unsigned int i = 0; i < CALLS; i++) {
-				uint64_t t0, t1, at;
-
-				seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-				at = area_iova((seed >> 33) % n) + K4;
-				t0 = now();
-				map(ioas, m.va + i * K4, K4, at);
-				t1 = now();
-				unmap(ioas, at, K4);
-				spent_in += t1 - t0;
-				spent_out += now() - t1;
-			}
-			in[r] = (double)spent_in / CALLS;
-			out[r] = (double)spent_out / CALLS;
-		}
-		printf("areas, %s, %u: map %.0f unmap %.0f\n", where, n, median(in, ROUNDS), median(out, ROUNDS));
+		for (unsigned int i = 0; i < (n < BLOCK ? 1 : n / BLOCK); i++)
+			copy_block(ioas, block, n < BLOCK ? n : BLOCK, block_iova(i));
+		time_among(ioas, &m, n, &in, &out);
+		printf("areas, %s, %u: map %.0f unmap %.0f\n", where, n, in, out);
+		unmap(ioas, 0, UINT64_MAX);
 	}
 	if (domain)
 		detach();
-	destroy(copy);
+	destroy(block);
 	destroy(ioas);
 	munmap(m.va, 8 * G1);
 	close(m.fd);
@@ -295,7 +313,7 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc < 2) {
-		fprintf(stderr, "usage: iommufd_bench /dev/vfio/devices/vfioN [map|areas|dirty]\n");
+		fprintf(stderr, "usage: iommufd_bench /dev/vfio/devices/vfioN [map|areas]\n");
 		return 2;
 	}
 	iommufd = open("/dev/iommu", O_RDWR | O_CLOEXEC);
@@ -303,7 +321,6 @@ int main(int argc, char **argv)
 	must(iommufd >= 0 && device >= 0, "open");
 	b.iommufd = iommufd;
 	must(!ioctl(device, VFIO_DEVICE_BIND_IOMMUFD, &b), "BIND_IOMMUFD");
-	devid = b.out_devid;
 	if (!*part || !strcmp(part, "map"))
 		bench_map();
 	if (!*part || !strcmp(part, "areas"))

@@ -482,6 +482,38 @@ static void hot_reset_sibling(void **state)
 	fake_close(k, &f);
 }
 
+/* Pages of the bitmap as large as the address space: no sum may overflow, or the call never ends. */
+static void vast_dirty_pages(void **state)
+{
+	struct fake *k = *state;
+	struct ufile *f = fake_iommufd(k), *d = fake_cdev(k, 0);
+	struct iommu_hwpt_alloc h = {.size = sizeof(h), .flags = IOMMU_HWPT_ALLOC_DIRTY_TRACKING};
+	struct iommu_ioas_map m = {.size = sizeof(m),
+				   .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE,
+				   .user_va = (uintptr_t)k->mem,
+				   .length = PF_PAGE_SIZE};
+	struct iommu_hwpt_set_dirty_tracking t = {.size = sizeof(t), .flags = IOMMU_HWPT_DIRTY_TRACKING_ENABLE};
+	uint64_t bit[2] = {0};
+
+	assert_int_equal(bind_fd(k, d, fake_fd_of(k, f), &h.dev_id), 0);
+	h.pt_id = m.ioas_id = ioas_alloc(k, f);
+	assert_int_equal(DO(f, IOMMU_IOAS_MAP, &m), 0);
+	assert_int_equal(DO(f, IOMMU_HWPT_ALLOC, &h), 0);
+	t.hwpt_id = h.out_hwpt_id;
+	assert_int_equal(DO(f, IOMMU_HWPT_SET_DIRTY_TRACKING, &t), 0);
+	for (unsigned int shift = 12; shift < 64; shift++) {
+		struct iommu_hwpt_get_dirty_bitmap g = {.size = sizeof(g),
+							.hwpt_id = h.out_hwpt_id,
+							.length = 1ull << shift,
+							.page_size = 1ull << shift,
+							.data = (uintptr_t)bit};
+
+		assert_int_equal(DO(f, IOMMU_HWPT_GET_DIRTY_BITMAP, &g), 0);
+	}
+	fake_close(k, &d);
+	fake_close(k, &f);
+}
+
 static void restartable(void **state)
 {
 	struct fake *k = *state;
@@ -511,6 +543,7 @@ int main(void)
 	    T(group_device_refused),
 	    T(hot_reset),
 	    T(hot_reset_sibling),
+	    T(vast_dirty_pages),
 	    T(restartable),
 	};
 
