@@ -182,6 +182,7 @@ static int add_device(struct broker *b, const char *spec, char *err, size_t errl
 
 	if (ret)
 		return blame(ret);
+	err[0] = 0; /* what a type may have noted for the case of a failure */
 	if (place.bdf < 0)
 		for (place.bdf = 0x0100; address_taken(b, place.domain, place.bdf); place.bdf += 0x0100)
 			if (place.bdf >= 0xff00) {

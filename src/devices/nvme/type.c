@@ -192,13 +192,14 @@ static int create(const struct device_env *env, const struct device_value *v, st
 
 	if (rc)
 		return rc;
-	snprintf(err, errlen, "nvme: out of memory");
+	snprintf(err, errlen, "nvme: %s", strerror(ENOMEM));
 	c = aligned_alloc(64, ALIGN_UP(sizeof(*c), 64));
 	if (!c)
 		return -ENOMEM;
 	memset(c, 0, sizeof(*c));
 	rc = pci_func_init(&c->f, &ops, "nvme", &ids, env->evs);
 	if (rc) {
+		snprintf(err, errlen, "nvme: %s", strerror(-rc));
 		free(c);
 		return rc;
 	}
@@ -218,6 +219,8 @@ static int create(const struct device_env *env, const struct device_value *v, st
 		rc = -ENOMEM;
 	if (!rc)
 		rc = nvme_shutdown_new(c);
+	if (rc)
+		snprintf(err, errlen, "nvme: %s", strerror(-rc));
 	if (!rc)
 		rc = open_namespaces(c, v, err, errlen);
 	if (rc) {
