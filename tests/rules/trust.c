@@ -169,7 +169,7 @@ static void garbage(void)
 	good = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	expect(good != MAP_FAILED);
 	fill_page(kept, 'k');
-	for (unsigned int i = 0; i < 40000; i++) {
+	for (unsigned int i = 0; i < 15000; i++) {
 		unsigned int nr = NR_FIRST + rnd() % (NR_LAST - NR_FIRST + 1);
 		static const uint8_t sizes[] = {8, 12, 16, 24, 32, 40, 48, 56};
 		uint64_t arg[8];

@@ -157,7 +157,7 @@ static void stopped_anywhere(void)
 {
 	pid_t pid[3];
 
-	for (unsigned int block = 0; block < 8; block++) {
+	for (unsigned int block = 0; block < 6; block++) {
 		measure(&alone, 500);
 		for (unsigned int i = 0; i < COUNT(pid); i++) {
 			seed = block * 97 + i;
