@@ -125,12 +125,19 @@ static void refilled_shows_the_next_store(void **state)
 static atomic_bool stop_storing;
 static _Atomic uint32_t stored; /* the last store that has been made */
 
-/* Counts up in the page, and says so afterwards. The one that faults has not been made. */
+/*
+ * Counts up in the page, and says so afterwards. The one that faults has not been made: it is one instruction, unlike
+ * guard_copy(), which may store twice.
+ */
 static void *store(void *arg)
 {
+	uint64_t was;
+
+	memset(&was, LIVE_PAGE_FILL, sizeof(was));
 	for (uint32_t i = 1; !atomic_load(&stop_storing); i++) {
-		if (guard_copy(map, &i, sizeof(i)))
+		if (guard_cas((uint64_t *)map, was, i) != GUARD_CAS_DONE)
 			break;
+		was = i;
 		atomic_store(&stored, i);
 	}
 	return NULL;
