@@ -180,7 +180,8 @@ with tempfile.TemporaryDirectory() as work:
     check("and read there", attempt(text, "vendor"), VENDOR)
     os.chdir("/")
 
-# Nothing of ours can be changed, by a name of any form: not the broker's tree, and not what the machine has in its place.
+# Nothing of ours can be changed, by a name of any form: not the broker's tree, and not what the machine has in its
+# place.
 os.chdir(PCI + "/devices")
 here = os.open(".", os.O_RDONLY)
 denied = "PermissionError 1"
