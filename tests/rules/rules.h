@@ -11,7 +11,8 @@
 #define WR VFIO_DMA_MAP_FLAG_WRITE
 #define RW (RD | WR)
 
-#define MIRROR_IOVA 0x200000UL /* of the page through which a case looks at the disk */
+/* Of the page through which a case looks at the disk: in no direct-mapped cache in the place of DATA_IOVA. */
+#define MIRROR_IOVA 0x209000UL
 
 extern const struct client_case memory_cases[], account_cases[], trust_cases[], wait_cases[], nested_cases[],
     process_cases[];
