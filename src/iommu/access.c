@@ -243,6 +243,14 @@ void access_unpin(struct access *a, iova_t iova, uint64_t len)
 
 /* ---- copies ---- */
 
+/* Several pages that are pinned for a copy are so before the first byte moves. */
+static bool moves_slowly(const struct area *r, uint64_t iova, uint64_t len)
+{
+	uint64_t off = area_off(r, iova);
+
+	return off % PF_PAGE_SIZE + len <= PF_PAGE_SIZE || pages_sound(r->pages, off, len, pages_writable(r->pages));
+}
+
 int access_rw(struct access *a, iova_t iova, void *buf, size_t len, unsigned int flags)
 {
 	bool write = flags & ACCESS_WRITE;
@@ -267,6 +275,8 @@ int access_rw(struct access *a, iova_t iova, void *buf, size_t len, unsigned int
 		if (!area_permits(r, flags) || (write && !pages_writable(r->pages)))
 			return -EPERM;
 		n = MIN(last, r->node.last) - at + 1;
+		if (flags & ACCESS_SLOW_PATH && !moves_slowly(r, at, n))
+			return -EFAULT;
 		err = write ? pages_write(r->pages, area_off(r, at), to, n)
 			    : pages_read(r->pages, area_off(r, at), to, n);
 		if (err)

@@ -8,6 +8,7 @@
 #include "iommufd/mock.h"
 
 #define LENGTH_MAX (16u << 20)
+#define NOWHERE	   (1ull << 62) /* an address that no process has */
 
 struct item {
 	struct list node;
@@ -250,11 +251,11 @@ long mock_access_pages(struct ioctl_call *k)
 	if (!access_ops(m->access)->pins)
 		return -EOPNOTSUPP;
 	if (uptr && len) {
-		/* The caller's pages that should lie behind the pages around iova. */
-		err = ioas_page_span(ALIGN_DOWN(uptr - iova % PF_PAGE_SIZE, PF_PAGE_SIZE), iova % PF_PAGE_SIZE + len,
-				     &first, &span);
-		if (!err)
-			err = ucall_get_pages_lazy(k->c, first, span, &theirs);
+		/* The caller's pages that should lie behind the pages around iova; where none can be, there is none. */
+		if (ioas_page_span(ALIGN_DOWN(uptr - iova % PF_PAGE_SIZE, PF_PAGE_SIZE), iova % PF_PAGE_SIZE + len,
+				   &first, &span))
+			ioas_page_span(NOWHERE, iova % PF_PAGE_SIZE + len, &first, &span);
+		err = ucall_get_pages_lazy(k->c, first, span, &theirs);
 		if (err)
 			return err;
 	}

@@ -253,7 +253,7 @@ def recorded():
     with lzma.open(ANSWERS, "rt", encoding="utf-8") as f:
         sequences = by_seed(f.read())
     seeds = list(map(int, sequences))
-    ours = by_seed(pinfold(f"{min(seeds)} {max(seeds)}"))
+    ours = by_seed(pinfold("-j", "".join(job_line(Job(seed, LENGTH, frozenset())) for seed in seeds)))
     wrong, skipped = 0, 0
     for seed, theirs in sequences.items():
         mine = ours.get(seed, [])
@@ -277,10 +277,13 @@ def recorded():
 
 
 def record(count):
-    text = oracle(f"1 {count}")
+    with open(os.path.join(HERE, "seeds"), encoding="utf-8") as f:
+        seeds = list(range(1, count + 1)) + [int(line.split()[0]) for line in f if line[0] != "#"]
+    text = oracle("-j", "".join(job_line(Job(seed, LENGTH, frozenset())) for seed in seeds))
+    text = "".join(line + "\n" for line in text.splitlines() if not line.startswith("job "))
     with lzma.open(ANSWERS, "wb", preset=9) as f:
         f.write(text.encode())
-    print(f"{count} sequences recorded, {os.path.getsize(ANSWERS)} bytes")
+    print(f"{len(seeds)} sequences recorded, {os.path.getsize(ANSWERS)} bytes")
     return 0
 
 
@@ -317,7 +320,7 @@ def main():
     if args.what == "recorded":
         return recorded()
     if args.what == "record":
-        return record(args.n or 200)
+        return record(args.n or 240)
     return (repeat if args.what == "repeat" else counts)(args.s, args.n or 1000)
 
 
