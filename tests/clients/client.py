@@ -125,8 +125,10 @@ class Serve:
         return sorted(os.readlink(f"/proc/{self.pid}/fd/{n}") for n in os.listdir(f"/proc/{self.pid}/fd"))
 
     def mappings(self):
+        """Under a sanitizer those of files alone: its shadow of what was ever touched stays."""
         with open(f"/proc/{self.pid}/maps", encoding="utf-8") as f:
-            return f.read().count("\n")
+            lines = f.read().splitlines()
+        return len([l for l in lines if os.environ["SANITIZE"] == "none" or "/" in l])
 
     def resident(self):
         """In KiB."""
