@@ -148,10 +148,11 @@ def rule_for(theirs, ours, at, rules):
     """The rule that allows line at to differ, or None."""
     _, name, call, want = split(theirs[at])
     got = split(ours[at])[3] if at < len(ours) else ""
+    earlier = [word for line in theirs[:at] for word in split(line)[1:3]]
     for rule in rules:
         if not (rule.call.fullmatch(name) or rule.call.fullmatch(call)):
             continue
-        if rule.earlier and not any(rule.earlier.fullmatch(split(line)[1]) for line in theirs[:at]):
+        if rule.earlier and not any(map(rule.earlier.fullmatch, earlier)):
             continue
         if rule.kernel.fullmatch(want) and rule.ours.fullmatch(got):
             return rule
