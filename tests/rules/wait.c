@@ -153,31 +153,39 @@ static void victim(void)
 	}
 }
 
+/*
+ * Bursts of calls, each after an idle moment of another length and beside the n victims stopped wherever they are
+ * then. A burst begins with a broker that has gone to sleep, whoever else is there: only bursts compare with bursts.
+ */
+static void measure_bursts(struct samples *s, unsigned int block, const pid_t *pid, unsigned int n)
+{
+	for (unsigned int round = 0; round < 25; round++) {
+		struct timespec t = {0, (round * 7919 + block * 104729) % 4000000};
+
+		nanosleep(&t, NULL);
+		for (unsigned int i = 0; i < n; i++)
+			child_stop(pid[i]);
+		measure(s, 20);
+		for (unsigned int i = 0; i < n; i++)
+			expect_eq(kill(pid[i], SIGCONT), 0);
+	}
+}
+
 static void stopped_anywhere(void)
 {
 	pid_t pid[3];
 
 	for (unsigned int block = 0; block < 6; block++) {
-		measure(&alone, 500);
+		measure_bursts(&alone, block, NULL, 0);
 		for (unsigned int i = 0; i < COUNT(pid); i++) {
 			seed = block * 97 + i;
 			pid[i] = child_start(victim);
 		}
-		for (unsigned int round = 0; round < 25; round++) {
-			struct timespec t = {0, (round * 7919 + block * 104729) % 4000000};
-
-			nanosleep(&t, NULL);
-			for (unsigned int i = 0; i < COUNT(pid); i++)
-				child_stop(pid[i]);
-			measure(&beside, 20);
-			for (unsigned int i = 0; i < COUNT(pid); i++)
-				kill(pid[i], SIGCONT);
-		}
+		measure_bursts(&beside, block, pid, COUNT(pid));
 		for (unsigned int i = 0; i < COUNT(pid); i++) {
 			child_stop(pid[i]);
 			child_kill(pid[i]);
 		}
-		measure(&alone, 500);
 	}
 }
 
@@ -353,14 +361,22 @@ static void pile_up(void)
 	expect_eq(attach_to(nested), 0);
 }
 
+/* For who is killed on the way, and must not have ended before. */
+static void pile_up_and_stay(void)
+{
+	pile_up();
+	for (;;)
+		pause();
+}
+
 static void destroy_never_fails(void)
 {
 	for (unsigned int i = 0; i < 12; i++) {
-		pid_t pid = child_start(pile_up);
-
 		if (i % 3 == 0) {
-			child_wait(pid);
+			child_wait(child_start(pile_up));
 		} else {
+			pid_t pid = child_start(pile_up_and_stay);
+
 			usleep(i * 3000);
 			child_kill(pid);
 		}
