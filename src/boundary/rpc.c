@@ -194,13 +194,18 @@ int rpc_send_fd(struct rpc *r, int fd)
 	return 0;
 }
 
-static void ring_bell(struct channel *ch)
+static void send_bell(void)
 {
 	uint8_t bell = 0;
 
+	sys6(__NR_sendto, process->sock, (long)&bell, 1, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+}
+
+static void ring_bell(struct channel *ch)
+{
 	atomic_thread_fence(memory_order_seq_cst);
 	if (atomic_load_explicit(&ch->broker_sleeps, memory_order_relaxed) && atomic_exchange(&ch->broker_sleeps, 0))
-		sys6(__NR_sendto, process->sock, (long)&bell, 1, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+		send_bell();
 }
 
 static uint64_t tsc(void)
@@ -249,6 +254,8 @@ static long wait_reply(struct rpc *r)
 				atomic_store(&r->ch->dead, 1);
 			return -EIO;
 		}
+		if (s != SLOT_REPLY)
+			send_bell(); /* a vfork child may have been killed between taking the bell and ringing it */
 	}
 }
 
