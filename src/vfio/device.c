@@ -177,23 +177,6 @@ static long device_do_reset(struct ufile *f, struct ucall *c, uint64_t arg)
 	return 0;
 }
 
-/* No feature is offered: migration, logging and low power are all optional. */
-static long device_feature(struct ufile *f, struct ucall *c, uint64_t arg)
-{
-	const uint32_t get = VFIO_DEVICE_FEATURE_GET, set = VFIO_DEVICE_FEATURE_SET, probe = VFIO_DEVICE_FEATURE_PROBE;
-	struct vfio_device_feature h;
-	int ret;
-
-	ret = ucall_copy_in(c, arg, &h, sizeof(h));
-	if (ret)
-		return ret;
-	if (h.argsz < sizeof(h) || h.flags & ~(VFIO_DEVICE_FEATURE_MASK | get | set | probe))
-		return -EINVAL;
-	if (!(h.flags & probe) && (h.flags & get) && (h.flags & set))
-		return -EINVAL;
-	return -ENOTTY;
-}
-
 /* Only the device's own node can be bound (cdev.c). */
 static long device_bind_iommufd(struct ufile *f, struct ucall *c, uint64_t arg)
 {
@@ -208,7 +191,7 @@ static const struct vfio_ioctl device_ioctls[] = {
     {VFIO_DEVICE_GET_IRQ_INFO, irq_get_info}, {VFIO_DEVICE_SET_IRQS, irq_set},
     {VFIO_DEVICE_RESET, device_do_reset},     {VFIO_DEVICE_GET_PCI_HOT_RESET_INFO, hotreset_get_info},
     {VFIO_DEVICE_PCI_HOT_RESET, hotreset_do}, {VFIO_DEVICE_IOEVENTFD, ioeventfd_set},
-    {VFIO_DEVICE_FEATURE, device_feature},    {VFIO_DEVICE_BIND_IOMMUFD, device_bind_iommufd},
+    {VFIO_DEVICE_FEATURE, feature_ioctl},     {VFIO_DEVICE_BIND_IOMMUFD, device_bind_iommufd},
 };
 
 long device_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg)

@@ -190,6 +190,16 @@ void device_reset(struct vfio_dev *d);
 /* After a reset: saved is a copy of the function's cfg from before. */
 void device_restore(struct vfio_dev *d, const uint8_t *saved);
 
+/* ---- feature.c ---- */
+/* One GET or SET of a feature, its header checked. */
+struct feature_call {
+	struct ucall *c;
+	uint64_t data;	/* address of the feature's own data */
+	uint32_t argsz; /* how much of it there is: no less than the feature's size */
+	bool get;
+};
+long feature_ioctl(struct ufile *f, struct ucall *c, uint64_t arg);
+
 /* ---- cdev.c ---- */
 void cdev_init(struct vfio_dev *d, size_t index);
 

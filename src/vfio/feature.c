@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * VFIO_DEVICE_FEATURE: one table of what there is, and the rules that all features share. Answers follow Linux 6.12
+ * drivers/vfio/vfio_main.c (vfio_ioctl_device_feature) and vfio_check_feature in include/linux/vfio.h.
+ */
+#include <errno.h>
+
+#include "vfio/internal.h"
+
+#define GET   VFIO_DEVICE_FEATURE_GET
+#define SET   VFIO_DEVICE_FEATURE_SET
+#define PROBE VFIO_DEVICE_FEATURE_PROBE
+
+struct feature {
+	uint32_t index;
+	uint32_t ops;				   /* GET, SET */
+	size_t size;				   /* of its data, at least */
+	bool (*offered)(const struct vfio_dev *d); /* NULL: always */
+	long (*run)(struct vfio_dev *d, struct feature_call *fc);
+};
+
+static const struct feature features[] = {
+    {0},
+};
+
+static const struct feature *feature_find(const struct vfio_dev *d, uint32_t index)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(features); i++)
+		if (features[i].run && features[i].index == index && (!features[i].offered || features[i].offered(d)))
+			return &features[i];
+	return NULL;
+}
+
+long feature_ioctl(struct ufile *f, struct ucall *c, uint64_t arg)
+{
+	struct feature_call fc = {.c = c, .data = arg + sizeof(struct vfio_device_feature)};
+	struct vfio_dev *d = container_of(f, struct device_file, file)->dev;
+	struct vfio_device_feature h;
+	const struct feature *feature;
+	uint32_t op;
+	int ret;
+
+	ret = ucall_copy_in(c, arg, &h, sizeof(h));
+	if (ret)
+		return ret;
+	if (h.argsz < sizeof(h) || h.flags & ~(VFIO_DEVICE_FEATURE_MASK | GET | SET | PROBE))
+		return -EINVAL;
+	op = h.flags & (GET | SET);
+	if (!(h.flags & PROBE) && op == (GET | SET))
+		return -EINVAL;
+	feature = feature_find(d, h.flags & VFIO_DEVICE_FEATURE_MASK);
+	if (!feature)
+		return -ENOTTY;
+	if (op & ~feature->ops)
+		return -EINVAL;
+	if (h.flags & PROBE)
+		return 0;
+	if (!op || h.argsz - sizeof(h) < feature->size)
+		return -EINVAL;
+	fc.get = op == GET;
+	fc.argsz = h.argsz - sizeof(h);
+	return feature->run(d, &fc);
+}
