@@ -53,7 +53,7 @@ static void power_state_format(struct pci_func *f, char *buf, size_t len)
 	unsigned int d = 0;
 
 	if (f->pm_cap)
-		d = pci_cfg_read(f, f->pm_cap + PCI_PM_CTRL, 2) & PCI_PM_CTRL_STATE_MASK;
+		d = f->cfg[f->pm_cap + PCI_PM_CTRL] & PCI_PM_CTRL_STATE_MASK; /* as the host set it */
 	snprintf(buf, len, "%s\n", name[d]);
 }
 

@@ -120,7 +120,9 @@ int pci_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned in
 	if (unlikely(!f->decode))
 		return -EIO;
 	b = &f->bar[bar];
-	if (unlikely(b->memfd >= 0)) {
+	if (unlikely(f->away)) {
+		v = ~0ULL;
+	} else if (unlikely(b->memfd >= 0)) {
 		if (memfd_access(b->memfd, off, size, &v, false))
 			return -EIO;
 	} else if (off - b->msix_first >= b->msix_len || !pci_msix_mmio_read(f, off, size, &v)) {
@@ -144,6 +146,8 @@ int pci_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned i
 	/* Before the device acts on it: what follows (DMA, interrupts) then follows in the stream too. */
 	event_emit(f->evs, EVENT_MMIO, .flags = EVENT_WRITE, .who = f->bdf, .addr = (uint64_t)bar << 40 | off,
 		   .len = size, .value = val);
+	if (unlikely(f->away))
+		return 0;
 	if (unlikely(b->memfd >= 0))
 		return memfd_access(b->memfd, off, size, &val, true);
 	if (off - b->msix_first >= b->msix_len || !pci_msix_mmio_write(f, off, size, val))

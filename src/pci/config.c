@@ -2,6 +2,7 @@
 /* Configuration space: three masks decide what a write does; few registers do more than hold bits. */
 #include <linux/pci_regs.h>
 
+#include "base/util.h"
 #include "pci/internal.h"
 
 void pci_cfg_define(struct pci_func *f, unsigned int off, unsigned int size, uint32_t val, uint32_t wmask, uint32_t w1c)
@@ -30,6 +31,8 @@ uint32_t pci_cfg_read(struct pci_func *f, unsigned int off, unsigned int size)
 {
 	if (!access_valid(off, size))
 		return ~0U;
+	if (unlikely(f->away))
+		return ~0U >> (32 - 8 * size);
 	return cfg_get(f->cfg + off, size);
 }
 

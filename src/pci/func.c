@@ -6,6 +6,7 @@
 #include <linux/pci_regs.h>
 
 #include "base/event.h"
+#include "pci/inject.h"
 #include "pci/internal.h"
 
 /* Bits of STATUS that record errors; all are RW1C (PCI Local Bus 3.0, section 6.2.3). */
@@ -52,6 +53,7 @@ int pci_func_init(struct pci_func *f, const struct pci_func_ops *ops, const char
 
 void pci_func_fini(struct pci_func *f)
 {
+	inject_drop(f, 0);
 	if (f->dma)
 		dma_dev_free(f->dma);
 	free(f->msix_table);
@@ -92,7 +94,7 @@ bool pci_state_update(struct pci_func *f)
 	if (f->pm_cap)
 		d0 = !(cfg_get16(f, f->pm_cap + PCI_PM_CTRL) & PCI_PM_CTRL_STATE_MASK);
 	decode = d0 && (cmd & PCI_COMMAND_MEMORY);
-	master = d0 && (cmd & PCI_COMMAND_MASTER);
+	master = d0 && (cmd & PCI_COMMAND_MASTER) && !f->away;
 	changed = d0 != f->d0 || decode != f->decode || master != f->master;
 	if (master != f->master)
 		dma_dev_set_master(f->dma, master);
@@ -111,5 +113,19 @@ void pci_func_reset(struct pci_func *f)
 	pci_cfg_reset(f);
 	pci_state_update(f);
 	pci_msix_reset(f);
+	inject_reset(f, INJECT_ANY);
+	f->ops->reset(f);
+}
+
+void pci_func_set_away(struct pci_func *f, bool away)
+{
+	if (away == f->away)
+		return;
+	f->away = away;
+	if (pci_state_update(f) && !away && f->ops->command_changed)
+		f->ops->command_changed(f);
+	if (!away)
+		return;
+	inject_reset(f, INJECT_ANY);
 	f->ops->reset(f);
 }

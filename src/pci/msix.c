@@ -10,6 +10,7 @@
 #include <linux/pci_regs.h>
 
 #include "base/event.h"
+#include "pci/inject.h"
 #include "pci/internal.h"
 
 _Static_assert(sizeof(struct msix_entry) == PCI_MSIX_ENTRY_SIZE, "an entry is laid out as in the table");
@@ -111,7 +112,7 @@ static void vector_deliver(struct pci_func *f, unsigned int v)
 
 void pci_msix_raise(struct pci_func *f, unsigned int v)
 {
-	if (unlikely(v >= f->msix_n))
+	if (unlikely(v >= f->msix_n || f->away) || inject_irq(f, v))
 		return;
 	if (likely(f->msix_live && !vector_masked(f, v)))
 		vector_deliver(f, v);

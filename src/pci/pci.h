@@ -17,6 +17,7 @@
 #define PCI_MSIX_MAX 2048
 
 struct pci_func;
+struct pci_inject;
 struct events;
 struct live_page;
 
@@ -33,6 +34,8 @@ struct pci_func_ops {
 	/* COMMAND.BUS_MASTER or MEM changed, or the power state did. Optional. Not called for a reset, which clears
 	 * all. */
 	void (*command_changed)(struct pci_func *f);
+	/* Queues that a fault on purpose had stopped go on (pci/inject.h). Optional. */
+	void (*resume)(struct pci_func *f);
 	/* The last reference is gone. Frees the device. Nothing of it runs afterwards. */
 	void (*destroy)(struct pci_func *f);
 };
@@ -79,6 +82,14 @@ struct pci_func {
 	uint8_t w1c[PCI_CFG_SIZE];   /* bits that software clears by writing 1 */
 	uint8_t rst[PCI_CFG_SIZE];   /* what the bits of wmask and w1c return to at a reset */
 	struct pci_bar bar[PCI_BARS];
+
+	struct pci_inject *inject; /* faults on purpose; NULL: none */
+	unsigned int admin_queues; /* queues below this number meet only faults that name them */
+	/*
+	 * Nothing answers: it has been pulled out, or its link is down. Reads are all ones, writes are lost, nothing
+	 * comes from it. cfg goes on as what the host wants it to hold.
+	 */
+	bool away;
 
 	/* Derived from cfg by the core whenever one of its sources changes. */
 	bool d0;	/* PMCSR.PowerState */
@@ -169,6 +180,8 @@ void pci_cfg_write(struct pci_func *f, unsigned int off, unsigned int size, uint
  */
 int pci_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t *val);
 int pci_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t val);
+/* Away: the device loses its state at once. Back: as it comes from a reset; what cfg holds is as the host wants it. */
+void pci_func_set_away(struct pci_func *f, bool away);
 /* As FLR does: COMMAND 0, D0, MSI-X off, every register at its reset value (BARs: as placed), the device at power-on.
  */
 void pci_func_reset(struct pci_func *f);

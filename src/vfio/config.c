@@ -281,7 +281,8 @@ static void write_through(struct vfio_dev *d, unsigned int off, unsigned int siz
 		write_through(d, off + 2, 2, val >> 16);
 		return;
 	}
-	pci_cfg_write(d->f, off, size, (pci_cfg_read(d->f, off, size) & ~mask) | (val & mask));
+	/* Not what is read, which is all ones while the function is away. */
+	pci_cfg_write(d->f, off, size, (get_bits(d->f->cfg, off, size) & ~mask) | (val & mask));
 }
 
 static unsigned int pm_state(const struct pci_func *f)

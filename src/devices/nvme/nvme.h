@@ -4,6 +4,7 @@
  *
  *   ctrl.c      registers, enable, shutdown, reset; the device type
  *   queue.c     submission and completion queues: fetching, posting, doorbells, turns
+ *   late.c      completions that a fault on purpose spoils or holds back
  *   req.c       command contexts and their buffers
  *   sg.c        a data pointer as a list of IOVA ranges; prp.c and sgl.c make one
  *   io.c        the NVM command set
@@ -26,6 +27,7 @@
 #include "base/util.h"
 #include "devices/block.h"
 #include "devices/nvme/spec.h"
+#include "pci/inject.h"
 #include "pci/live.h"
 #include "pci/pci.h"
 
@@ -210,6 +212,7 @@ struct nvme {
 	uint64_t turn_bytes;	/* moved */
 	struct nvme_shutdown *shutdown;
 	struct nvme_live live;
+	struct list late; /* completions that are held back */
 
 	struct nvme_features feat;
 	struct nvme_aer aer;
@@ -240,6 +243,13 @@ bool nvme_cq_has_room(const struct nvme_cq *cq);
 void nvme_cq_post(struct nvme *c, struct nvme_cq *cq, uint16_t sqid, uint16_t cid, uint16_t status, uint32_t dw0);
 void nvme_turn_later(struct nvme *c);
 void nvme_turn_run(struct loop_work *w);
+
+void nvme_resume(struct pci_func *f); /* stuck queues go on */
+
+/* ---- late.c ---- */
+/* What a fault on purpose does to a completion. True: it is posted later. */
+bool nvme_late(struct nvme *c, uint16_t sqid, uint16_t *cid, uint16_t *status, uint32_t *dw0);
+void nvme_late_drop(struct nvme *c, uint16_t sqid); /* of a queue that is gone */
 
 /* ---- live.c ---- */
 void nvme_live_init(struct nvme *c); /* after the BAR is there; without it every doorbell is a trap */

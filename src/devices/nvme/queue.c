@@ -15,6 +15,7 @@ void nvme_queue_init(struct nvme *c)
 	list_init(&c->pending);
 	list_init(&c->dirty);
 	list_init(&c->inflight);
+	list_init(&c->late);
 	for (unsigned int i = 0; i <= NVME_QUEUES_MAX; i++) {
 		c->sq[i].id = c->cq[i].id = (uint16_t)i;
 		list_init(&c->sq[i].pending);
@@ -73,6 +74,8 @@ void nvme_sq_stop(struct nvme *c, struct nvme_sq *sq)
 	if (!sq->live)
 		return;
 	sq->live = false;
+	nvme_late_drop(c, sq->id);
+	inject_reset(&c->f, sq->id);
 	list_del(&sq->pending);
 	cq->users--;
 	cq_drop_waiting(cq, sq->id);
@@ -145,6 +148,8 @@ static void cq_show(struct nvme *c, struct nvme_cq *cq)
 
 void nvme_cq_post(struct nvme *c, struct nvme_cq *cq, uint16_t sqid, uint16_t cid, uint16_t status, uint32_t dw0)
 {
+	if (unlikely(c->f.inject) && nvme_late(c, sqid, &cid, &status, &dw0))
+		return;
 	cq->batch[cq->batch_n++] = (struct nvme_cqe){.dw0 = dw0,
 						     .sqhd = (uint16_t)c->sq[sqid].head,
 						     .sqid = sqid,
@@ -229,7 +234,7 @@ static bool sq_run(struct nvme *c, struct nvme_sq *sq)
 	uint32_t avail = ring_used(sq->head, sq->tail, sq->size), room = cq_room(cq);
 	unsigned int n = MIN(avail, room);
 
-	if (!avail || sq->deleting)
+	if (!avail || sq->deleting || inject_stuck(&c->f, sq->id))
 		return false;
 	if (!room) {
 		cq->stalled = true;
@@ -240,6 +245,8 @@ static bool sq_run(struct nvme *c, struct nvme_sq *sq)
 	if (!sq_fetch(c, sq, n))
 		return false;
 	for (unsigned int i = 0; i < n && turn_goes_on(c) && sq_may_fetch(c, sq); i++) {
+		if (!inject_command(&c->f, sq->id, c->sqe[i].cid))
+			return false;
 		sq->head = sq->head + 1 == sq->size ? 0 : sq->head + 1;
 		c->turn_cmds--;
 		sq_execute(c, sq, &c->sqe[i]);
@@ -269,6 +276,19 @@ static void turn(struct nvme *c)
 	/* A full pool wakes us itself when it has room again. */
 	if (nvme_running(c) && pending_next(c))
 		nvme_turn_later(c);
+}
+
+void nvme_resume(struct pci_func *f)
+{
+	struct nvme *c = container_of(f, struct nvme, f);
+
+	for (unsigned int i = 0; i <= NVME_QUEUES_MAX; i++) {
+		struct nvme_sq *sq = &c->sq[i];
+
+		if (sq->live && sq->head != sq->tail && list_empty(&sq->pending))
+			list_add_tail(&c->pending, &sq->pending);
+	}
+	nvme_turn_later(c);
 }
 
 void nvme_turn_run(struct loop_work *w)

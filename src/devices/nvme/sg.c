@@ -58,8 +58,8 @@ uint16_t nvme_sg_add(struct nvme_sg *sg, uint64_t iova, uint64_t len, bool bucke
 	return NVME_OK;
 }
 
-uint16_t nvme_sg_map(struct nvme *c, struct nvme_sg *sg, const struct nvme_cmd *cmd, unsigned int sqid, uint64_t len,
-		     bool host_to_dev)
+static uint16_t data_pointer_map(struct nvme *c, struct nvme_sg *sg, const struct nvme_cmd *cmd, unsigned int sqid,
+				 uint64_t len, bool host_to_dev)
 {
 	switch (NVME_PSDT(cmd->flags)) {
 	case 0:
@@ -70,6 +70,16 @@ uint16_t nvme_sg_map(struct nvme *c, struct nvme_sg *sg, const struct nvme_cmd *
 	default:
 		return NVME_INVALID_FIELD;
 	}
+}
+
+uint16_t nvme_sg_map(struct nvme *c, struct nvme_sg *sg, const struct nvme_cmd *cmd, unsigned int sqid, uint64_t len,
+		     bool host_to_dev)
+{
+	uint16_t status = data_pointer_map(c, sg, cmd, sqid, len, host_to_dev);
+
+	if (!status && sg->n)
+		inject_dma(&c->f, sqid, &sg->v[0].iova);
+	return status;
 }
 
 uint16_t nvme_sg_read(struct nvme *c, const struct nvme_sg *sg, void *dst, const struct nvme_cmd *cmd,

@@ -94,6 +94,7 @@ static const struct pci_func_ops ops = {
     .bar_write = nvme_bar_write,
     .reset = ctrl_reset,
     .command_changed = ctrl_command_changed,
+    .resume = nvme_resume,
     .destroy = ctrl_destroy,
 };
 
@@ -203,6 +204,7 @@ static int create(const struct device_env *env, const struct device_value *v, st
 		free(c);
 		return rc;
 	}
+	c->f.admin_queues = 1;
 	c->loop = env->loop;
 	c->work.run = nvme_turn_run;
 	list_init(&c->work.node);
