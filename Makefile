@@ -8,6 +8,8 @@ FUZZ  ?= build-fuzz
 FUZZ_SECONDS ?= 60
 PREFIX  ?= /usr/local
 DESTDIR ?=
+# What the tests with a virtual machine boot is made once and kept here.
+export PINFOLD_GUEST ?= $(abspath $(BUILD))/guest
 # TESTS="name name" runs only those.
 TESTS ?=
 # Options for scripts/check-kernel; -h lists them.
@@ -17,7 +19,7 @@ MESON ?= meson
 NINJA ?= ninja
 
 .NOTPARALLEL:
-.PHONY: all demo check check-kernel check-kernel-diff bench asan tsan fuzz lint fmt install clean deps help
+.PHONY: all demo check guest check-kernel check-kernel-diff bench asan tsan fuzz lint fmt install clean deps help
 
 all: $(BUILD)/build.ninja ## build into build/
 	@$(NINJA) -C $(BUILD)
@@ -31,7 +33,7 @@ deps: ## install the Debian packages that are missing
 demo: deps all ## the main job, shown: an unmodified qemu-img on an emulated NVMe disk
 	@BUILD=$(BUILD) scripts/demo
 
-check: deps all ## build and run every test
+check: deps all guest ## build and run every test
 	@scripts/check $(BUILD) $(TESTS)
 
 check-kernel: deps all ## the Linux kernel's own tests of IOMMUFD, fetched from Debian
@@ -43,12 +45,12 @@ check-kernel-diff: deps all ## random sequences of IOMMUFD calls, on Pinfold and
 bench: deps all ## the numbers, each beside its peer's
 	@BUILD=$(BUILD) scripts/bench
 
-asan: deps ## every test under AddressSanitizer and UBSan
+asan: deps guest ## every test under AddressSanitizer and UBSan
 	@test -f $(ASAN)/build.ninja || $(MESON) setup $(ASAN) -Db_sanitize=address,undefined -Db_lundef=false
 	@$(NINJA) -C $(ASAN)
 	@scripts/check $(ASAN) $(TESTS)
 
-tsan: deps ## every test under ThreadSanitizer
+tsan: deps guest ## every test under ThreadSanitizer
 	@test -f $(TSAN)/build.ninja || $(MESON) setup $(TSAN) -Db_sanitize=thread -Db_lundef=false
 	@$(NINJA) -C $(TSAN)
 	@scripts/check $(TSAN) $(TESTS)
@@ -57,6 +59,10 @@ fuzz: deps ## every fuzz target, FUZZ_SECONDS (60) each
 	@test -f $(FUZZ)/build.ninja || CC=clang $(MESON) setup $(FUZZ) -Dfuzz=true \
 		-Db_sanitize=address,undefined -Db_lundef=false
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz $(FUZZ)
+
+# Without it a few tests are skipped, and say so.
+guest: deps
+	@scripts/guest-image $(PINFOLD_GUEST) || true
 
 lint: ## layers, style, format, scripts, manual pages
 	@tests/lint/run

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""A Linux guest that drives the emulated controllers through QEMU's vfio-pci."""
+import hashlib
+
+import tap
+from client import equal, has
+from guest import Guest, check, ext4, file_in, needs_guest, summary_is_clean, vfio
+
+
+def mount(g, disk="nvme0n1", at="/mnt"):
+    g.wait_for(f"[ -b /dev/{disk} ]")
+    g.sh(f"mount -t ext4 /dev/{disk} {at}")
+
+
+def write_file(g, name, mib):
+    """Random bytes; their checksum."""
+    g.sh(f"dd if=/dev/urandom of={name} bs=1M count={mib} conv=fsync 2>/dev/null")
+    return g.sh(f"sha256sum <{name}").split()[0]
+
+
+def sum_of(g, name):
+    """As the device has it, not the guest's cache."""
+    g.sh("echo 3 >/proc/sys/vm/drop_caches")
+    return g.sh(f"sha256sum <{name}").split()[0]
+
+
+def test_disk_of_a_guest():
+    """A file system on it, I/O, resets, a driver that comes and goes, and the device itself too."""
+    ext4("disk.img")
+    with Guest(*vfio(), options=("--summary",)) as g:
+        mount(g)
+        digest = write_file(g, "/mnt/file", 8)
+        equal(sum_of(g, "/mnt/file"), digest)
+        pci = g.pci_of("nvme0n1")
+
+        # Reset while a reader is busy: what was under way is tried again.
+        g.sh("(for i in 1 2 3; do echo 3 >/proc/sys/vm/drop_caches; sha256sum </mnt/file; done >/sums) &")
+        g.sh(f"echo 1 >/sys/bus/pci/devices/{pci}/reset")
+        g.sh(f"echo 1 >/sys/bus/pci/devices/{pci}/reset")
+        g.wait_for("[ $(wc -l </sums) = 3 ]")
+        equal(set(g.sh("cat /sums").replace("-", "").split()), {digest})
+        g.sh("umount /mnt")
+
+        for _ in range(2):
+            g.sh(f"echo {pci} >/sys/bus/pci/drivers/nvme/unbind")
+            equal(g.sh("ls /sys/class/nvme"), "")
+            g.sh(f"echo {pci} >/sys/bus/pci/drivers/nvme/bind")
+            mount(g)
+            equal(sum_of(g, "/mnt/file"), digest)
+            g.sh("umount /mnt")
+
+        for _ in range(2):
+            g.unplug()
+            g.wait_for("[ ! -e /sys/class/nvme/nvme0 ]")
+            g.plug()
+            mount(g)
+            equal(sum_of(g, "/mnt/file"), digest)
+            g.sh("umount /mnt")
+        said = g.finish()
+    check("disk.img")
+    equal(hashlib.sha256(file_in("disk.img", "file")).hexdigest(), digest)
+    summary_is_clean(said)
+
+
+VIOMMU = ["-device", "intel-iommu,intremap=on,caching-mode=on"]
+
+
+def test_behind_an_iommu_of_the_guest():
+    """The guest maps and unmaps for each request; two processors, two disks, and a reboot."""
+    ext4("one.img")
+    ext4("two.img")
+    with Guest(*VIOMMU, *vfio(1), *vfio(2), disks=("one.img", "two.img"), options=("--summary",), cpus=2,
+               machine="q35,kernel-irqchip=split", append="intel_iommu=on iommu.strict=1") as g:
+        digests = []
+        for turn in range(2):
+            if turn:
+                g.do("system_reset")
+                g.wait_ready()
+            g.sh("mkdir -p /a /b")
+            mount(g, "nvme0n1", "/a")
+            mount(g, "nvme1n1", "/b")
+            if turn:
+                equal(sum_of(g, "/a/file"), digests[0])
+                equal(sum_of(g, "/b/file"), digests[1])
+            digests = [write_file(g, "/a/file", 4), write_file(g, "/b/file", 4)]
+            g.sh("(cp /a/file /b/copy; sync) & (cp /b/file /a/copy; sync) & wait")
+            equal(sum_of(g, "/b/copy"), digests[0])
+            equal(sum_of(g, "/a/copy"), digests[1])
+            g.sh("umount /a; umount /b")
+        said = g.finish()
+    check("one.img")
+    check("two.img")
+    equal(hashlib.sha256(file_in("two.img", "copy")).hexdigest(), digests[0])
+    summary_is_clean(said)
+
+
+if __name__ == "__main__":
+    needs_guest()
+    tap.main(globals())
