@@ -16,7 +16,7 @@ enum event_type {
 	EVENT_PIN,     /* value = pages pinned by this step; who = client pid */
 	EVENT_UNPIN,   /* value = pages released */
 	EVENT_DMA,     /* who = BDF, addr = IOVA, len, flags = EVENT_WRITE */
-	EVENT_FAULT,   /* who = BDF, addr = IOVA, len, flags, error = errno, tag */
+	EVENT_FAULT,   /* who = BDF, pasid, addr = IOVA, len, flags, error = errno, tag */
 	EVENT_MMIO,    /* who = BDF, addr = region index << 40 | offset, len = size, value, flags */
 	EVENT_IRQ,     /* who = BDF, value = vector */
 	EVENT_OPEN,    /* who = client pid, name = what was opened */
@@ -39,7 +39,8 @@ struct dma_tag {
 struct event {
 	enum event_type type;
 	uint32_t flags;
-	uint32_t who; /* BDF (bus << 8 | dev << 3 | fn) of a device, or pid of a client */
+	uint32_t who;	/* BDF (bus << 8 | dev << 3 | fn) of a device, or pid of a client */
+	uint32_t pasid; /* 0: none */
 	int error;
 	uint64_t ioas;
 	uint64_t addr;

@@ -63,6 +63,14 @@ static void area_free(struct area *a)
 	free(a);
 }
 
+static void promise_unpin(struct ioas *io, uint64_t first, uint64_t last)
+{
+	struct domain *d;
+
+	list_for_each (d, &io->domains, node)
+		follow_unpin(d, first, last);
+}
+
 /* In this order: no translation leads there, no IOTLB knows one, and only then is the page let go (A3). */
 static void area_remove(struct ioas *io, struct area *a)
 {
@@ -74,7 +82,9 @@ static void area_remove(struct ioas *io, struct area *a)
 	list_for_each (d, &io->domains, node)
 		domain_unmap(d, a->node.start, len);
 	event_emit(io->evs, EVENT_UNMAP, .ioas = io->id, .addr = a->node.start, .len = len);
-	if (!list_empty(&io->domains))
+	if (io->follows)
+		promise_unpin(io, a->node.start, a->node.last);
+	else if (!list_empty(&io->domains))
 		area_unpin(a);
 	ioas_place_freed(io, a->node.start);
 	area_free(a);
@@ -220,7 +230,7 @@ static int chain_map(struct ioas *io, struct area *chain, uint64_t *iova, bool a
 	if (err)
 		return err;
 	chain_place(chain, at);
-	if (!list_empty(&io->domains)) {
+	if (!list_empty(&io->domains) && !io->follows) {
 		err = chain_pin(chain);
 		if (err)
 			return err;
@@ -255,12 +265,17 @@ static int map(struct ioas *io, uint64_t *iova, bool automatic, uint64_t len, st
 
 int ioas_map(struct ioas *io, iova_t iova, uint64_t len, struct pages *p, uint64_t off, int prot)
 {
-	return map(io, &iova.a, false, len, p, off, prot);
+	return io->follows ? -EINVAL : map(io, &iova.a, false, len, p, off, prot);
 }
 
 int ioas_map_auto(struct ioas *io, iova_t *iova, uint64_t len, struct pages *p, uint64_t off, int prot)
 {
-	return map(io, &iova->a, true, len, p, off, prot);
+	return io->follows ? -EINVAL : map(io, &iova->a, true, len, p, off, prot);
+}
+
+int area_map_promise(struct ioas *io, uint64_t iova, uint64_t len, struct pages *p, uint64_t off, int prot)
+{
+	return map(io, &iova, false, len, p, off, prot);
 }
 
 /* A chain of areas for what src has at [iova, last], which must be gapless. */
@@ -294,7 +309,8 @@ int ioas_copy(struct ioas *dst, iova_t *dst_iova, bool automatic, struct ioas *s
 	uint64_t last;
 	int err;
 
-	if (!len || (prot & ~(IOMMU_READ | IOMMU_WRITE)))
+	/* Old pages are no promise of what is there now. */
+	if (!len || (prot & ~(IOMMU_READ | IOMMU_WRITE)) || dst->follows)
 		return -EINVAL;
 	if (add_overflows(src_iova.a, len - 1, &last))
 		return -EOVERFLOW;
@@ -359,12 +375,47 @@ int ioas_unmap(struct ioas *io, uint64_t first, uint64_t last, uint64_t *unmappe
 	return err;
 }
 
+void area_forget(struct ioas *io, struct area *a, uint64_t first, uint64_t last)
+{
+	uint64_t low = a->node.start, high = a->node.last;
+	struct area *rest = NULL;
+	struct domain *d;
+
+	first = MAX(first, low);
+	last = MIN(last, high);
+	if (last < high)
+		rest = area_new(a->pages, area_off(a, last + 1), last + 1, high - last, a->prot);
+	if (!rest)
+		last = high;
+	if (first == low && last == high) {
+		area_remove(io, a);
+		return;
+	}
+	list_for_each (d, &io->domains, node)
+		domain_unmap(d, first, last - first + 1);
+	event_emit(io->evs, EVENT_UNMAP, .ioas = io->id, .addr = first, .len = last - first + 1);
+	promise_unpin(io, first, last);
+	itree_remove(&io->areas, &a->node);
+	io->narea--;
+	if (rest) {
+		itree_insert(&io->areas, &rest->node);
+		io->narea++;
+	}
+	if (first > low) {
+		a->node.last = first - 1;
+		itree_insert(&io->areas, &a->node);
+		io->narea++;
+	} else {
+		area_free(a);
+	}
+}
+
 /* ---- cut ---- */
 
 /* The two halves claim the same pages that the whole does, so their pins cost nothing and cannot fail. */
 static int area_cut(struct ioas *io, struct area *a, uint64_t at)
 {
-	bool pinned = !list_empty(&io->domains);
+	bool pinned = !list_empty(&io->domains) && !io->follows;
 	struct area *low, *high;
 	int err = 0;
 

@@ -75,6 +75,7 @@ struct dma_dev *dma_dev_new(uint32_t bdf, struct events *evs)
 	d->bdf = bdf;
 	d->evs = evs;
 	list_init(&d->node);
+	itree_init(&d->pasids);
 	return d;
 }
 
@@ -82,6 +83,7 @@ void dma_dev_free(struct dma_dev *d)
 {
 	if (!d)
 		return;
+	pasids_free(d);
 	dma_dev_detach(d);
 	free(d);
 }
@@ -111,18 +113,30 @@ void dma_dev_set_master(struct dma_dev *d, bool on)
 	d->master = on;
 	if (!on)
 		iotlb_flush(d);
+	pasids_set_master(d, on);
 }
 
-const struct dma_stats *dma_dev_stats(const struct dma_dev *d)
+const struct dma_stats *dma_dev_stats(struct dma_dev *d)
 {
+	pasids_count(d);
 	return &d->stats;
+}
+
+void dma_dev_set_user(struct dma_dev *d, void *user)
+{
+	d->user = user;
+}
+
+void *dma_dev_user(const struct dma_dev *d)
+{
+	return d->function ? d->function->user : d->user;
 }
 
 int dma_fault_emit(struct dma_dev *d, iova_t iova, uint64_t len, bool write, int reason, const struct dma_tag *tag)
 {
 	d->stats.faults++;
-	event_emit(d->evs, EVENT_FAULT, .who = d->bdf, .ioas = domain_event_id(d->dom), .addr = iova.a, .len = len,
-		   .flags = write ? EVENT_WRITE : 0, .error = reason, .tag = tag);
+	event_emit(d->evs, EVENT_FAULT, .who = d->bdf, .pasid = d->pasid, .ioas = domain_event_id(d->dom),
+		   .addr = iova.a, .len = len, .flags = write ? EVENT_WRITE : 0, .error = reason, .tag = tag);
 	return -EFAULT;
 }
 
@@ -227,4 +241,21 @@ int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec
 void dma_iov_done(struct dma_dev *d, iova_t iova, size_t len, bool write, const struct dma_tag *tag)
 {
 	dma_account(d, iova.a, len, write, tag);
+}
+
+int dma_probe(struct dma_dev *d, iova_t iova, size_t len, bool write, iova_t *at)
+{
+	struct iotlb_entry *e;
+	int reason = 0;
+
+	*at = iova;
+	if (len && len - 1 > UINT64_MAX - iova.a)
+		return DMA_FAULT_WRAP;
+	for (size_t done = 0; done < len; done += MIN(len - done, e->size - (at->a - e->first))) {
+		at->a = iova.a + done;
+		reason = iotlb_get(d, at->a, write ? IOMMU_WRITE : IOMMU_READ, &e);
+		if (reason)
+			return reason;
+	}
+	return 0;
 }

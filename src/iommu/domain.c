@@ -20,6 +20,7 @@ static struct domain *domain_alloc(const struct domain_config *cfg, struct event
 	list_init(&d->devs);
 	list_init(&d->children);
 	list_init(&d->sibling);
+	itree_init(&d->pins);
 	return d;
 }
 
@@ -61,7 +62,7 @@ void domain_free(struct domain *d)
 {
 	if (!d)
 		return;
-	assert(!d->ioas && list_empty(&d->devs) && list_empty(&d->children));
+	assert(!d->ioas && list_empty(&d->devs) && list_empty(&d->children) && itree_empty(&d->pins));
 	list_del(&d->sibling);
 	table_free(d->table);
 	free(d);
@@ -173,6 +174,11 @@ static bool walk_block(const struct table *t, uint64_t iova, struct table_leaf *
 	return true;
 }
 
+static bool domain_find(const struct domain *d, uint64_t iova, struct table_leaf *l)
+{
+	return d->tracking ? table_walk(d->table, iova, l) : walk_block(d->table, iova, l);
+}
+
 int domain_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e)
 {
 	struct table_leaf l;
@@ -180,8 +186,13 @@ int domain_translate(struct domain *d, uint64_t iova, unsigned int need, struct 
 
 	if (d->parent)
 		return nested_translate(d, iova, need, e);
-	if (d->tracking ? !table_walk(d->table, iova, &l) : !walk_block(d->table, iova, &l))
-		return DMA_FAULT_UNMAPPED;
+	if (!domain_find(d, iova, &l)) {
+		int reason = d->cfg.follows ? follow_fault(d, iova, need) : DMA_FAULT_UNMAPPED;
+
+		if (reason)
+			return reason;
+		domain_find(d, iova, &l);
+	}
 	prot = l.prot;
 	if (!(prot & need))
 		return DMA_FAULT_PERMISSION;

@@ -3,6 +3,7 @@
  * A domain: a set of translations that requesters are attached to (the kernel's iommu_domain).
  *
  *   paging   has a table of its own (table.h), filled by the one IOVA space that it is in.
+ *   following  is a paging one whose table is filled page by page, by the requesters' misses (follow.c, rule E3).
  *   nested   translates through a table in client memory first (walk.h) and then through its parent, a paging domain
  *	      (rule E1). What it has cached of the client's table is used until it is invalidated and not after (E2).
  *
@@ -26,6 +27,7 @@ struct domain_config {
 	uint64_t first, last; /* the aperture */
 	uint64_t pgsizes;     /* bitmap; the lowest bit is the smallest page */
 	bool dirty;	      /* can track dirty pages */
+	bool follows;	      /* a process's address space: IOVA = VA, pages are pinned when a device needs them (E3) */
 };
 
 struct domain *domain_new(const struct domain_config *cfg, struct events *evs); /* NULL: out of memory */
@@ -46,6 +48,13 @@ struct domain_leaf {
 };
 /* The translation of a paging domain for iova. False: none. */
 bool domain_walk(struct domain *d, uint64_t iova, struct domain_leaf *out);
+
+/*
+ * Who takes page requests of those that are attached: take keeps r, in a place that r->holder tells, until it answers
+ * (0), or declines (-errno). NULL: nobody.
+ */
+typedef int domain_take_fn(void *ctx, struct dma_request *r);
+void domain_set_requests(struct domain *d, domain_take_fn *take, void *ctx);
 
 /* ---- dirty tracking ---- */
 /* -EOPNOTSUPP (not offered). Turning it on starts with everything clean. */

@@ -16,6 +16,8 @@ static const char *fault_reason(int reason)
 		return "device has no IOVA space";
 	case DMA_FAULT_GONE:
 		return "mapped page is gone (its file was truncated)";
+	case DMA_FAULT_LIMIT:
+		return "page cannot be pinned: the process is at its limit (RLIMIT_MEMLOCK)";
 	case DMA_FAULT_WRAP:
 		return "range runs past the end of the address space";
 	}
@@ -36,12 +38,14 @@ static int fault_tag(const struct dma_tag *t, char *buf, size_t size)
 
 int dma_fault_format(const struct event *ev, char *buf, size_t size)
 {
-	char tag[192] = "";
+	char tag[192] = "", pasid[24] = "";
 
+	if (ev->pasid)
+		snprintf(pasid, sizeof(pasid), " PASID %#x", ev->pasid);
 	if (ev->tag)
 		fault_tag(ev->tag, tag, sizeof(tag));
-	return snprintf(buf, size, "[DMA %s] %04x:%02x:%02x.%x fault addr 0x%llx (%llu bytes)%s%s: %s",
+	return snprintf(buf, size, "[DMA %s] %04x:%02x:%02x.%x%s fault addr 0x%llx (%llu bytes)%s%s: %s",
 			ev->flags & EVENT_WRITE ? "Write" : "Read", ev->who >> 16, ev->who >> 8 & 0xff,
-			ev->who >> 3 & 0x1f, ev->who & 7, (unsigned long long)ev->addr, (unsigned long long)ev->len,
-			tag[0] ? "," : "", tag, fault_reason(ev->error));
+			ev->who >> 3 & 0x1f, ev->who & 7, pasid, (unsigned long long)ev->addr,
+			(unsigned long long)ev->len, tag[0] ? "," : "", tag, fault_reason(ev->error));
 }

@@ -207,6 +207,8 @@ int ioas_add_access(struct ioas *io, bool pins)
 {
 	int err;
 
+	if (io->follows)
+		return -EINVAL;
 	io->npinning += pins;
 	err = ioas_update_alignment(io);
 	if (err)
@@ -273,25 +275,44 @@ static int reserve_outside(struct ioas *io, const struct domain *d)
 	return err;
 }
 
+/* A space follows an address space with all its domains or with none. */
+static bool kind_fits(const struct ioas *io, const struct domain *d)
+{
+	if (io->follows || !d->cfg.follows)
+		return io->follows == d->cfg.follows;
+	return list_empty(&io->domains) && list_empty(&io->accesses) && itree_empty(&io->areas);
+}
+
+static void take_promises(struct domain *d)
+{
+	struct itree_node *n;
+
+	for (n = itree_first(&d->pins, 0, UINT64_MAX); n; n = itree_next(n, 0, UINT64_MAX))
+		domain_unmap_quiet(d, n->start, PF_PAGE_SIZE);
+	domain_flush(d, 0, UINT64_MAX);
+	follow_unpin(d, 0, UINT64_MAX);
+}
+
 int ioas_add_domain(struct ioas *io, struct domain *d)
 {
 	uint64_t alignment = MAX(io->alignment, domain_smallest(d));
 	int err;
 
 	assert(!d->parent && !d->ioas);
-	if (alignment > PF_PAGE_SIZE)
+	if (alignment > PF_PAGE_SIZE || !kind_fits(io, d))
 		return -EINVAL;
 	err = check_alignment(io, alignment);
 	if (err)
 		return err;
 	err = reserve_outside(io, d);
-	if (!err)
+	if (!err && !d->cfg.follows)
 		err = add_areas(io, d);
 	if (err) {
 		ioas_unreserve(io, d);
 		return err;
 	}
 	io->alignment = alignment;
+	io->follows = d->cfg.follows;
 	d->ioas = io;
 	list_add_tail(&io->domains, &d->node);
 	return 0;
@@ -302,7 +323,10 @@ void ioas_remove_domain(struct ioas *io, struct domain *d)
 	assert(d->ioas == io);
 	list_del(&d->node);
 	d->ioas = NULL;
-	take_areas(io, d, NULL);
+	if (io->follows)
+		take_promises(d);
+	else
+		take_areas(io, d, NULL);
 	ioas_unreserve(io, d);
 	ioas_update_alignment(io); /* it can only sink */
 }

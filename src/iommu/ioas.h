@@ -27,6 +27,7 @@
 
 struct domain;
 struct ioas;
+struct mm_owner;
 struct pages;
 
 struct ioas *ioas_new(struct events *evs); /* NULL: out of memory */
@@ -104,6 +105,26 @@ struct ioas_area_info {
 };
 /* The first area that ends at or after iova; false if none. */
 bool ioas_next(struct ioas *io, uint64_t iova, struct ioas_area_info *info);
+
+/* ---- following an address space (rule E3) ---- */
+
+/*
+ * A space follows from its first following domain on, and for good: that domain must come first, into a space without
+ * areas and accesses, and no domain and access of another kind can come later (-EINVAL).
+ */
+bool ioas_follows(const struct ioas *io);
+/*
+ * [off, off + len) of p, as its owner's process has it now, where it has it. Nothing is pinned. p describes memory that
+ * has not changed since; whoever changes it calls ioas_forget before anybody can rely on the change. Errors as of
+ * ioas_map, which is refused here (-EINVAL), and -EINVAL for a space that does not follow and for a file's pages.
+ */
+int ioas_follow_map(struct ioas *io, uint64_t len, struct pages *p, uint64_t off, int prot);
+/*
+ * What who has at [first, last] changes, or may have: no translation leads there any more, and nothing of it is pinned.
+ * What an area has outside of the range stays, if there is memory to remember it with. Nothing happens where the space
+ * does not follow.
+ */
+void ioas_forget(struct ioas *io, const struct mm_owner *who, uint64_t first, uint64_t last);
 
 /* ---- domains ---- */
 

@@ -42,10 +42,18 @@ struct dma_dev {
 	struct iotlb_entry tlb[IOTLB_SLOTS];
 	struct list node;   /* in dom->devs */
 	struct domain *dom; /* NULL: detached */
-	bool master;
+	bool master, pri;
 	uint32_t bdf;
 	struct events *evs;
 	struct dma_stats stats;
+	void *user;
+	/* PASIDs */
+	uint32_t pasid;		      /* 0: a function */
+	struct dma_dev *function;     /* NULL: it is one */
+	struct itree_node pasid_node; /* in function->pasids */
+	unsigned int pasid_bits;      /* of a function, as what follows */
+	struct itree pasids;	      /* by number: those that are attached */
+	struct dma_dev *stray;	      /* for all that are not; NULL: there are no PASIDs */
 };
 
 /* ---- domains ---- */
@@ -64,6 +72,9 @@ struct domain {
 	struct walk_config walk;
 	bool walks; /* walk is good to walk with */
 	bool tracking;
+	struct itree pins; /* follow.c: by IOVA */
+	domain_take_fn *take;
+	void *take_ctx;
 	struct events *evs;
 };
 
@@ -78,6 +89,16 @@ void domain_flush(struct domain *d, uint64_t first, uint64_t last);
 int domain_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e);
 int nested_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e);
 uint64_t domain_event_id(const struct domain *d); /* of its space; 0: none */
+
+/* follow.c: of a following domain. Pins the page and puts it into the table. 0, or why there is none. */
+int follow_fault(struct domain *d, uint64_t iova, unsigned int need);
+/* Drops the pins of [first, last], to which no translation leads any more. */
+void follow_unpin(struct domain *d, uint64_t first, uint64_t last);
+
+/* pasid.c */
+void pasids_set_master(struct dma_dev *d, bool on);
+void pasids_count(struct dma_dev *d); /* adds what they did to d->stats */
+void pasids_free(struct dma_dev *d);
 
 /* Forgets every translation that leads out of [first, last]. */
 void iotlb_flush_range(struct dma_dev *d, uint64_t first, uint64_t last);
@@ -116,6 +137,7 @@ struct ioas {
 	struct place_hint hint;
 	uint64_t alignment;
 	bool small_pages;
+	bool follows; /* for good */
 	struct events *evs;
 	uint64_t id;
 	unsigned int narea;
@@ -147,6 +169,11 @@ int area_pin(struct area *a);
 void area_unpin(struct area *a);
 /* Puts a's translations into d's table. 0 or -ENOMEM (and none is there). */
 int area_fill(const struct area *a, struct domain *d, bool large);
+
+/* As ioas_map, but nothing is pinned: of a space that follows. */
+int area_map_promise(struct ioas *io, uint64_t iova, uint64_t len, struct pages *p, uint64_t off, int prot);
+/* The part of a in [first, last], of a space that follows, is no promise any more. Frees a if nothing is left. */
+void area_forget(struct ioas *io, struct area *a, uint64_t first, uint64_t last);
 
 /* Reckon with an access, before it is in io->accesses. 0 or -EADDRINUSE. */
 int ioas_add_access(struct ioas *io, bool pins);
