@@ -142,7 +142,7 @@ void pci_msix_update(struct pci_func *f)
 	uint32_t on = msix_control(f) & (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
 	bool was_live = f->msix_live;
 
-	f->msix_live = on == PCI_MSIX_FLAGS_ENABLE && f->master;
+	f->msix_live = on == PCI_MSIX_FLAGS_ENABLE && f->master && f->run != PCI_STOPPED;
 	if (!f->msix_live || was_live)
 		return;
 	for (unsigned int w = 0; w < pba_words(f->msix_n); w++)
@@ -179,7 +179,11 @@ void pci_msix_enable(struct pci_func *f, bool on)
 		return;
 	ctrl = msix_control(f) & ~(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
 	cfg_put(f->cfg + f->msix_cap + PCI_MSIX_FLAGS, 2, on ? ctrl | PCI_MSIX_FLAGS_ENABLE : ctrl);
-	pci_msix_reset(f);
+	table_clear(f);
+	/* Of a function that is stopped what pends may have come with its state. */
+	if (!on || f->run != PCI_STOPPED)
+		pba_clear(f);
+	pci_msix_update(f);
 }
 
 void pci_msix_set_entry_masked(struct pci_func *f, unsigned int v, bool masked)

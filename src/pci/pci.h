@@ -20,6 +20,15 @@ struct pci_func;
 struct pci_inject;
 struct events;
 struct live_page;
+struct state;
+struct state_out;
+
+/* How much of its work a function does (pci/migrate.h). A reset does not change it. */
+enum pci_run {
+	PCI_RUNNING,
+	PCI_QUIET,   /* begins no DMA; registers work */
+	PCI_STOPPED, /* and raises no interrupt: what is raised pends */
+};
 
 struct pci_func_ops {
 	/*
@@ -38,6 +47,23 @@ struct pci_func_ops {
 	void (*resume)(struct pci_func *f);
 	/* The last reference is gone. Frees the device. Nothing of it runs afterwards. */
 	void (*destroy)(struct pci_func *f);
+
+	/*
+	 * Migration (pci/migrate.h). All four, or none: then the function cannot be migrated.
+	 *
+	 * quiesce: f->run is PCI_QUIET now. Begin nothing, end what is under way, and make stable what was written. 0:
+	 * all done; -EAGAIN: not yet, ask again; another error: it cannot be, and run follows.
+	 */
+	int (*quiesce)(struct pci_func *f);
+	/* f->run is PCI_RUNNING again: go on, also with what came in meanwhile. */
+	void (*run)(struct pci_func *f);
+	/* Appends the device's own records. It is quiet, unless o only counts. */
+	void (*save)(struct pci_func *f, struct state_out *o);
+	/*
+	 * Takes the device's own records, from a sender that is not trusted: all are checked, and state_all_taken asked,
+	 * before anything changes. 0, -EINVAL or -ENOMEM; on error nothing has changed. The function is stopped.
+	 */
+	int (*load)(struct pci_func *f, struct state *s);
 };
 
 struct pci_bar {
@@ -95,7 +121,8 @@ struct pci_func {
 	bool d0;	/* PMCSR.PowerState */
 	bool decode;	/* COMMAND.MEM and D0 */
 	bool master;	/* COMMAND.BUS_MASTER and D0 */
-	bool msix_live; /* MSI-X enabled, function not masked, master: an unmasked vector goes out at once */
+	bool msix_live; /* MSI-X enabled, not masked or stopped, master: an unmasked vector goes out at once */
+	enum pci_run run;
 
 	unsigned int cap_tail; /* offset of the last capability's next pointer; 0 = none */
 	unsigned int cap_free; /* next free byte for a capability */
@@ -187,7 +214,7 @@ void pci_func_set_away(struct pci_func *f, bool away);
 void pci_func_reset(struct pci_func *f);
 /*
  * The capability's enable bit, as the host kernel sets it. On: the function mask is clear, all vectors start masked and
- * nothing pends. Off: what was pending is forgotten.
+ * nothing pends, unless the function is stopped: then what pends goes on to pend. Off: what was pending is forgotten.
  */
 void pci_msix_enable(struct pci_func *f, bool on);
 uint64_t pci_bar_address(const struct pci_func *f, unsigned int bar); /* as the BAR says; 0 if there is none */
