@@ -10,6 +10,7 @@ from client import DEVICE, MIB, NVME, PINFOLD, Serve, call, disk, equal, eventua
 
 PROBE = os.environ["PROBE"]
 KILLS = 500
+FEW = 8
 
 # Runs within one pinfold: a killer that is a client too. Each second program is killed at its work, the others wherever
 # they are by then.
@@ -42,8 +43,9 @@ def test_kill_at_random_moments():
         fds, maps, kib = len(s.descriptors()), s.mappings(), s.resident()
         reached = int(s.run("python3", "-c", KILLER, str(KILLS))[0])
         equal(reached, KILLS / 2)
-        eventually(lambda: len(s.descriptors()) <= fds, lambda: f"descriptors: {fds} before, now {s.descriptors()}")
-        eventually(lambda: s.mappings() <= maps, lambda: f"mappings of files: {maps} before, {s.mappings()} now")
+        # A few come and go with what a device is doing; what is lost with a kill would be hundreds.
+        eventually(lambda: len(s.descriptors()) <= fds + FEW, lambda: f"{fds} descriptors before, now {s.descriptors()}")
+        eventually(lambda: s.mappings() <= maps + FEW, lambda: f"{maps} mappings of files before, {s.mappings()} now")
         # A sanitizer keeps freed memory for a while, and looks for leaks itself.
         assert os.environ["SANITIZE"] != "none" or s.resident() < kib + 8192, \
             f"the broker grew from {kib} to {s.resident()} KiB"
