@@ -88,11 +88,9 @@ static void toy_add(void)
 	static const struct pci_func_ops ops = {
 	    .bar_read = bar_read, .bar_write = bar_write, .reset = nothing, .destroy = nothing};
 	static const struct pci_ids ids = {.vendor = 0x1b36, .device = 0x10, .class = 0x010802};
-	int cmb = memfd_create("cmb", MFD_CLOEXEC);
 
-	REQUIRE(cmb >= 0 && !ftruncate(cmb, PF_PAGE_SIZE));
-	REQUIRE(!pci_func_init(&toy, &ops, "toy", &ids, &b->events) && !pci_add_bar(&toy, 0, 0x4000, true, false, -1) &&
-		!pci_add_bar(&toy, 2, PF_PAGE_SIZE, false, true, cmb) && !pci_add_pm(&toy) && !pci_add_express(&toy) &&
+	REQUIRE(!pci_func_init(&toy, &ops, "toy", &ids, &b->events) && !pci_add_bar(&toy, 0, 0x4000, true, false) &&
+		!pci_add_mem_bar(&toy, 2, PF_PAGE_SIZE, false, true) && !pci_add_pm(&toy) && !pci_add_express(&toy) &&
 		!pci_add_msix(&toy, 4, 0, 0x2000, 0x3000));
 	pci_func_place(&toy, 0, 0x100, 1);
 	REQUIRE(!vfio_add(b->vfio, &toy));

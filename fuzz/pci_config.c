@@ -126,8 +126,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct record r;
 
 	events_init(&evs);
-	if (pci_func_init(&f, &ops, "fuzz", &ids, &evs) || pci_add_bar(&f, 0, BAR0_SIZE, true, false, -1) ||
-	    pci_add_bar(&f, 2, 4096, false, true, -1) || pci_add_pm(&f) || pci_add_express(&f) ||
+	if (pci_func_init(&f, &ops, "fuzz", &ids, &evs) || pci_add_bar(&f, 0, BAR0_SIZE, true, false) ||
+	    pci_add_bar(&f, 2, 4096, false, true) || pci_add_pm(&f) || pci_add_express(&f) ||
 	    pci_add_msix(&f, VECTORS, 0, 0x2000, 0x3000))
 		abort();
 	pci_func_place(&f, 0, 0x100, 0);

@@ -236,7 +236,7 @@ static struct pci_func *func_new(struct events *evs, uint16_t bdf, unsigned int 
 	const struct pci_ids ids = {.vendor = 0x1234, .device = 0x5678};
 	struct pci_func *f = calloc(1, sizeof(*f));
 
-	if (!f || pci_func_init(f, &func_ops, "fuzz", &ids, evs) || pci_add_bar(f, 0, BAR_BYTES, true, false, -1) ||
+	if (!f || pci_func_init(f, &func_ops, "fuzz", &ids, evs) || pci_add_bar(f, 0, BAR_BYTES, true, false) ||
 	    pci_add_pm(f) || pci_add_express(f) || pci_add_msix(f, 8, 0, 0x2000, 0x3000))
 		abort();
 	f->cfg[PCI_INTERRUPT_PIN] = 1;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Base address registers and the way from a bus access to the device's registers. Doorbells pass here: no loops. */
 #include <errno.h>
-#include <unistd.h>
 #include <linux/pci_regs.h>
 
 #include "base/event.h"
+#include "pci/barmem.h"
 #include "pci/internal.h"
 
 static unsigned int bar_reg(unsigned int index)
@@ -21,7 +21,7 @@ static bool bar_is_upper_half(const struct pci_func *f, unsigned int index)
  * PCI Local Bus 3.0 section 6.2.5.1. Sizing needs no code of its own: the address bits below the size cannot be
  * written, so all ones read back as the size's two's complement.
  */
-int pci_add_bar(struct pci_func *f, unsigned int index, uint64_t size, bool mem64, bool prefetch, int memfd)
+int pci_add_bar(struct pci_func *f, unsigned int index, uint64_t size, bool mem64, bool prefetch)
 {
 	uint32_t flags = PCI_BASE_ADDRESS_SPACE_MEMORY;
 
@@ -35,11 +35,85 @@ int pci_add_bar(struct pci_func *f, unsigned int index, uint64_t size, bool mem6
 		flags |= PCI_BASE_ADDRESS_MEM_TYPE_64;
 	if (prefetch)
 		flags |= PCI_BASE_ADDRESS_MEM_PREFETCH;
-	f->bar[index] = (struct pci_bar){.size = size, .mem64 = mem64, .prefetch = prefetch, .memfd = memfd};
+	f->bar[index] = (struct pci_bar){.size = size, .mem64 = mem64, .prefetch = prefetch};
 	pci_cfg_define(f, bar_reg(index), 4, flags, -size, 0);
 	if (mem64)
 		pci_cfg_define(f, bar_reg(index + 1), 4, 0, -size >> 32, 0);
 	return 0;
+}
+
+int pci_add_mem_bar(struct pci_func *f, unsigned int index, uint64_t size, bool mem64, bool prefetch)
+{
+	struct barmem *m;
+	int err;
+
+	if (size < PF_PAGE_SIZE || (size & (size - 1)))
+		return -EINVAL;
+	err = barmem_new(size, &m);
+	if (err)
+		return err;
+	err = pci_add_bar(f, index, size, mem64, prefetch);
+	if (err) {
+		barmem_free(m);
+		return err;
+	}
+	f->bar[index].mem = m;
+	if (f->decode)
+		barmem_restore(m);
+	return 0;
+}
+
+void pci_bars_free(struct pci_func *f)
+{
+	for (unsigned int i = 0; i < PCI_BARS; i++) {
+		if (f->bar[i].mem)
+			barmem_free(f->bar[i].mem);
+		f->bar[i].mem = NULL;
+	}
+}
+
+/* Rule A4: the end of decode is the end of every other way in. */
+void pci_bars_decode_changed(struct pci_func *f)
+{
+	struct list *users = &f->mem_users;
+
+	while (!f->decode && !list_empty(users)) {
+		struct pci_mem_user *u = list_first(users, struct pci_mem_user, node);
+
+		list_del(&u->node);
+		u->revoke(u);
+	}
+	for (unsigned int i = 0; i < PCI_BARS; i++) {
+		struct barmem *m = f->bar[i].mem;
+
+		if (m && f->decode)
+			barmem_restore(m);
+		else if (m)
+			barmem_revoke(m);
+	}
+}
+
+void pci_mem_user_add(struct pci_func *f, struct pci_mem_user *u)
+{
+	list_add_tail(&f->mem_users, &u->node);
+}
+
+void pci_mem_user_del(struct pci_mem_user *u)
+{
+	list_del(&u->node);
+}
+
+void pci_mem_renew(struct pci_func *f)
+{
+	for (unsigned int i = 0; i < PCI_BARS; i++) {
+		struct pci_bar *b = &f->bar[i];
+
+		if (!b->mem)
+			continue;
+		barmem_renew(b->mem);
+		if (!b->mem_kept)
+			barmem_clear(b->mem);
+	}
 }
 
 uint64_t pci_bar_address(const struct pci_func *f, unsigned int bar)
@@ -102,14 +176,6 @@ static uint64_t size_mask(unsigned int size)
 	return ~0ULL >> (64 - 8 * size);
 }
 
-/* Memory behind a descriptor. The file may have been cut short to revoke its mappings: then nothing is there. */
-static int memfd_access(int fd, uint64_t off, unsigned int size, uint64_t *val, bool write)
-{
-	ssize_t n = write ? pwrite(fd, val, size, off) : pread(fd, val, size, off);
-
-	return n == size ? 0 : -EIO;
-}
-
 int pci_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t *val)
 {
 	struct pci_bar *b;
@@ -122,8 +188,8 @@ int pci_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned in
 	b = &f->bar[bar];
 	if (unlikely(f->away)) {
 		v = ~0ULL;
-	} else if (unlikely(b->memfd >= 0)) {
-		if (memfd_access(b->memfd, off, size, &v, false))
+	} else if (unlikely(b->mem != NULL)) {
+		if (barmem_read(b->mem, off, &v, size))
 			return -EIO;
 	} else if (off - b->msix_first >= b->msix_len || !pci_msix_mmio_read(f, off, size, &v)) {
 		v = f->ops->bar_read(f, bar, off, size);
@@ -148,8 +214,8 @@ int pci_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned i
 		   .len = size, .value = val);
 	if (unlikely(f->away))
 		return 0;
-	if (unlikely(b->memfd >= 0))
-		return memfd_access(b->memfd, off, size, &val, true);
+	if (unlikely(b->mem != NULL))
+		return barmem_write(b->mem, off, &val, size);
 	if (off - b->msix_first >= b->msix_len || !pci_msix_mmio_write(f, off, size, val))
 		f->ops->bar_write(f, bar, off, size, val);
 	return 0;

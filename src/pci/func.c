@@ -40,8 +40,7 @@ int pci_func_init(struct pci_func *f, const struct pci_func_ops *ops, const char
 	f->name = name;
 	f->evs = evs;
 	f->cap_free = PCI_STD_HEADER_SIZEOF;
-	for (unsigned int i = 0; i < PCI_BARS; i++)
-		f->bar[i].memfd = -1;
+	list_init(&f->mem_users);
 	f->dma = dma_dev_new(0, evs);
 	if (!f->dma)
 		return -ENOMEM;
@@ -56,6 +55,7 @@ void pci_func_fini(struct pci_func *f)
 	inject_drop(f, 0);
 	if (f->dma)
 		dma_dev_free(f->dma);
+	pci_bars_free(f);
 	free(f->msix_table);
 	free(f->msix_pba);
 	f->dma = NULL;
@@ -89,7 +89,7 @@ void pci_bdf_format(const struct pci_func *f, char buf[16])
 bool pci_state_update(struct pci_func *f)
 {
 	uint32_t cmd = cfg_get16(f, PCI_COMMAND);
-	bool d0 = true, decode, master, changed;
+	bool d0 = true, decode, master, changed, decode_changed;
 
 	if (f->pm_cap)
 		d0 = !(cfg_get16(f, f->pm_cap + PCI_PM_CTRL) & PCI_PM_CTRL_STATE_MASK);
@@ -98,9 +98,12 @@ bool pci_state_update(struct pci_func *f)
 	changed = d0 != f->d0 || decode != f->decode || master != f->master;
 	if (master != f->master)
 		dma_dev_set_master(f->dma, master);
+	decode_changed = decode != f->decode;
 	f->d0 = d0;
 	f->decode = decode;
 	f->master = master;
+	if (decode_changed)
+		pci_bars_decode_changed(f);
 	return changed;
 }
 

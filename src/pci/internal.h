@@ -31,6 +31,8 @@ bool pci_state_update(struct pci_func *f);
 /* func.c: resets everything but leaves it to the caller to say why. */
 void pci_cfg_reset(struct pci_func *f); /* config.c: writable bits to their reset values */
 void pci_bar_place(struct pci_func *f); /* bar.c: bus addresses from domain and bdf */
+void pci_bars_free(struct pci_func *f);
+void pci_bars_decode_changed(struct pci_func *f);
 
 /* msix.c */
 void pci_msix_reset(struct pci_func *f);

@@ -36,7 +36,7 @@ static bool layout_valid(const struct pci_func *f, unsigned int n, unsigned int 
 {
 	uint64_t tlen = (uint64_t)n * PCI_MSIX_ENTRY_SIZE, plen = pba_words(n) * 8UL;
 
-	if (!n || n > PCI_MSIX_MAX || bar >= PCI_BARS || f->msix_cap || f->bar[bar].memfd >= 0)
+	if (!n || n > PCI_MSIX_MAX || bar >= PCI_BARS || f->msix_cap || f->bar[bar].mem)
 		return false;
 	if ((table | pba) & 7 || table + tlen > f->bar[bar].size || pba + plen > f->bar[bar].size)
 		return false;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/list.h"
 #include "iommu/iommu.h"
 
 #define PCI_CFG_SIZE 4096
@@ -19,6 +20,7 @@
 struct pci_func;
 struct pci_inject;
 struct events;
+struct barmem;
 struct live_page;
 struct state;
 struct state_out;
@@ -70,16 +72,24 @@ struct pci_bar {
 	uint64_t size; /* bytes, a power of two; 0 = not there (or the upper half of a 64-bit BAR) */
 	bool mem64;
 	bool prefetch;
-	/*
-	 * A BAR without side effects (a controller memory buffer, a doorbell page that the device polls) may be backed
-	 * by a memfd that clients map; -1: every access goes to ops. The descriptor stays the device's.
-	 */
-	int memfd;
+	/* The BAR is plain memory (pci/barmem.h), the core's to revoke and restore. NULL: every access goes to ops. */
+	struct barmem *mem;
+	bool mem_kept; /* its content outlives its owner: the device is made that way (a persistent memory region) */
 	/* Accesses that start in [msix_first, msix_first + msix_len) may touch the MSI-X table or PBA. Core only. */
 	uint64_t msix_first, msix_len;
 	/* One page that is plain memory at times (pci/live.h): its offset in the BAR. live NULL: there is none. */
 	struct live_page *live;
 	uint64_t live_off;
+};
+
+/*
+ * Somebody who reaches BARs other than by pci_bar_read and pci_bar_write: a peer's DMA. revoke is called when decode
+ * ends, before the call that ends it returns: then nothing of his reaches the BARs any more, and what was under way is
+ * over (rule A4). He may come back by himself when decode is on again. Must not block; may remove any user.
+ */
+struct pci_mem_user {
+	struct list node;
+	void (*revoke)(struct pci_mem_user *u);
 };
 
 /* Where interrupts go. The VFIO layer fills it in while the function is open. */
@@ -134,6 +144,8 @@ struct pci_func {
 	struct msix_entry *msix_table;
 	uint64_t *msix_pba;
 
+	struct list mem_users;
+
 	struct pci_irq_sink *sink; /* NULL while nobody has opened the function */
 };
 
@@ -153,11 +165,17 @@ void pci_func_fini(struct pci_func *f);
  * firmware would; they survive resets, because the host restores them after each.
  */
 void pci_func_place(struct pci_func *f, uint16_t domain, uint16_t bdf, unsigned int group);
-/* A memory BAR; 64-bit ones take index and index + 1. size is a power of two, at least 4096. 0 or -EINVAL. */
-int pci_add_bar(struct pci_func *f, unsigned int index, uint64_t size, bool mem64, bool prefetch, int memfd);
+/* A BAR of registers; 64-bit ones take index and index + 1. size is a power of two, at least 4096. 0 or -EINVAL. */
+int pci_add_bar(struct pci_func *f, unsigned int index, uint64_t size, bool mem64, bool prefetch);
+/*
+ * The same of plain memory, which the core makes (bar[index].mem) and frees. The device's view is barmem_base(). A
+ * reset leaves the content to ops->reset (barmem_clear); a new owner finds zeros, unless the device sets mem_kept. Also
+ * -ENOMEM.
+ */
+int pci_add_mem_bar(struct pci_func *f, unsigned int index, uint64_t size, bool mem64, bool prefetch);
 int pci_add_pm(struct pci_func *f);
 int pci_add_express(struct pci_func *f); /* endpoint, FLR capable */
-/* After the BAR it lies in. -EINVAL (misaligned, overlap, outside the BAR, BAR is a memfd), -ENOSPC, -ENOMEM. */
+/* After the BAR it lies in. -EINVAL (misaligned, overlap, outside the BAR, BAR is memory), -ENOSPC, -ENOMEM. */
 int pci_add_msix(struct pci_func *f, unsigned int n, unsigned int bar, uint32_t table_off, uint32_t pba_off);
 /* len bytes of a capability, first two filled in by the core; returns its offset or -ENOSPC. */
 int pci_add_cap(struct pci_func *f, uint8_t id, unsigned int len);
@@ -212,6 +230,11 @@ void pci_func_set_away(struct pci_func *f, bool away);
 /* As FLR does: COMMAND 0, D0, MSI-X off, every register at its reset value (BARs: as placed), the device at power-on.
  */
 void pci_func_reset(struct pci_func *f);
+/* While decode is on. */
+void pci_mem_user_add(struct pci_func *f, struct pci_mem_user *u);
+void pci_mem_user_del(struct pci_mem_user *u);
+/* Between two owners, decode off: what the last one holds of the BARs leads nowhere from now on (rule A5). */
+void pci_mem_renew(struct pci_func *f);
 /*
  * The capability's enable bit, as the host kernel sets it. On: the function mask is clear, all vectors start masked and
  * nothing pends, unless the function is stopped: then what pends goes on to pend. Off: what was pending is forgotten.

@@ -66,6 +66,7 @@ static void device_disable(struct vfio_dev *d)
 	ioeventfd_clear(d);
 	pci_func_reset(d->f);
 	pci_msix_enable(d->f, false);
+	pci_mem_renew(d->f);
 	d->f->sink = NULL;
 }
 

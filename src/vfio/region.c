@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "proto/channel.h"
+#include "pci/barmem.h"
 #include "pci/live.h"
 #include "vfio/internal.h"
 
@@ -257,10 +258,11 @@ int region_mmap(struct ufile *file, uint64_t file_off, uint64_t len, int prot, b
 		return -EINVAL;
 	if (!len || !IS_ALIGNED(off | len, PF_PAGE_SIZE) || add_overflows(off, len, &end) || end > f->bar[index].size)
 		return -EINVAL;
-	if (f->bar[index].memfd >= 0)
-		*m = (struct umap){.kind = UMAP_FILE, .fd = f->bar[index].memfd, .fd_off = off};
-	else
-		*m = (struct umap){.kind = UMAP_TRAP, .fd = -1};
+	*m = (struct umap){.kind = UMAP_TRAP, .fd = f->bar[index].mem ? barmem_file(f->bar[index].mem) : -1};
+	if (m->fd >= 0) {
+		m->kind = UMAP_FILE;
+		m->fd_off = off;
+	}
 	if (f->bar[index].live && f->bar[index].live_off >= off && f->bar[index].live_off < end) {
 		m->fd = f->bar[index].live->fd;
 		m->fd_off = f->bar[index].live_off - off;

@@ -238,8 +238,8 @@ static void sizing_works_for_every_size(void **state)
 		uint64_t size = 1ULL << shift, mask;
 
 		assert_int_equal(pci_func_init(&f, t.f.ops, "x", &ids, &t.evs), 0);
-		assert_int_equal(pci_add_bar(&f, 4, size, true, true, -1), 0);
-		assert_int_equal(pci_add_bar(&f, 0, size, false, false, -1), shift < 32 ? 0 : -EINVAL);
+		assert_int_equal(pci_add_bar(&f, 4, size, true, true), 0);
+		assert_int_equal(pci_add_bar(&f, 0, size, false, false), shift < 32 ? 0 : -EINVAL);
 		pci_cfg_write(&f, 0x20, 4, ~0U);
 		pci_cfg_write(&f, 0x24, 4, ~0U);
 		mask = pci_cfg_read(&f, 0x20, 4) | (uint64_t)pci_cfg_read(&f, 0x24, 4) << 32;
@@ -255,16 +255,16 @@ static void sizing_works_for_every_size(void **state)
 
 static void impossible_bars_are_refused(void **state)
 {
-	assert_int_equal(pci_add_bar(&t.f, 0, 4096, false, false, -1), -EINVAL); /* taken */
-	assert_int_equal(pci_add_bar(&t.f, 1, 4096, false, false, -1), -EINVAL); /* upper half of 0 */
-	assert_int_equal(pci_add_bar(&t.f, 6, 4096, false, false, -1), -EINVAL);
-	assert_int_equal(pci_add_bar(&t.f, 5, 4096, true, false, -1), -EINVAL); /* no room for its upper half */
-	assert_int_equal(pci_add_bar(&t.f, 3, 2048, false, false, -1), -EINVAL);
-	assert_int_equal(pci_add_bar(&t.f, 3, 4096 * 3, false, false, -1), -EINVAL);
-	assert_int_equal(pci_add_bar(&t.f, 3, 0, false, false, -1), -EINVAL);
-	assert_int_equal(pci_add_bar(&t.f, 3, 1ULL << 32, false, false, -1), -EINVAL);
-	assert_int_equal(pci_add_bar(&t.f, 3, 4096, false, false, -1), 0);
-	assert_int_equal(pci_add_bar(&t.f, 4, 4096, false, false, -1), 0);
+	assert_int_equal(pci_add_bar(&t.f, 0, 4096, false, false), -EINVAL); /* taken */
+	assert_int_equal(pci_add_bar(&t.f, 1, 4096, false, false), -EINVAL); /* upper half of 0 */
+	assert_int_equal(pci_add_bar(&t.f, 6, 4096, false, false), -EINVAL);
+	assert_int_equal(pci_add_bar(&t.f, 5, 4096, true, false), -EINVAL); /* no room for its upper half */
+	assert_int_equal(pci_add_bar(&t.f, 3, 2048, false, false), -EINVAL);
+	assert_int_equal(pci_add_bar(&t.f, 3, 4096 * 3, false, false), -EINVAL);
+	assert_int_equal(pci_add_bar(&t.f, 3, 0, false, false), -EINVAL);
+	assert_int_equal(pci_add_bar(&t.f, 3, 1ULL << 32, false, false), -EINVAL);
+	assert_int_equal(pci_add_bar(&t.f, 3, 4096, false, false), 0);
+	assert_int_equal(pci_add_bar(&t.f, 4, 4096, false, false), 0);
 }
 
 static void addresses_are_aligned_and_apart(void **state)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* BAR accesses: what reaches the device, what is refused, what listeners hear; BARs that are a memfd. */
+/* BAR accesses: what reaches the device, what is refused, what listeners hear; BARs that are memory. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,8 @@
 #include <unistd.h>
 #include <linux/pci_regs.h>
 
+#include "base/guard.h"
+#include "pci/barmem.h"
 #include "testdev.h"
 
 static struct testdev t;
@@ -140,29 +142,31 @@ static void listeners_hear_every_access(void **state)
 	assert_int_equal(t.events_mmio, 3);
 }
 
-static void memfd_bars_are_their_file(void **state)
+static void memory_bars_are_memory(void **state)
 {
-	int fd = memfd_create("bar", MFD_CLOEXEC);
 	uint64_t v;
 	char *mem;
+	int fd;
 
+	guard_install();
+	assert_int_equal(pci_add_mem_bar(&t.f, 4, 8192, true, true), 0);
+	fd = barmem_file(t.f.bar[4].mem);
 	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, 8192), 0);
 	mem = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_int_equal(pci_add_bar(&t.f, 4, 8192, true, true, fd), 0);
+	testdev_command(&t, 0);
+	testdev_command(&t, PCI_COMMAND_MEMORY);
 	assert_int_equal(pci_bar_write(&t.f, 4, 8191, 1, 0x15a), 0);
 	assert_int_equal(mem[8191], 0x5a);
 	assert_int_equal(pci_bar_read(&t.f, 4, 8184, 8, &v), 0);
 	assert_true(v == 0x5aULL << 56);
 	assert_int_equal(t.reads + t.writes, 0);
-	/* Cut short, as revocation does. */
+	/* A client has cut it. */
 	assert_int_equal(ftruncate(fd, 4096), 0);
 	v = 7;
 	assert_int_equal(pci_bar_read(&t.f, 4, 4094, 4, &v), -EIO);
 	assert_int_equal(pci_bar_read(&t.f, 4, 4096, 4, &v), -EIO);
 	assert_int_equal(v, 7);
 	munmap(mem, 8192);
-	close(fd);
 }
 
 int main(void)
@@ -173,7 +177,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(decode_off_is_eio, setup, teardown),
 	    cmocka_unit_test_setup_teardown(command_changes_are_told_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(listeners_hear_every_access, setup, teardown),
-	    cmocka_unit_test_setup_teardown(memfd_bars_are_their_file, setup, teardown),
+	    cmocka_unit_test_setup_teardown(memory_bars_are_memory, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

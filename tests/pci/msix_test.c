@@ -157,7 +157,7 @@ static void impossible_layouts_are_refused(void **state)
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(layouts); i++) {
 		assert_int_equal(pci_func_init(&f, t.f.ops, "x", &ids, &t.evs), 0);
-		assert_int_equal(pci_add_bar(&f, 0, 0x10000, false, false, -1), 0);
+		assert_int_equal(pci_add_bar(&f, 0, 0x10000, false, false), 0);
 		assert_int_equal(pci_add_msix(&f, layouts[i].n, layouts[i].bar, layouts[i].table, layouts[i].pba),
 				 layouts[i].rc);
 		assert_int_equal(!!f.msix_cap, !layouts[i].rc);
@@ -176,7 +176,7 @@ static void tables_at_the_edges_are_served(void **state)
 	uint64_t v;
 
 	assert_int_equal(pci_func_init(f, t.f.ops, "x", &ids, &t.evs), 0);
-	assert_int_equal(pci_add_bar(f, 0, 4096, false, false, -1), 0);
+	assert_int_equal(pci_add_bar(f, 0, 4096, false, false), 0);
 	assert_int_equal(pci_add_msix(f, 1, 0, 0, 4088), 0);
 	pci_cfg_write(f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 	assert_int_equal(pci_bar_read(f, 0, 8, 8, &v), 0);

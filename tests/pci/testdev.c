@@ -122,8 +122,8 @@ void testdev_init(struct testdev *t)
 	memset(t, 0, sizeof(*t));
 	events_init(&t->evs);
 	if (pci_func_init(&t->f, &ops, "testdev", &ids, &t->evs) ||
-	    pci_add_bar(&t->f, 0, TESTDEV_BAR0_SIZE, true, false, -1) ||
-	    pci_add_bar(&t->f, 2, 1 << 20, false, true, -1) || pci_add_pm(&t->f) || pci_add_express(&t->f) ||
+	    pci_add_bar(&t->f, 0, TESTDEV_BAR0_SIZE, true, false) || pci_add_bar(&t->f, 2, 1 << 20, false, true) ||
+	    pci_add_pm(&t->f) || pci_add_express(&t->f) ||
 	    pci_add_msix(&t->f, TESTDEV_VECTORS, 0, TESTDEV_TABLE, TESTDEV_PBA))
 		abort();
 	pci_func_place(&t->f, 0, 0x0100, 7);

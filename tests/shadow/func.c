@@ -36,8 +36,8 @@ void func_make(struct pci_func *f, uint16_t bdf, unsigned int group)
 	if (!evs.listeners.next)
 		events_init(&evs);
 	must(pci_func_init(f, &ops, "nvme", &ids, &evs));
-	must(pci_add_bar(f, 0, 16384, true, false, -1));
-	must(pci_add_bar(f, 2, 4096, false, true, -1));
+	must(pci_add_bar(f, 0, 16384, true, false));
+	must(pci_add_bar(f, 2, 4096, false, true));
 	must(pci_add_pm(f));
 	must(pci_add_express(f));
 	must(pci_add_msix(f, 4, 0, 0x2000, 0x3000));

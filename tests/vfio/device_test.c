@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "pci/barmem.h"
 #include "proto/channel.h"
 
 #define MAGIC(index, off) (REGION_OFFSET_MAGIC | (uint64_t)(index) << 40 | (off))
@@ -222,7 +223,7 @@ static void map_regions(void **state)
 	assert_int_equal(map(s.device, PLAIN(0, 0x1000), 0x1000, PROT_READ, true, &m), 0);
 	assert_int_equal(map(s.device, MAGIC(2, 0), 0x1000, PROT_READ | PROT_WRITE, true, &m), 0);
 	assert_int_equal(m.kind, UMAP_FILE);
-	assert_int_equal(m.fd, k->toy[0]->f.bar[2].memfd);
+	assert_int_equal(m.fd, barmem_file(k->toy[0]->f.bar[2].mem));
 	assert_int_equal(m.fd_off, 0);
 	assert_int_equal(map(s.device, MAGIC(0, 0), 0x1000, PROT_READ, false, &m), -EINVAL);
 	assert_int_equal(map(s.device, MAGIC(0, 0x1000), TOY_BAR_SIZE, PROT_READ, true, &m), -EINVAL);

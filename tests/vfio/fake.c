@@ -52,8 +52,6 @@ static void toy_reset(struct pci_func *f)
 
 static void toy_destroy(struct pci_func *f)
 {
-	if (f->bar[2].memfd >= 0)
-		close(f->bar[2].memfd);
 	pci_func_fini(f);
 	free(to_toy(f));
 }
@@ -69,13 +67,11 @@ static struct toy *toy_new(struct events *evs, uint16_t bdf, unsigned int group)
 {
 	const struct pci_ids ids = {.vendor = 0x1234, .device = 0x5678, .class = 0x010802, .revision = 1};
 	struct toy *t = calloc(1, sizeof(*t));
-	int memfd = memfd_create("bar2", MFD_CLOEXEC);
 
 	assert_non_null(t);
-	assert_return_code(ftruncate(memfd, PF_PAGE_SIZE), errno);
 	assert_int_equal(pci_func_init(&t->f, &toy_ops, "toy", &ids, evs), 0);
-	assert_int_equal(pci_add_bar(&t->f, 0, TOY_BAR_SIZE, true, false, -1), 0);
-	assert_int_equal(pci_add_bar(&t->f, 2, PF_PAGE_SIZE, false, true, memfd), 0);
+	assert_int_equal(pci_add_bar(&t->f, 0, TOY_BAR_SIZE, true, false), 0);
+	assert_int_equal(pci_add_mem_bar(&t->f, 2, PF_PAGE_SIZE, false, true), 0);
 	assert_int_equal(pci_add_pm(&t->f), 0);
 	assert_int_equal(pci_add_express(&t->f), 0);
 	assert_int_equal(pci_add_msix(&t->f, TOY_VECTORS, 0, TOY_TABLE, TOY_PBA), 0);

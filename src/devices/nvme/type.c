@@ -174,7 +174,7 @@ static int open_namespaces(struct nvme *c, const struct device_value *v, char *e
 
 static int add_capabilities(struct pci_func *f, unsigned int vectors)
 {
-	int rc = pci_add_bar(f, 0, NVME_BAR_SIZE, true, false, -1);
+	int rc = pci_add_bar(f, 0, NVME_BAR_SIZE, true, false);
 
 	if (!rc)
 		rc = pci_add_pm(f);

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "pci/barfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/guard.h"
+#include "base/util.h"
+
+#define PIPE_BYTES  (1 << 20) /* what an unprivileged user may have */
+#define CHUNK_BYTES (256UL << 10)
+#define NS_PER_MS   1000000L
+#define LOOK_MS	    5	/* between two looks at a thread that does not get on */
+#define PATIENCE_MS 100 /* asleep in the kernel, in one order */
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+
+enum order { ORDER_FILL, ORDER_CUT };
+
+/*
+ * What the owner and the thread share. Orders are numbered; `done` is the last that was carried out. One is outstanding
+ * at most, and what it says is written before its number.
+ */
+struct barfile {
+	int fd;
+	uint64_t size;
+	uint8_t *map;
+	int pipe[2];
+	size_t pipe_bytes;
+	_Atomic uint32_t order, done, progress, tid;
+	enum order what;
+	int store;
+	int busy_store;	    /* to be closed on leaving */
+	_Atomic bool leave; /* once the order under way is done */
+	uint8_t *chunk;
+};
+
+/* Until the word is no longer val, or the time is over (NULL: no limit), or for no reason. */
+static void futex_wait(_Atomic uint32_t *word, uint32_t val, const struct timespec *timeout)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, val, timeout, NULL, 0);
+}
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+static bool is_zero(const uint8_t *p, size_t n)
+{
+	return !p[0] && !memcmp(p, p + 1, n - 1);
+}
+
+/* Writes the pages of buf that are not zero; where nothing was written before, the others read as zero. */
+static void write_nonzero(int fd, const uint8_t *buf, size_t n, uint64_t off)
+{
+	size_t from = 0, to;
+
+	while (from < n) {
+		if (is_zero(buf + from, PF_PAGE_SIZE)) {
+			from += PF_PAGE_SIZE;
+			continue;
+		}
+		for (to = from + PF_PAGE_SIZE; to < n && !is_zero(buf + to, PF_PAGE_SIZE); to += PF_PAGE_SIZE)
+			;
+		if (pwrite(fd, buf + from, to - from, off + from) < 0)
+			return; /* no memory */
+		from = to;
+	}
+}
+
+/* The next stretch of fd that may not be zero. */
+static bool next_data(int fd, uint64_t *from, uint64_t *to)
+{
+	off_t start = lseek(fd, *to, SEEK_DATA);
+	off_t end = start < 0 ? -1 : lseek(fd, start, SEEK_HOLE);
+
+	if (end <= start)
+		return false;
+	*from = start;
+	*to = end;
+	return true;
+}
+
+void barfile_copy(int from, int to, uint64_t size)
+{
+	uint8_t buf[16 * PF_PAGE_SIZE];
+
+	for (uint64_t off = 0; off < size;) {
+		ssize_t n = pread(from, buf, MIN(sizeof(buf), size - off), off);
+
+		if (n < (ssize_t)PF_PAGE_SIZE)
+			break;
+		n = ALIGN_DOWN(n, PF_PAGE_SIZE);
+		write_nonzero(to, buf, n, off);
+		off += n;
+	}
+}
+
+/* ---- the thread ---- */
+
+static void cut_to(struct barfile *f, uint64_t len)
+{
+	/* Of a memfd without seals this cannot fail. */
+	if (ftruncate(f->fd, len))
+		return;
+}
+
+/* The file grows when a page is filled in, not before: who looks finds the content or nothing. */
+static void file_fill(struct barfile *f)
+{
+	uint64_t from, to = 0;
+
+	cut_to(f, 0);
+	while (next_data(f->store, &from, &to)) {
+		for (uint64_t off = from; off < to;) {
+			ssize_t n = pread(f->store, f->chunk, MIN(CHUNK_BYTES, to - off), off);
+
+			if (n <= 0)
+				break;
+			/* Not by a hole in front of it alone: growth over a hole shows zeros, which are right. */
+			if (pwrite(f->fd, f->chunk, n, off) != n)
+				break;
+			off += n;
+			atomic_fetch_add(&f->progress, 1);
+		}
+	}
+	cut_to(f, f->size);
+}
+
+/*
+ * A page that is not there when the pipe takes the others could be stored to, and be lost, until it is cut off. So all
+ * are made to be there; a page that is merely allocated would not do.
+ */
+static void populate(struct barfile *f, uint64_t off, uint64_t len)
+{
+	uint8_t byte;
+
+	if (!madvise(f->map + off, len, MADV_POPULATE_READ) || errno != EINVAL)
+		return;
+	for (uint64_t i = 0; i < len; i += PF_PAGE_SIZE)
+		guard_copy(&byte, f->map + off + i, 1);
+}
+
+/* Fills the pipe with the file's pages from off on: how far it got, less than len where a client has cut the file. */
+static uint64_t hold(struct barfile *f, uint64_t off, uint64_t len)
+{
+	off_t at = off;
+
+	while ((uint64_t)at < off + len) {
+		ssize_t n = splice(f->fd, &at, f->pipe[1], NULL, off + len - at, SPLICE_F_NONBLOCK);
+
+		if (n <= 0)
+			break;
+	}
+	return at - off;
+}
+
+static void move_held(struct barfile *f, uint64_t off, uint64_t len)
+{
+	while (len) {
+		size_t want = MIN(CHUNK_BYTES, len), got = 0;
+
+		while (got < want) {
+			ssize_t n = read(f->pipe[0], f->chunk + got, want - got);
+
+			if (n <= 0)
+				return;
+			got += n;
+		}
+		write_nonzero(f->store, f->chunk, want, off);
+		off += want;
+		len -= want;
+	}
+}
+
+static void file_cut(struct barfile *f)
+{
+	uint64_t end = f->size;
+
+	while (end) {
+		uint64_t len = MIN(end, f->pipe_bytes), held;
+
+		populate(f, end - len, len);
+		held = hold(f, end - len, len);
+		cut_to(f, end - len);
+		move_held(f, end - len, ALIGN_DOWN(held, PF_PAGE_SIZE));
+		end -= len;
+		atomic_fetch_add(&f->progress, 1);
+	}
+}
+
+static void file_free(struct barfile *f)
+{
+	if (f->map)
+		munmap(f->map, f->size);
+	for (int i = 0; i < 2; i++)
+		if (f->pipe[i] >= 0)
+			close(f->pipe[i]);
+	if (f->busy_store >= 0)
+		close(f->busy_store);
+	if (f->fd >= 0)
+		close(f->fd);
+	free(f->chunk);
+	free(f);
+}
+
+static void *file_thread(void *arg)
+{
+	struct barfile *f = arg;
+	uint32_t order, done = 0;
+
+	atomic_store(&f->tid, syscall(SYS_gettid));
+	for (;;) {
+		order = atomic_load(&f->order);
+		/* Read after the order, of which it is a part. */
+		if (atomic_load(&f->leave))
+			break;
+		if (order == done) {
+			futex_wait(&f->order, order, NULL);
+			continue;
+		}
+		if (f->what == ORDER_FILL)
+			file_fill(f);
+		else
+			file_cut(f);
+		done = order;
+		atomic_store(&f->done, done);
+		futex_wake(&f->done);
+	}
+	cut_to(f, 0);
+	file_free(f);
+	return NULL;
+}
+
+static int file_start(struct barfile *f)
+{
+	sigset_t all, old;
+	pthread_t t;
+	int err;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&t, NULL, file_thread, f);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (!err)
+		pthread_detach(t);
+	return err;
+}
+
+/* ---- the owner's side ---- */
+
+/* The pipe has to hold the page itself: a copy made at the time of the splice misses what is stored until the cut. */
+static bool pipe_holds_pages(struct barfile *f)
+{
+	uint8_t byte = 0, seen = 0;
+	off_t off = 0;
+	bool held = pwrite(f->fd, "", 1, 0) == 1 && splice(f->fd, &off, f->pipe[1], NULL, 1, SPLICE_F_NONBLOCK) == 1;
+
+	byte = 1;
+	if (held && !guard_copy(f->map, &byte, 1))
+		held = read(f->pipe[0], &seen, 1) == 1 && seen == 1;
+	cut_to(f, 0);
+	return held;
+}
+
+static bool file_setup(struct barfile *f)
+{
+	long pages;
+	void *p;
+
+	f->chunk = malloc(CHUNK_BYTES);
+	f->fd = memfd_create("pinfold-bar", MFD_CLOEXEC);
+	if (!f->chunk || f->fd < 0 || pipe2(f->pipe, O_CLOEXEC | O_NONBLOCK))
+		return false;
+	p = mmap(NULL, f->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, f->fd, 0);
+	if (p == MAP_FAILED)
+		return false;
+	f->map = p;
+	fcntl(f->pipe[1], F_SETPIPE_SZ, MIN(f->size, (uint64_t)PIPE_BYTES)); /* else what it has */
+	pages = fcntl(f->pipe[1], F_GETPIPE_SZ) / (long)PF_PAGE_SIZE;
+	f->pipe_bytes = MAX(pages, 1) * PF_PAGE_SIZE;
+	return pipe_holds_pages(f) && !file_start(f);
+}
+
+struct barfile *barfile_new(uint64_t size)
+{
+	struct barfile *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->fd = f->pipe[0] = f->pipe[1] = f->store = f->busy_store = -1;
+	f->size = size;
+	if (file_setup(f))
+		return f;
+	file_free(f);
+	return NULL;
+}
+
+void barfile_leave(struct barfile *f, int store)
+{
+	f->busy_store = store;
+	atomic_store(&f->leave, true);
+	/* Its sleep, if it does, is about this word. */
+	atomic_fetch_add(&f->order, 1);
+	futex_wake(&f->order);
+}
+
+int barfile_fd(const struct barfile *f)
+{
+	return f->fd;
+}
+
+/* Is the thread asleep in the kernel? One that only waits for its turn on a busy machine is not. */
+static bool thread_asleep(struct barfile *f)
+{
+	char path[48], stat[128], *p;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%u/stat", atomic_load(&f->tid));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return true;
+	n = read(fd, stat, sizeof(stat) - 1);
+	close(fd);
+	stat[MAX(n, 0)] = 0;
+	p = strrchr(stat, ')');
+	return p && p[1] && p[2] != 'R';
+}
+
+static int order_give(struct barfile *f, enum order what, int store)
+{
+	const struct timespec look = {.tv_nsec = LOOK_MS * NS_PER_MS};
+	uint32_t done, order, progress = atomic_load(&f->progress);
+	unsigned int asleep_ms = 0;
+
+	f->what = what;
+	f->store = store;
+	order = atomic_fetch_add(&f->order, 1) + 1;
+	futex_wake(&f->order);
+	while (done = atomic_load(&f->done), done != order) {
+		uint32_t now;
+
+		futex_wait(&f->done, done, &look);
+		now = atomic_load(&f->progress);
+		if (now == progress && atomic_load(&f->done) == done && thread_asleep(f))
+			asleep_ms += LOOK_MS;
+		progress = now;
+		if (asleep_ms >= PATIENCE_MS)
+			return -EBUSY;
+	}
+	return 0;
+}
+
+int barfile_fill(struct barfile *f, int store)
+{
+	return order_give(f, ORDER_FILL, store);
+}
+
+int barfile_cut(struct barfile *f, int store)
+{
+	return order_give(f, ORDER_CUT, store);
+}
