@@ -108,7 +108,7 @@ size_t pci_save_max(const struct pci_func *f)
 	size_t max = SAVE_MAX;
 
 	for (unsigned int i = 0; i < PCI_BARS; i++)
-		if (f->bar[i].memfd >= 0)
+		if (f->bar[i].mem)
 			max += 2 * f->bar[i].size;
 	return max;
 }
