@@ -34,6 +34,7 @@ struct dma_tag {
 	const char *id_kind; /* "CID", NULL if none */
 	uint32_t id;
 	const char *part; /* "PRP1", "PRP list", "SQE", NULL if none */
+	uint64_t at;	  /* where what id counts lies, an IOVA; 0: not worth saying */
 };
 
 struct event {

@@ -48,6 +48,7 @@ struct device_type {
 
 extern const struct device_type *const device_types[]; /* ends with NULL */
 extern const struct device_type device_nvme;
+extern const struct device_type device_ioat;
 
 const struct device_type *device_type_find(const char *name);
 

@@ -3,5 +3,6 @@
 
 const struct device_type *const device_types[] = {
     &device_nvme,
+    &device_ioat,
     NULL,
 };

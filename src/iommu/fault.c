@@ -27,13 +27,15 @@ static const char *fault_reason(int reason)
 /* " SQ1 CID 7 PRP1", or nothing. */
 static int fault_tag(const struct dma_tag *t, char *buf, size_t size)
 {
-	char queue[48] = "", id[48] = "";
+	char queue[48] = "", id[48] = "", at[32] = "";
 
 	if (t->queue_kind)
 		snprintf(queue, sizeof(queue), " %s%u", t->queue_kind, t->queue);
 	if (t->id_kind)
 		snprintf(id, sizeof(id), " %s %u", t->id_kind, t->id);
-	return snprintf(buf, size, "%s%s%s%s", queue, id, t->part ? " " : "", t->part ? t->part : "");
+	if (t->at)
+		snprintf(at, sizeof(at), " at 0x%llx", (unsigned long long)t->at);
+	return snprintf(buf, size, "%s%s%s%s%s", queue, id, at, t->part ? " " : "", t->part ? t->part : "");
 }
 
 int dma_fault_format(const struct event *ev, char *buf, size_t size)

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A channel's states.
+ *
+ *   HALTED	after power-on, a reset or an error. CHAINADDR arms it, once CHANERR is clear.
+ *   ARMED	has a chain and nothing to do.
+ *   ACTIVE	executes descriptors until as many as DMACOUNT says are done.
+ *   IDLE	has done them.
+ *   SUSPENDED	stands still, in the middle of a descriptor if need be. CHAINADDR arms it for another chain; DMACOUNT
+ *		lets it go on with this one, for there is no command that would.
+ *
+ * A new chain counts from 0: writing CHAINADDR clears DMACOUNT and the completed address.
+ */
+#include "base/log.h"
+#include "devices/ioat/ioat.h"
+
+static void set_state(struct ioat_chan *c, enum ioat_state state)
+{
+	c->state = state;
+	list_del(&c->node);
+	if (state == IOAT_ACTIVE)
+		list_add_tail(&c->dev->running, &c->node);
+}
+
+uint64_t ioat_chan_status(const struct ioat_chan *c)
+{
+	return (c->completed & IOAT_CHANSTS_ADDR) | c->state;
+}
+
+static void chain_forget(struct ioat_chan *c)
+{
+	c->busy = c->unreported = false;
+	c->count = c->done = 0;
+	c->completed = c->cur = c->next = 0;
+	c->first = true;
+}
+
+void ioat_chan_power_on(struct ioat_chan *c)
+{
+	set_state(c, IOAT_HALTED);
+	chain_forget(c);
+	c->ctrl = 0;
+	c->err = c->errmask = 0;
+	c->chain = c->cmp = 0;
+}
+
+/* ---- completion ---- */
+static int write_status(struct ioat_chan *c)
+{
+	struct dma_tag tag = ioat_tag(c, "completion");
+	uint64_t status = ioat_chan_status(c);
+
+	c->unreported = false;
+	if (c->cmp & (IOAT_CHANCMP_ALIGN - 1))
+		return -EINVAL;
+	return pci_dma_write(&c->dev->f, c->cmp, &status, sizeof(status), &tag);
+}
+
+/* Errors stop the channel whatever ERRMASK says: there is nothing that it could go on with. */
+void ioat_chan_halt(struct ioat_chan *c, uint32_t err)
+{
+	struct pci_func *f = &c->dev->f;
+	char bdf[16];
+
+	pci_bdf_format(f, bdf);
+	log_info("ioat %s: channel %u halted: CHANERR 0x%x, descriptor %u at 0x%llx", bdf, c->index, err, c->done,
+		 (unsigned long long)c->cur);
+	c->busy = false;
+	if (c->unreported && write_status(c))
+		err |= IOAT_ERR_CHANCMP;
+	set_state(c, IOAT_HALTED);
+	if (c->ctrl & IOAT_CHANCTRL_ERR_COMP && !(err & IOAT_ERR_CHANCMP) && write_status(c))
+		err |= IOAT_ERR_CHANCMP;
+	c->err |= err;
+	for (unsigned int i = 0; i < 4; i++)
+		f->cfg[IOAT_CFG_CHANERR_INT + i] |= c->err >> (8 * i);
+	if (c->ctrl & IOAT_CHANCTRL_ERR_INT)
+		ioat_interrupt(c);
+}
+
+void ioat_chan_complete(struct ioat_chan *c)
+{
+	uint32_t ctl = c->desc.ctl;
+
+	c->busy = false;
+	c->done++;
+	c->completed = c->cur;
+	if (c->done == c->count)
+		set_state(c, IOAT_IDLE);
+	if (ctl & IOAT_CTL_COMPLETE)
+		c->unreported = true;
+	if (ctl & IOAT_CTL_INT) {
+		ioat_chan_report(c);
+		ioat_interrupt(c);
+	}
+}
+
+void ioat_chan_report(struct ioat_chan *c)
+{
+	if (c->unreported && write_status(c))
+		ioat_chan_halt(c, IOAT_ERR_CHANCMP);
+}
+
+/* ---- what software does ---- */
+void ioat_chan_set_chain(struct ioat_chan *c, uint64_t addr)
+{
+	if (c->state == IOAT_ACTIVE) {
+		ioat_chan_halt(c, IOAT_ERR_CHAINADDR);
+		return;
+	}
+	c->chain = addr;
+	chain_forget(c);
+	c->next = addr;
+	if (!c->err)
+		set_state(c, IOAT_ARMED);
+}
+
+/* [E7] 14.5, CHANCMD: a reset may be the only way out of whatever happened; two commands at a time are an error. */
+void ioat_chan_command(struct ioat_chan *c, uint8_t cmd)
+{
+	switch (cmd) {
+	case 0:
+		break;
+	case IOAT_CHANCMD_RESET:
+		set_state(c, IOAT_HALTED);
+		chain_forget(c);
+		break;
+	case IOAT_CHANCMD_SUSPEND:
+		if (c->state != IOAT_HALTED)
+			set_state(c, IOAT_SUSPENDED);
+		break;
+	default:
+		ioat_chan_halt(c, IOAT_ERR_CHANCMD);
+	}
+}
+
+void ioat_chan_append(struct ioat_chan *c, uint16_t count)
+{
+	bool nothing = !c->busy && count == c->done;
+
+	c->count = count;
+	if (c->state == IOAT_ACTIVE && nothing)
+		set_state(c, IOAT_IDLE);
+	if (c->state == IOAT_HALTED || c->state == IOAT_ACTIVE || nothing)
+		return;
+	set_state(c, IOAT_ACTIVE);
+	ioat_turn_now(c->dev);
+}
