@@ -4,16 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/major.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/util.h"
-#include "pci/pci.h"
 
 /* What is there without any device: `data` NULL is a directory. Modes and contents as in Linux 6.12. */
 static const struct fixed {
@@ -33,6 +30,11 @@ static const struct fixed {
     {"sys/bus/pci/drivers/vfio-pci/new_id", 0200, ""},
     {"sys/bus/pci/drivers/vfio-pci/remove_id", 0200, ""},
     {"sys/bus/pci/drivers/vfio-pci/uevent", 0200, ""},
+    {"sys/bus/pci/drivers/pcieport/bind", 0200, ""},
+    {"sys/bus/pci/drivers/pcieport/unbind", 0200, ""},
+    {"sys/bus/pci/drivers/pcieport/new_id", 0200, ""},
+    {"sys/bus/pci/drivers/pcieport/remove_id", 0200, ""},
+    {"sys/bus/pci/drivers/pcieport/uevent", 0200, ""},
     {"sys/kernel/iommu_groups", 0755, NULL},
     {"sys/class/vfio", 0755, NULL},
     {"sys/class/vfio-dev", 0755, NULL},
@@ -60,14 +62,6 @@ static const struct {
     {"sys/devices/virtual/iommu/" SHADOW_IOMMU "/subsystem", "../../../../class/iommu"},
 };
 
-/* A device node is a file as long as its number is big: the boundary knows what to make of it. */
-static int node_add(int root_fd, const char *path, mode_t mode, unsigned int major, unsigned int minor)
-{
-	int ret = tree_file(root_fd, path, mode, "", 0);
-
-	return ret ? ret : tree_resize(root_fd, path, makedev(major, minor));
-}
-
 static int fixed_add(int root_fd)
 {
 	int ret = 0;
@@ -81,8 +75,8 @@ static int fixed_add(int root_fd)
 	for (size_t i = 0; !ret && i < ARRAY_SIZE(fixed_links); i++)
 		ret = tree_link(root_fd, fixed_links[i].path, fixed_links[i].target);
 	if (!ret)
-		ret = node_add(root_fd, "dev/vfio/vfio", 0666, MISC_MAJOR, 196); /* linux/miscdevice.h */
-	return ret ? ret : node_add(root_fd, "dev/iommu", 0660, MISC_MAJOR, SHADOW_MINOR_IOMMU);
+		ret = tree_node(root_fd, "dev/vfio/vfio", 0666, MISC_MAJOR, 196); /* linux/miscdevice.h */
+	return ret ? ret : tree_node(root_fd, "dev/iommu", 0660, MISC_MAJOR, SHADOW_MINOR_IOMMU);
 }
 
 int shadow_new(bool host_devices, struct shadow **out)
@@ -119,141 +113,6 @@ void shadow_free(struct shadow *s)
 const char *shadow_root(const struct shadow *s)
 {
 	return s->root;
-}
-
-/* ---- groups ---- */
-
-/* The group, its character device and the latter's class entry. */
-static int group_add(struct shadow *s, unsigned int group)
-{
-	char path[128], text[128];
-	int fd = s->root_fd, ret;
-	struct stat st;
-
-	snprintf(path, sizeof(path), "dev/vfio/%u", group);
-	if (!fstatat(fd, path, &st, AT_SYMLINK_NOFOLLOW))
-		return 0;
-	ret = node_add(fd, path, 0600, SHADOW_MAJOR, s->minors);
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%u/type", group);
-	ret = tree_printf(fd, path, 0644, "DMA\n");
-	if (ret)
-		return ret;
-	/* The window of x86's message-signalled interrupts, as VFIO leaves it out of the usable ranges. */
-	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%u/reserved_regions", group);
-	ret = tree_printf(fd, path, 0444, "0x%016x 0x%016x msi\n", 0xfee00000, 0xfeefffff);
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path), "sys/devices/virtual/vfio/%u/dev", group);
-	ret = tree_printf(fd, path, 0444, "%u:%u\n", SHADOW_MAJOR, s->minors);
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path), "sys/devices/virtual/vfio/%u/uevent", group);
-	ret = tree_printf(fd, path, 0644, "MAJOR=%u\nMINOR=%u\nDEVNAME=vfio/%u\n", SHADOW_MAJOR, s->minors, group);
-	if (ret)
-		return ret;
-	s->minors++;
-	snprintf(path, sizeof(path), "sys/devices/virtual/vfio/%u/subsystem", group);
-	ret = tree_link(fd, path, "../../../../class/vfio");
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path), "sys/class/vfio/%u", group);
-	snprintf(text, sizeof(text), "../../devices/virtual/vfio/%u", group);
-	return tree_link(fd, path, text);
-}
-
-/* ---- functions ---- */
-
-/* Every place that lists functions; prefix is what leads from there to sys/devices. */
-static int listings_add(struct shadow *s, const struct shadow_func *sf)
-{
-	static const struct {
-		const char *dir, *prefix;
-	} where[] = {
-	    {"sys/bus/pci/devices", "../../../devices"},
-	    {"sys/bus/pci/drivers/vfio-pci", "../../../../devices"},
-	    {"sys/devices/virtual/iommu/" SHADOW_IOMMU "/devices", "../../../.."},
-	};
-	const char *below = sf->dir + strlen("sys/devices");
-	char path[160], target[160];
-	int ret = 0;
-
-	for (size_t i = 0; !ret && i < ARRAY_SIZE(where); i++) {
-		snprintf(path, sizeof(path), "%s/%s", where[i].dir, sf->bdf);
-		snprintf(target, sizeof(target), "%s%s", where[i].prefix, below);
-		ret = tree_link(s->root_fd, path, target);
-	}
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%u/devices/%s", sf->f->group, sf->bdf);
-	snprintf(target, sizeof(target), "../../../../devices%s", below);
-	return tree_link(s->root_fd, path, target);
-}
-
-/* The function's own device, /dev/vfio/devices/vfioN: the N-th function that was added. */
-static int cdev_add(struct shadow *s, const struct shadow_func *sf)
-{
-	unsigned int minor = s->nfuncs;
-	char path[128], target[160];
-	int fd = s->root_fd, ret;
-
-	snprintf(path, sizeof(path), "dev/vfio/devices/vfio%u", minor);
-	ret = node_add(fd, path, 0600, SHADOW_MAJOR_CDEV, minor);
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path), "%s/vfio-dev/vfio%u/dev", sf->dir, minor);
-	ret = tree_printf(fd, path, 0444, "%u:%u\n", SHADOW_MAJOR_CDEV, minor);
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path), "%s/vfio-dev/vfio%u/uevent", sf->dir, minor);
-	ret = tree_printf(fd, path, 0644, "MAJOR=%u\nMINOR=%u\nDEVNAME=vfio/devices/vfio%u\n", SHADOW_MAJOR_CDEV, minor,
-			  minor);
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path), "%s/vfio-dev/vfio%u/device", sf->dir, minor);
-	snprintf(target, sizeof(target), "../../../%s", sf->bdf);
-	ret = tree_link(fd, path, target);
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path), "%s/vfio-dev/vfio%u/subsystem", sf->dir, minor);
-	ret = tree_link(fd, path, "../../../../../class/vfio-dev");
-	if (ret)
-		return ret;
-	snprintf(path, sizeof(path), "sys/class/vfio-dev/vfio%u", minor);
-	snprintf(target, sizeof(target), "../../devices%s/vfio-dev/vfio%u", sf->dir + strlen("sys/devices"), minor);
-	return tree_link(fd, path, target);
-}
-
-/*
- * The function sits directly below a host bridge of its bus's number, "pciDDDD:BB": there is no root port. Its listing
- * comes last, so that whoever finds it there finds it whole.
- */
-int shadow_add(struct shadow *s, struct pci_func *f)
-{
-	struct shadow_func sf = {.f = f}, *funcs;
-	int ret;
-
-	pci_bdf_format(f, sf.bdf);
-	snprintf(sf.dir, sizeof(sf.dir), "sys/devices/pci%04x:%02x/%s", f->domain, f->bdf >> 8, sf.bdf);
-	for (size_t i = 0; i < s->nfuncs; i++)
-		if (!strcmp(s->funcs[i].bdf, sf.bdf))
-			return -EEXIST;
-	funcs = realloc(s->funcs, (s->nfuncs + 1) * sizeof(*funcs));
-	if (!funcs)
-		return -ENOMEM;
-	s->funcs = funcs;
-	ret = group_add(s, f->group);
-	if (!ret)
-		ret = attr_add_func(s, &sf);
-	if (!ret)
-		ret = cdev_add(s, &sf);
-	if (!ret)
-		ret = listings_add(s, &sf);
-	if (ret)
-		return ret;
-	s->funcs[s->nfuncs++] = sf;
-	return 0;
 }
 
 /* ---- opens ---- */
@@ -296,14 +155,15 @@ static int open_allowed(const char *rel, const char *name, const struct stat *st
 	return write && !write_is_harmless(name) ? -EACCES : 0;
 }
 
+/* Whose attribute it is: of a function's directory, not of what lies below. */
 static const struct shadow_func *func_of(const struct shadow *s, const char *rel)
 {
-	for (size_t i = 0; i < s->nfuncs; i++) {
-		size_t n = strlen(s->funcs[i].dir);
+	const char *slash = strrchr(rel, '/');
+	size_t len = slash ? slash - rel : 0;
 
-		if (!strncmp(rel, s->funcs[i].dir, n) && rel[n] == '/')
+	for (size_t i = 0; i < s->nfuncs; i++)
+		if (strlen(s->funcs[i].dir) == len && !strncmp(rel, s->funcs[i].dir, len))
 			return &s->funcs[i];
-	}
 	return NULL;
 }
 
@@ -335,5 +195,5 @@ int shadow_open(struct shadow *s, const char *path, int flags)
 	if (ret)
 		return ret;
 	sf = func_of(s, rel);
-	return sf && !strcmp(rel + strlen(sf->dir) + 1, name) ? attr_refresh(s, sf, name) : 0;
+	return sf ? attr_refresh(s, sf, name) : 0;
 }

@@ -6,9 +6,9 @@
  * Real files and links, so that listing, stat, xattr and readlink need no emulation; the boundary redirects paths into
  * it (boundary/path.h).
  *
- * Modes, contents and links are those of Linux 6.12 for a function that is bound to vfio-pci. There are no root ports:
- * a function on bus BB sits directly below a host bridge of its own, /sys/devices/pciDDDD:BB/DDDD:BB:DD.F. Regular
- * files stand for the device nodes; the boundary makes stat() say otherwise.
+ * Modes, contents and links are those of Linux 6.12. A function sits in the directory of the bridge above it; one that
+ * has none sits directly below a host bridge of its bus's number, /sys/devices/pciDDDD:BB/DDDD:BB:DD.F. Regular files
+ * stand for the device nodes; the boundary makes stat() say otherwise.
  *
  * A tree lives as long as its broker holds a lock in it. Any number of brokers may have trees at once.
  */
@@ -27,9 +27,20 @@ struct shadow;
 int shadow_new(bool host_devices, struct shadow **s);
 void shadow_free(struct shadow *s); /* removes the tree */
 const char *shadow_root(const struct shadow *s);
-/* Shows f, whose place and capabilities are final, its group, and its own device, numbered in order. 0, -EEXIST
- * (address taken), or -errno. f has to live until shadow_free. */
+struct shadow_place {
+	const struct pci_func *parent; /* the bridge above, shown already; NULL: none */
+	const char *driver;	       /* that it is bound to; NULL: none */
+	int vfio;		       /* N of /dev/vfio/devices/vfioN; -1: VFIO does not have it */
+};
+/* Shows f, whose place and capabilities are final, its group, and its own device. 0, -EEXIST (address taken), or
+ * -errno. f has to live until shadow_free. */
+int shadow_add_at(struct shadow *s, struct pci_func *f, const struct shadow_place *place);
+/* The same for one without a bridge above it that is bound to vfio-pci, numbered in order. */
 int shadow_add(struct shadow *s, struct pci_func *f);
+/* Takes its driver away, and with it the nodes of its own and, after the last of them, of its group. */
+void shadow_unbind(struct shadow *s, struct pci_func *f);
+int shadow_bind(struct shadow *s, struct pci_func *f);	  /* and gives it back. 0 or -errno */
+void shadow_remove(struct shadow *s, struct pci_func *f); /* as if it had never been there */
 
 /*
  * For programs that make allocations fail, as they find it on a kernel that can: /sys/kernel/debug/fail*, whose values

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* A function's attributes, in the words of Linux 6.12 (drivers/pci/pci-sysfs.c,
- * Documentation/ABI/testing/sysfs-bus-pci) for a device that is bound to vfio-pci and that nobody has open. */
+ * Documentation/ABI/testing/sysfs-bus-pci) for a device that nobody has open. */
 #include "broker/shadow_internal.h"
 
 #include <errno.h>
@@ -112,7 +112,7 @@ static void config_read(struct pci_func *f, uint8_t cfg[PCI_CFG_SIZE])
 int attr_refresh(struct shadow *s, const struct shadow_func *sf, const char *name)
 {
 	uint8_t cfg[PCI_CFG_SIZE];
-	char path[128], text[64];
+	char path[SHADOW_PATH_MAX], text[64];
 
 	snprintf(path, sizeof(path), "%s/%s", sf->dir, name);
 	if (!strcmp(name, "config")) {
@@ -138,7 +138,7 @@ static void add(struct adder *a, const char *name, mode_t mode, const char *fmt,
 
 static void add(struct adder *a, const char *name, mode_t mode, const char *fmt, ...)
 {
-	char path[128], text[1024];
+	char path[SHADOW_PATH_MAX], text[1024];
 	va_list ap;
 	int n;
 
@@ -153,7 +153,7 @@ static void add(struct adder *a, const char *name, mode_t mode, const char *fmt,
 
 static void add_dir(struct adder *a, const char *name)
 {
-	char path[128];
+	char path[SHADOW_PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/%s", a->dir, name);
 	if (!a->error)
@@ -164,7 +164,7 @@ static void add_link(struct adder *a, const char *name, const char *fmt, ...) __
 
 static void add_link(struct adder *a, const char *name, const char *fmt, ...)
 {
-	char path[128], target[128];
+	char path[SHADOW_PATH_MAX], target[128];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -175,10 +175,22 @@ static void add_link(struct adder *a, const char *name, const char *fmt, ...)
 		a->error = tree_link(a->root_fd, path, target);
 }
 
-static void add_identity(struct adder *a, struct pci_func *f, const char *bdf)
+static void uevent_format(struct pci_func *f, const char *driver, const char *bdf, char *buf, size_t len)
 {
 	struct ids id = ids_read(f);
 	char modalias[80];
+
+	modalias_format(&id, modalias, sizeof(modalias));
+	snprintf(buf, len,
+		 "%s%s%sPCI_CLASS=%04X\nPCI_ID=%04X:%04X\nPCI_SUBSYS_ID=%04X:%04X\nPCI_SLOT_NAME=%s\nMODALIAS=%s\n",
+		 *driver ? "DRIVER=" : "", driver, *driver ? "\n" : "", id.class, id.vendor, id.device, id.subvendor,
+		 id.subdevice, bdf, modalias);
+}
+
+static void add_identity(struct adder *a, struct pci_func *f, const struct shadow_func *sf)
+{
+	struct ids id = ids_read(f);
+	char modalias[80], uevent[512];
 
 	modalias_format(&id, modalias, sizeof(modalias));
 	add(a, "vendor", 0444, "0x%04x\n", id.vendor);
@@ -188,24 +200,25 @@ static void add_identity(struct adder *a, struct pci_func *f, const char *bdf)
 	add(a, "class", 0444, "0x%06x\n", id.class);
 	add(a, "revision", 0444, "0x%02x\n", id.revision);
 	add(a, "modalias", 0444, "%s\n", modalias);
-	add(a, "uevent", 0644,
-	    "DRIVER=vfio-pci\nPCI_CLASS=%04X\nPCI_ID=%04X:%04X\nPCI_SUBSYS_ID=%04X:%04X\n"
-	    "PCI_SLOT_NAME=%s\nMODALIAS=%s\n",
-	    id.class, id.vendor, id.device, id.subvendor, id.subdevice, bdf, modalias);
+	uevent_format(f, sf->driver, sf->bdf, uevent, sizeof(uevent));
+	add(a, "uevent", 0644, "%s", uevent);
 }
 
-static void add_links(struct adder *a, const struct pci_func *f)
+static void add_links(struct adder *a, const struct shadow_func *sf)
 {
-	add_link(a, "subsystem", "../../../bus/pci");
-	add_link(a, "driver", "../../../bus/pci/drivers/vfio-pci");
-	add_link(a, "iommu", "../../virtual/iommu/" SHADOW_IOMMU);
-	add_link(a, "iommu_group", "../../../kernel/iommu_groups/%u", f->group);
+	const char *devices = sf->up + 3; /* one level less */
+
+	add_link(a, "subsystem", "%sbus/pci", sf->up);
+	add_link(a, "iommu", "%svirtual/iommu/" SHADOW_IOMMU, devices);
+	add_link(a, "iommu_group", "%skernel/iommu_groups/%u", sf->up, sf->f->group);
+	if (*sf->driver)
+		add_link(a, "driver", "%sbus/pci/drivers/%s", sf->up, sf->driver);
 }
 
 /* Start, last byte and flags of each BAR (resource_show); where the function is in bus addresses does not change. */
 static void add_resources(struct adder *a, struct pci_func *f)
 {
-	char text[RES_LINES * 57 + 1], name[16], path[128];
+	char text[RES_LINES * 57 + 1], name[16], path[SHADOW_PATH_MAX];
 	size_t n = 0;
 
 	for (unsigned int i = 0; i < RES_LINES; i++) {
@@ -307,7 +320,7 @@ static void add_locality(struct adder *a)
 	add(a, "numa_node", 0644, "-1\n");
 }
 
-static void add_state(struct adder *a, struct pci_func *f)
+static void add_state(struct adder *a, struct pci_func *f, const struct shadow_func *sf)
 {
 	char text[64];
 
@@ -321,7 +334,7 @@ static void add_state(struct adder *a, struct pci_func *f)
 	add(a, "consistent_dma_mask_bits", 0444, "64\n");
 	add(a, "dma_mask_bits", 0444, "64\n");
 	add(a, "d3cold_allowed", 0644, "1\n");
-	add(a, "driver_override", 0644, "vfio-pci\n");
+	add(a, "driver_override", 0644, "%s\n", sf->vfio >= 0 ? "vfio-pci" : "(null)");
 	add(a, "msi_bus", 0644, "1\n");
 	add(a, "remove", 0220, "%s", "");
 	add(a, "rescan", 0200, "%s", "");
@@ -333,18 +346,47 @@ static void add_state(struct adder *a, struct pci_func *f)
 	add(a, "power/runtime_suspended_time", 0444, "0\n");
 }
 
+static bool is_bridge(struct pci_func *f)
+{
+	return (f->cfg[PCI_HEADER_TYPE] & PCI_HEADER_TYPE_MASK) == PCI_HEADER_TYPE_BRIDGE;
+}
+
+static void add_bridge(struct adder *a, struct pci_func *f)
+{
+	add(a, "secondary_bus_number", 0444, "%u\n", f->cfg[PCI_SECONDARY_BUS]);
+	add(a, "subordinate_bus_number", 0444, "%u\n", f->cfg[PCI_SUBORDINATE_BUS]);
+}
+
+int attr_set_driver(struct shadow *s, const struct shadow_func *sf)
+{
+	char path[SHADOW_PATH_MAX], target[96], uevent[512];
+	int ret = 0;
+
+	snprintf(path, sizeof(path), "%s/driver", sf->dir);
+	root_remove_path(s->root_fd, path);
+	if (*sf->driver) {
+		snprintf(target, sizeof(target), "%sbus/pci/drivers/%s", sf->up, sf->driver);
+		ret = tree_link(s->root_fd, path, target);
+	}
+	uevent_format(sf->f, sf->driver, sf->bdf, uevent, sizeof(uevent));
+	snprintf(path, sizeof(path), "%s/uevent", sf->dir);
+	return ret ? ret : tree_update(s->root_fd, path, uevent, strlen(uevent));
+}
+
 int attr_add_func(struct shadow *s, const struct shadow_func *sf)
 {
 	struct adder a = {.root_fd = s->root_fd, .dir = sf->dir};
 	uint8_t cfg[PCI_CFG_SIZE];
-	char path[128];
+	char path[SHADOW_PATH_MAX];
 
-	add_identity(&a, sf->f, sf->bdf);
-	add_links(&a, sf->f);
+	add_identity(&a, sf->f, sf);
+	add_links(&a, sf);
 	add_resources(&a, sf->f);
 	add_link_state(&a, sf->f);
 	add_locality(&a);
-	add_state(&a, sf->f);
+	add_state(&a, sf->f, sf);
+	if (is_bridge(sf->f))
+		add_bridge(&a, sf->f);
 	if (a.error)
 		return a.error;
 	config_read(sf->f, cfg);

@@ -88,6 +88,36 @@ static bool remove_entry(int dir_fd, const char *name, dev_t dev, unsigned int d
 	return !unlinkat(dir_fd, name, AT_REMOVEDIR);
 }
 
+/* The directory that path's last name is in; -1: there is none, or a link is on the way. */
+static int parent_open(int root_fd, const char *path, const char **name)
+{
+	char part[NAME_MAX + 1];
+	int fd = dup(root_fd), next;
+	const char *slash;
+
+	for (; fd >= 0 && (slash = strchr(path, '/')); path = slash + 1) {
+		snprintf(part, sizeof(part), "%.*s", (int)(slash - path), path);
+		next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		close(fd);
+		fd = next;
+	}
+	*name = path;
+	return fd;
+}
+
+void root_remove_path(int root_fd, const char *path)
+{
+	const char *name;
+	struct stat st;
+	int fd = parent_open(root_fd, path, &name);
+
+	if (fd < 0)
+		return;
+	if (!fstat(fd, &st))
+		remove_entry(fd, name, st.st_dev, 1);
+	close(fd);
+}
+
 /* One reading of the directory. Returns how many entries went; *left: how many did not. */
 static unsigned int empty_pass(int dir_fd, dev_t dev, unsigned int depth, unsigned int *left)
 {

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* The directory is made with the mode that it shall have whatever the umask is. */
@@ -103,6 +104,14 @@ int tree_printf(int root_fd, const char *path, mode_t mode, const char *fmt, ...
 	if (n < 0 || n >= (int)sizeof(buf))
 		return -EOVERFLOW;
 	return tree_file(root_fd, path, mode, buf, n);
+}
+
+/* The boundary knows what to make of it. */
+int tree_node(int root_fd, const char *path, mode_t mode, unsigned int major, unsigned int minor)
+{
+	int ret = tree_file(root_fd, path, mode, "", 0);
+
+	return ret ? ret : tree_resize(root_fd, path, makedev(major, minor));
 }
 
 int tree_resize(int root_fd, const char *path, off_t size)

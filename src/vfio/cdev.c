@@ -163,6 +163,7 @@ static void cdev_release(struct ufile *f)
 		df->dev->group->cdevs--;
 		device_leave(df->dev);
 	}
+	unbind_file_closed(df->dev);
 	free(df);
 }
 
@@ -187,13 +188,14 @@ int vfio_open_cdev(struct vfio *v, uint64_t index, struct ufile **f)
 {
 	struct device_file *df;
 
-	if (index >= v->ndev)
+	if (index >= v->ndev || v->dev[index]->state != DEVICE_BOUND)
 		return -ENOENT;
 	df = mem_calloc(1, sizeof(*df));
 	if (!df)
 		return -ENOMEM;
 	df->dev = v->dev[index];
 	ufile_init(&df->file, &df->dev->cdev_ops);
+	unbind_file_opened(df->dev);
 	*f = &df->file;
 	return 0;
 }

@@ -37,12 +37,15 @@ struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_fun
 	d->f = f;
 	pci_bdf_format(f, d->name);
 	list_init(&d->ioeventfds);
+	loop_timer_init(&d->leave_timer, unbind_ask_again);
 	irq_init(d);
 	return d;
 }
 
 void device_free(struct vfio_dev *d)
 {
+	if (d->v->loop)
+		loop_timer_cancel(d->v->loop, &d->leave_timer);
 	free(d->msix);
 	free(d);
 }
@@ -141,10 +144,11 @@ static void device_release(struct ufile *f)
 
 	device_leave(d);
 	free(to_file(f));
-	if (g) {
+	if (g)
 		g->users--;
+	unbind_file_closed(d);
+	if (g)
 		ufile_put(&g->file);
-	}
 }
 
 /* ---- ioctls ---- */
@@ -174,7 +178,11 @@ static long device_get_info(struct ufile *f, struct ucall *c, uint64_t arg)
 
 static long device_do_reset(struct ufile *f, struct ucall *c, uint64_t arg)
 {
-	device_reset(to_dev(f));
+	struct vfio_dev *d = to_dev(f);
+
+	if (d->f->away)
+		return -ENOTTY; /* as from pci_try_reset_function(), which finds nobody there */
+	device_reset(d);
 	return 0;
 }
 
@@ -254,6 +262,7 @@ int device_open(struct vfio_dev *d, struct ufile **f)
 	}
 	ufile_init(&df->file, &device_ops);
 	df->dev = d;
+	unbind_file_opened(d);
 	if (!d->bound) {
 		ufile_get(&d->group->file);
 		d->group->users++;

@@ -33,6 +33,8 @@ static long group_get_status(struct ufile *f, struct ucall *c, uint64_t arg)
 		return ret;
 	if (st.argsz < sizeof(st))
 		return -EINVAL;
+	if (unbind_group_gone(g))
+		return -ENODEV;
 	st.flags = 0;
 	if (group_has_iommu(g))
 		st.flags = VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET;
@@ -56,6 +58,8 @@ static long group_set_container(struct ufile *f, struct ucall *c, uint64_t arg)
 		return ret;
 	if (group_has_iommu(g))
 		return -EINVAL;
+	if (unbind_group_gone(g))
+		return -ENODEV;
 	if (ret)
 		return -EBADFD;
 	if (container_is(cf))
@@ -77,6 +81,13 @@ static void group_put_iommufd(struct vfio_group *g)
 		ufile_put(f);
 }
 
+void group_lose_iommu(struct vfio_group *g)
+{
+	if (g->container)
+		container_detach(g);
+	group_put_iommufd(g);
+}
+
 static long group_unset_container(struct ufile *f, struct ucall *c, uint64_t arg)
 {
 	struct vfio_group *g = to_group(f);
@@ -86,9 +97,7 @@ static long group_unset_container(struct ufile *f, struct ucall *c, uint64_t arg
 	/* Devices that are bound to an iommufd stay there: they need the group no more. */
 	if (g->container && g->users)
 		return -EBUSY;
-	if (g->container)
-		container_detach(g);
-	group_put_iommufd(g);
+	group_lose_iommu(g);
 	return 0;
 }
 
@@ -135,7 +144,7 @@ static int find_device(struct vfio_group *g, const char *name, struct vfio_dev *
 
 	for (i = 0; i < g->v->ndev; i++) {
 		struct vfio_dev *d = g->v->dev[i];
-		int ret = d->group == g ? device_matches(d, name) : 0;
+		int ret = d->group == g && d->state == DEVICE_BOUND ? device_matches(d, name) : 0;
 
 		if (ret < 0)
 			return ret;
@@ -188,9 +197,7 @@ static void group_release(struct ufile *f)
 {
 	struct vfio_group *g = to_group(f);
 
-	if (g->container)
-		container_detach(g);
-	group_put_iommufd(g);
+	group_lose_iommu(g);
 	g->opened = false;
 }
 
@@ -219,7 +226,7 @@ int vfio_open_group(struct vfio *v, unsigned int group, struct ufile **f)
 	struct vfio_group *g;
 
 	list_for_each (g, &v->groups, node) {
-		if (g->number != group)
+		if (g->number != group || unbind_group_gone(g))
 			continue;
 		if (g->opened || g->cdevs)
 			return -EBUSY;

@@ -51,6 +51,8 @@ struct vfio {
 	struct list groups;
 	struct vfio_dev **dev;
 	size_t ndev;
+	void (*unbound)(void *arg, struct pci_func *f); /* NULL: nobody asks */
+	void *unbound_arg;
 };
 
 struct container {
@@ -99,6 +101,9 @@ struct vfio_dev {
 	char name[16];
 	struct ufile_ops cdev_ops; /* of its own for the name's sake */
 	char cdev_name[48];
+	enum { DEVICE_BOUND, DEVICE_LEAVING, DEVICE_UNBOUND } state; /* unbind.c */
+	unsigned int files; /* that keep it from leaving: of the device, and of its own node bound or not */
+	struct loop_timer leave_timer;
 	unsigned int open_count;
 	bool by_cdev; /* open_count is of one that came through the device's own node */
 
@@ -176,6 +181,14 @@ int type1_check_borders(struct type1 *t, uint64_t first, uint64_t last);
 struct vfio_group *group_new(struct vfio *v, unsigned int number); /* NULL: out of memory */
 bool group_is(const struct ufile *f);
 
+void group_lose_iommu(struct vfio_group *g); /* leaves its container, or its iommufd; no device may be open */
+
+/* ---- unbind.c ---- */
+void unbind_file_opened(struct vfio_dev *d);
+void unbind_file_closed(struct vfio_dev *d);
+void unbind_ask_again(struct loop_timer *t);
+bool unbind_group_gone(const struct vfio_group *g); /* no device of it is bound: it does not exist for clients */
+
 /* ---- device.c ---- */
 struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_func *f);
 void device_free(struct vfio_dev *d); /* not the function */
@@ -227,6 +240,8 @@ void irq_shutdown(struct vfio_dev *d); /* closes and disables everything */
 unsigned int irq_count(const struct vfio_dev *d, unsigned int index);
 long irq_get_info(struct ufile *f, struct ucall *c, uint64_t arg);
 long irq_set(struct ufile *f, struct ucall *c, uint64_t arg);
+void irq_request(struct vfio_dev *d); /* rings REQ: let go of the device */
+void irq_error(struct vfio_dev *d);   /* rings ERR: the device has a fatal error */
 void irq_restore(struct vfio_dev *d); /* after a reset: what is set up is set up again */
 void irq_intx_disable_changed(struct vfio_dev *d, bool disabled);
 

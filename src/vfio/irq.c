@@ -191,6 +191,16 @@ void irq_shutdown(struct vfio_dev *d)
 	d->intx_disabled = false;
 }
 
+void irq_request(struct vfio_dev *d)
+{
+	ring(d, d->req_trigger);
+}
+
+void irq_error(struct vfio_dev *d)
+{
+	ring(d, d->err_trigger);
+}
+
 void irq_restore(struct vfio_dev *d)
 {
 	unsigned int v;
@@ -379,7 +389,7 @@ static long msix_trigger(struct vfio_dev *d, struct request *r)
 	return 0;
 }
 
-/* ERR and REQ: events of the function as a whole. They never happen here; loopback works. */
+/* ERR and REQ: events of the function as a whole. Loopback works for them too. */
 static long single_trigger(struct vfio_dev *d, struct request *r, int *trigger)
 {
 	int fd = -1, ret;

@@ -38,6 +38,21 @@ bool vfio_memory_off(const struct vfio *v);
 /* How many interrupts have been sent to clients so far. */
 uint64_t vfio_interrupts(const struct vfio *v);
 
+/*
+ * The function's driver is taken away: nobody can open it from now on, and whoever has it open is asked to let go. When
+ * nobody has, perhaps at once, unbound is called. 0, -EALREADY (under way), -ENODEV (not bound).
+ */
+int vfio_unbind(struct vfio *v, struct pci_func *f);
+void vfio_on_unbound(struct vfio *v, void (*unbound)(void *arg, struct pci_func *f), void *arg);
+int vfio_bind(struct vfio *v, struct pci_func *f); /* again. 0, -EBUSY (bound, or leaving), -ENODEV (unknown) */
+enum vfio_binding { VFIO_UNBOUND, VFIO_LEAVING, VFIO_BOUND, VFIO_IN_USE };
+enum vfio_binding vfio_binding(struct vfio *v, const struct pci_func *f);
+
+/* The host resets the function, whoever has it open. */
+void vfio_reset_func(struct vfio *v, struct pci_func *f);
+/* Its link goes down, which the owner learns through VFIO_PCI_ERR_IRQ_INDEX, or comes up again. */
+void vfio_set_link(struct vfio *v, struct pci_func *f, bool up);
+
 /* open("/dev/vfio/vfio"): a container. 0 or -ENOMEM. */
 int vfio_open_container(struct vfio *v, struct ufile **f);
 /* open("/dev/vfio/N"): 0, -ENOENT, -EBUSY (rule B4), -ENOMEM. */
