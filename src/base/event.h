@@ -21,6 +21,9 @@ enum event_type {
 	EVENT_IRQ,     /* who = BDF, value = vector */
 	EVENT_OPEN,    /* who = client pid, name = what was opened */
 	EVENT_RELEASE, /* name */
+	EVENT_REVOKE,  /* ioas, addr = IOVA, len: the device whose memory was mapped there has taken it back */
+	EVENT_REFUSE,  /* ioas, addr = IOVA, len; who = BDF of a device that may not reach it, value = BDF of its owner */
+	EVENT_TAINT,   /* who = BDF, name = what was done that keeps the rules from holding */
 	EVENT_CLIENT,  /* who = pid, flags = EVENT_START or EVENT_END, value = descriptors it was given (END) */
 	EVENT_TYPES
 };

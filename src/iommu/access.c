@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "base/alloc.h"
 #include "iommu/private.h"
+#include "mm/peer.h"
 
 struct access {
 	struct list node; /* in ioas->accesses */
@@ -148,6 +149,9 @@ static int pin_part(struct area *r, uint64_t iova, uint64_t end, uint64_t last, 
 		return -EINVAL;
 	if (!area_permits(r, flags) || ((flags & ACCESS_WRITE) && !pages_writable(r->pages)))
 		return -EPERM;
+	/* A CPU user cannot be cut off from what it has pinned: it gets no memory of devices. */
+	if (pages_is_peer(r->pages))
+		return -EINVAL;
 	err = pages_pin(r->pages, &part->pin, area_off(r, iova), end - iova + 1);
 	if (err)
 		return err;
@@ -274,6 +278,8 @@ int access_rw(struct access *a, iova_t iova, void *buf, size_t len, unsigned int
 			return -EINVAL;
 		if (!area_permits(r, flags) || (write && !pages_writable(r->pages)))
 			return -EPERM;
+		if (pages_is_peer(r->pages))
+			return -EINVAL;
 		n = MIN(last, r->node.last) - at + 1;
 		if (flags & ACCESS_SLOW_PATH && !moves_slowly(r, at, n))
 			return -EFAULT;

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/event.h"
 #include "iommu/private.h"
+#include "mm/peer.h"
 
 /* ---- one area ---- */
 
@@ -26,6 +27,8 @@ int area_fill(const struct area *a, struct domain *d, bool large)
 {
 	uint64_t at = a->off, end = a->off + area_len(a);
 
+	if (unlikely(pages_revoked(a->pages)))
+		return 0;
 	while (at < end) {
 		uint64_t iova = a->node.start + (at - a->off), contig, n;
 		char *host = pages_ptr(a->pages, at, &contig);
@@ -54,6 +57,7 @@ static struct area *area_new(struct pages *p, uint64_t off, uint64_t iova, uint6
 	a->pages = pages_get(p);
 	a->off = off;
 	a->prot = prot;
+	a->pin.revoked = area_revoked;
 	return a;
 }
 
@@ -79,6 +83,7 @@ static void area_remove(struct ioas *io, struct area *a)
 
 	itree_remove(&io->areas, &a->node);
 	io->narea--;
+	io->npeers -= pages_is_peer(a->pages);
 	list_for_each (d, &io->domains, node)
 		domain_unmap(d, a->node.start, len);
 	event_emit(io->evs, EVENT_UNMAP, .ioas = io->id, .addr = a->node.start, .len = len);
@@ -196,12 +201,30 @@ static void chain_insert(struct ioas *io, struct area *chain)
 	for (struct area *a = chain, *next; a; a = next) {
 		next = a->next;
 		a->next = NULL;
+		a->io = io;
 		itree_insert(&io->areas, &a->node);
 		io->narea++;
+		io->npeers += pages_is_peer(a->pages);
 		event_emit(io->evs, EVENT_MAP, .ioas = io->id, .addr = a->node.start, .len = area_len(a),
 			   .value = pages_va(a->pages) + a->off, .who = mm_owner_pid(pages_owner(a->pages)),
 			   .flags = a->prot & IOMMU_WRITE ? EVENT_WRITE : 0);
 	}
+}
+
+/* May all who would reach it reach peer memory in the chain (rule B2)? */
+static int chain_admitted(struct ioas *io, const struct area *chain)
+{
+	const struct domain *d;
+	int err;
+
+	for (const struct area *a = chain; a; a = a->next) {
+		list_for_each (d, &io->domains, node) {
+			err = area_admits_domain(io, a, d);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
 }
 
 /* The chain's areas lie at offsets from 0 on: moves them to where they belong. */
@@ -227,6 +250,8 @@ static int chain_map(struct ioas *io, struct area *chain, uint64_t *iova, bool a
 		err = ioas_check_free(io, IOVA(at), len);
 	if (!err)
 		err = check_chain(io, chain);
+	if (!err)
+		err = chain_admitted(io, chain);
 	if (err)
 		return err;
 	chain_place(chain, at);
@@ -440,9 +465,11 @@ static int area_cut(struct ioas *io, struct area *a, uint64_t at)
 	}
 	itree_remove(&io->areas, &a->node);
 	area_free(a);
+	low->io = high->io = io;
 	itree_insert(&io->areas, &low->node);
 	itree_insert(&io->areas, &high->node);
 	io->narea++;
+	io->npeers += pages_is_peer(low->pages);
 	return err;
 }
 

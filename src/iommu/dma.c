@@ -88,6 +88,16 @@ void dma_dev_free(struct dma_dev *d)
 	free(d);
 }
 
+void dma_dev_set_owner(struct dma_dev *d, const void *owner)
+{
+	d->owner = owner;
+}
+
+bool dma_dev_in_peer(const struct dma_dev *d)
+{
+	return d->in_peer;
+}
+
 void dma_dev_attach(struct dma_dev *d, struct domain *dom)
 {
 	dma_dev_detach(d);
@@ -171,7 +181,7 @@ static inline __attribute__((always_inline)) int dma_copy(struct dma_dev *d, uin
 
 		reason = iotlb_get(d, at, write ? IOMMU_WRITE : IOMMU_READ, &e);
 		if (unlikely(reason))
-			return dma_fault_emit(d, IOVA(at), len - done, write, reason, tag);
+			return dma_fault_emit(d, IOVA(at), len - done, write, dma_fault_reason(d, at, reason), tag);
 		in = at - e->first;
 		n = MIN(len - done, e->size - in);
 		if (write)
@@ -179,8 +189,12 @@ static inline __attribute__((always_inline)) int dma_copy(struct dma_dev *d, uin
 		else
 			left = guard_copy(buf + done, e->host + in, n);
 		done += n - left;
-		if (unlikely(left))
-			return dma_fault_emit(d, IOVA(iova + done), len - done, write, DMA_FAULT_GONE, tag);
+		if (unlikely(left)) {
+			n = dma_peer(d, iova + done, buf + done, len - done, write);
+			if (!n)
+				return dma_fault_emit(d, IOVA(iova + done), len - done, write, DMA_FAULT_GONE, tag);
+			done += n;
+		}
 	}
 	dma_account(d, iova, len, write, tag);
 	return 0;
@@ -221,7 +235,7 @@ int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec
 
 		reason = iotlb_get(d, at, write ? IOMMU_WRITE : IOMMU_READ, &e);
 		if (reason)
-			return dma_fault_emit(d, IOVA(at), len - done, write, reason, tag);
+			return dma_fault_emit(d, IOVA(at), len - done, write, dma_fault_reason(d, at, reason), tag);
 		in = at - e->first;
 		piece = MIN(len - done, e->size - in);
 		host = e->host + in;

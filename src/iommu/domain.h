@@ -41,6 +41,9 @@ bool domain_nested(const struct domain *d);
 /* Forgets what has been cached of a nested domain's stage-1 table for [first, last]. */
 void domain_invalidate(struct domain *d, uint64_t first, uint64_t last);
 
+/* May dev be attached, as far as peer memory in the space is concerned (rule B2)? 0 or -EREMOTEIO. */
+int domain_admits(const struct domain *d, struct dma_dev *dev);
+
 struct domain_leaf {
 	uint64_t iova, size; /* of the seamless stretch that was found */
 	char *host;

@@ -249,7 +249,8 @@ static int add_areas(struct ioas *io, struct domain *d)
 	for (n = itree_first(&io->areas, 0, UINT64_MAX); n; n = itree_next(n, 0, UINT64_MAX)) {
 		struct area *a = area_of(n);
 
-		if (pin)
+		err = area_admits_domain(io, a, d);
+		if (!err && pin)
 			err = area_pin(a);
 		if (!err) {
 			err = area_fill(a, d, !io->small_pages);

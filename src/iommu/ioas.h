@@ -63,8 +63,8 @@ int ioas_set_large_pages(struct ioas *io, bool on);
 /*
  * Maps [iova, iova + len) to [off, off + len) of p, and takes its own reference to p. With a domain it pins, then
  * publishes. prot may be 0. -EINVAL (len 0, misaligned, reserved), -EEXIST (overlap), -EOVERFLOW (wraps), -EPERM
- * (write, and the pages are not writable), -EFAULT (they cannot be pinned), -ENOMEM (limit or memory). On error nothing
- * has changed.
+ * (write, and the pages are not writable), -EFAULT (they cannot be pinned), -EREMOTEIO (memory of a device that one of
+ * those attached may not reach, rule B2), -ENOMEM (limit or memory). On error nothing has changed.
  */
 int ioas_map(struct ioas *io, iova_t iova, uint64_t len, struct pages *p, uint64_t off, int prot);
 /* Would ioas_map find [iova, iova + len) free? 0, -EINVAL, -EOVERFLOW, -EEXIST as above. */
@@ -130,8 +130,8 @@ void ioas_forget(struct ioas *io, const struct mm_owner *who, uint64_t first, ui
 
 /*
  * Reserves what lies outside the domain's aperture (tagged with it), pins every area and fills the domain's table.
- * -EADDRINUSE (an area or allowed range lies outside, or is misaligned for the domain), -EFAULT, -ENOMEM: nothing has
- * changed. The domain is in one space at most.
+ * -EADDRINUSE (an area or allowed range lies outside, or is misaligned for the domain), -EFAULT, -EREMOTEIO, -ENOMEM:
+ * nothing has changed. The domain is in one space at most.
  */
 int ioas_add_domain(struct ioas *io, struct domain *d);
 /* Empties the table, then drops pins that nobody else holds. Never fails. */

@@ -44,6 +44,11 @@ struct dma_dev *dma_dev_new(uint32_t bdf, struct events *evs);
 void dma_dev_free(struct dma_dev *d);			    /* detaches */
 void dma_dev_attach(struct dma_dev *d, struct domain *dom); /* replaces; flushes the IOTLB; cannot fail */
 void dma_dev_detach(struct dma_dev *d);
+/* Whose requester it is, for who decides what it may reach (mm/peer.h). NULL until it is said; a PASID's is its
+ * function's. */
+void dma_dev_set_owner(struct dma_dev *d, const void *owner);
+/* Is DMA of its own under way that other devices are answering right now? What would have it act has to wait then. */
+bool dma_dev_in_peer(const struct dma_dev *d);
 struct domain *dma_dev_domain(const struct dma_dev *d);	  /* NULL: detached */
 void dma_dev_set_master(struct dma_dev *d, bool on);	  /* PCI_COMMAND.BUS_MASTER; off: every DMA faults */
 const struct dma_stats *dma_dev_stats(struct dma_dev *d); /* with those of its PASIDs */
@@ -76,6 +81,7 @@ enum dma_fault {
 	DMA_FAULT_MASTER = EPERM,      /* PCI_COMMAND.BUS_MASTER is off */
 	DMA_FAULT_DETACHED = ENODEV,   /* attached to no domain */
 	DMA_FAULT_GONE = EIO,	       /* the page is no longer there: its file was truncated, or memory ran out */
+	DMA_FAULT_REVOKED = ESTALE,    /* memory of a device that has taken it back */
 	DMA_FAULT_WRAP = EOVERFLOW,    /* the request runs past the last address; reported at its first */
 	DMA_FAULT_LIMIT = ENOMEM,      /* the page would have to be pinned now, and its owner may pin no more (B1) */
 };

@@ -41,6 +41,19 @@ static int nested_update(void *ctx, uint64_t addr, uint64_t old, uint64_t new)
 	}
 }
 
+int nested_resolve(struct domain *d, uint64_t iova, unsigned int need, uint64_t *addr, uint64_t *reach)
+{
+	const struct walk_mem mem = {.ctx = d->parent, .load = nested_load, .update = nested_update};
+	struct walk_fault_info fault;
+	struct walk_result res;
+
+	if (!d->walks || walk(&d->walk, &mem, iova, need, &res, &fault))
+		return -EFAULT;
+	*addr = res.addr;
+	*reach = res.size - (iova & (res.size - 1));
+	return 0;
+}
+
 int nested_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e)
 {
 	const struct walk_mem mem = {.ctx = d->parent, .load = nested_load, .update = nested_update};

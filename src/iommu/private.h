@@ -43,6 +43,8 @@ struct dma_dev {
 	struct list node;   /* in dom->devs */
 	struct domain *dom; /* NULL: detached */
 	bool master, pri;
+	const void *owner;    /* of a function */
+	unsigned int in_peer; /* DMA under way in other devices: the function's, and that of its PASIDs */
 	uint32_t bdf;
 	struct events *evs;
 	struct dma_stats stats;
@@ -88,6 +90,8 @@ void domain_flush(struct domain *d, uint64_t first, uint64_t last);
 /* Fills *e with a translation for iova; need: IOMMU_READ or IOMMU_WRITE. 0, or why there is none (enum dma_fault). */
 int domain_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e);
 int nested_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e);
+/* What the client's table says: the parent's address for iova, and how far it goes on from there. 0 or -EFAULT. */
+int nested_resolve(struct domain *d, uint64_t iova, unsigned int need, uint64_t *addr, uint64_t *reach);
 uint64_t domain_event_id(const struct domain *d); /* of its space; 0: none */
 
 /* follow.c: of a following domain. Pins the page and puts it into the table. 0, or why there is none. */
@@ -108,6 +112,7 @@ void iotlb_flush(struct dma_dev *d);
 
 struct area {
 	struct itree_node node; /* IOVA */
+	struct ioas *io;	/* from when it is there for all to see */
 	struct page_pin pin;	/* held while the space has a domain */
 	struct pages *pages;
 	uint64_t off;	     /* of the area's first byte in pages */
@@ -141,6 +146,7 @@ struct ioas {
 	struct events *evs;
 	uint64_t id;
 	unsigned int narea;
+	unsigned int npeers; /* of these, areas of peer memory, revoked or not */
 };
 
 static inline struct area *area_of(struct itree_node *n)
@@ -174,6 +180,13 @@ int area_fill(const struct area *a, struct domain *d, bool large);
 int area_map_promise(struct ioas *io, uint64_t iova, uint64_t len, struct pages *p, uint64_t off, int prot);
 /* The part of a in [first, last], of a space that follows, is no promise any more. Frees a if nothing is left. */
 void area_forget(struct ioas *io, struct area *a, uint64_t first, uint64_t last);
+/* peer.c: may whoever is attached to d, or to what is nested in it, reach a? 0 or -EREMOTEIO. */
+int area_admits_domain(struct ioas *io, const struct area *a, const struct domain *d);
+void area_revoked(struct page_pin *pin);
+/* For what cannot be copied because it has no address: moves as much of it as is one device's. 0: it is nobody's. */
+size_t dma_peer(struct dma_dev *d, uint64_t iova, char *buf, size_t len, bool write);
+/* More exactly, if more is known. */
+int dma_fault_reason(const struct dma_dev *d, uint64_t iova, int reason);
 
 /* Reckon with an access, before it is in io->accesses. 0 or -EADDRINUSE. */
 int ioas_add_access(struct ioas *io, bool pins);

@@ -8,6 +8,7 @@
  *   pages    a linear run of client memory [0, len) as slices of backings, in client address order, and who pays for
  *            it. Immutable once built, but for its claims. Shared by every area made from it; freed with the last
  *            reference.
+ *   peer     memory of a device, which takes it back when it likes (peer.h).
  *   owner    the process (or user) that is charged for pins, with its RLIMIT_MEMLOCK.
  *
  * Invariants. A byte is reachable by DMA only while its pages hold a pin (A1). Charging precedes reachability
@@ -103,6 +104,9 @@ struct mm_owner *pages_owner(const struct pages *p); /* borrowed */
  */
 struct page_pin {
 	struct itree_node node; /* page indices in the pages; the pages' */
+	/* The memory goes (mm/peer.h): no translation that was made of it may be left when this returns. It stays
+	 * claimed. Set by whoever pins peer memory. */
+	void (*revoked)(struct page_pin *pin);
 };
 
 /*

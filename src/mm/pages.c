@@ -9,30 +9,8 @@
 #include "mm/backing.h"
 #include "mm/mm.h"
 #include "mm/owner.h"
-
-/* Slices that continue each other in the same map are one segment; so are holes. */
-struct page_seg {
-	uint64_t start, len; /* within the pages */
-	char *host;	     /* NULL: a hole, without a map */
-	struct backing_map *map;
-	bool writable;
-};
-
-/* Invariant: pinned is the number of pages in the union of claims, and what who is charged. */
-struct pages {
-	struct list node; /* in its backings' cache */
-	unsigned int refs;
-	uint64_t va, len;
-	struct mm_owner *who;
-	struct mm_owner *moving; /* between prepare and commit or abort: who is charged, too. Borrowed */
-	struct itree claims;	 /* page_pin.node */
-	uint64_t pinned;
-	enum mm_account mode;
-	bool writable, file;
-	bool holes, read_only; /* some segment is */
-	size_t nsegs;
-	struct page_seg seg[];
-};
+#include "mm/pages.h"
+#include "mm/peer.h"
 
 /* ---- construction ---- */
 
@@ -302,7 +280,7 @@ static bool range_sound(const struct pages *p, uint64_t off, uint64_t len, bool 
 /* Can memory that is not pinned be had at all? */
 static bool pages_live(const struct pages *p)
 {
-	return p->file || mm_owner_alive(p->who);
+	return p->file || p->of_peer || mm_owner_alive(p->who);
 }
 
 int pages_pin(struct pages *p, struct page_pin *pin, uint64_t off, uint64_t len)
@@ -312,9 +290,11 @@ int pages_pin(struct pages *p, struct page_pin *pin, uint64_t off, uint64_t len)
 
 	if (!pages_within(p, off, len))
 		return -EINVAL;
-	if (!range_sound(p, off, len, p->writable))
+	/* A device's memory costs nobody anything, and can go at any time: where it has gone there is nothing to pin.
+	 */
+	if (!p->of_peer && !range_sound(p, off, len, p->writable))
 		return -EFAULT;
-	n = unclaimed(p, first, last);
+	n = p->of_peer ? 0 : unclaimed(p, first, last);
 	if (n) {
 		if (!pages_live(p) || mem_fails())
 			return -EFAULT;
@@ -335,7 +315,7 @@ void pages_unpin(struct pages *p, struct page_pin *pin)
 	uint64_t n;
 
 	itree_remove(&p->claims, &pin->node);
-	n = unclaimed(p, pin->node.start, pin->node.last);
+	n = p->of_peer ? 0 : unclaimed(p, pin->node.start, pin->node.last);
 	if (!n)
 		return;
 	p->pinned -= n;
@@ -392,7 +372,7 @@ static int pages_copy(struct pages *p, uint64_t off, char *buf, uint64_t len, bo
 {
 	uint64_t end, stop;
 
-	if (!pages_within(p, off, len))
+	if (!pages_within(p, off, len) || p->of_peer)
 		return -EINVAL;
 	stop = off + len;
 	end = off + reachable(p, off, len);

@@ -41,10 +41,12 @@ int pci_func_init(struct pci_func *f, const struct pci_func_ops *ops, const char
 	f->evs = evs;
 	f->cap_free = PCI_STD_HEADER_SIZEOF;
 	list_init(&f->mem_users);
+	pci_peers_init(f);
 	f->dma = dma_dev_new(0, evs);
 	if (!f->dma)
 		return -ENOMEM;
 	dma_dev_set_master(f->dma, false);
+	dma_dev_set_owner(f->dma, f);
 	header_define(f, ids);
 	pci_state_update(f);
 	return 0;
@@ -53,6 +55,7 @@ int pci_func_init(struct pci_func *f, const struct pci_func_ops *ops, const char
 void pci_func_fini(struct pci_func *f)
 {
 	inject_drop(f, 0);
+	pci_peers_fini(f);
 	if (f->dma)
 		dma_dev_free(f->dma);
 	pci_bars_free(f);
@@ -74,6 +77,7 @@ void pci_func_place(struct pci_func *f, uint16_t domain, uint16_t bdf, unsigned 
 		dma_dev_free(f->dma);
 		f->dma = dma;
 		dma_dev_set_master(dma, f->master);
+		dma_dev_set_owner(dma, f);
 	}
 	f->domain = domain;
 	f->bdf = bdf;
@@ -125,6 +129,8 @@ void pci_func_set_away(struct pci_func *f, bool away)
 	if (away == f->away)
 		return;
 	f->away = away;
+	if (away)
+		pci_peers_revoke(f);
 	if (pci_state_update(f) && !away && f->ops->command_changed)
 		f->ops->command_changed(f);
 	if (!away)

@@ -28,6 +28,9 @@ static inline uint32_t cfg_get16(const struct pci_func *f, unsigned int off)
 /* Recomputes what struct pci_func derives from cfg. True if decode, master or the power state changed. */
 bool pci_state_update(struct pci_func *f);
 
+void pci_peers_init(struct pci_func *f); /* peer.c */
+void pci_peers_fini(struct pci_func *f);
+
 /* func.c: resets everything but leaves it to the caller to say why. */
 void pci_cfg_reset(struct pci_func *f); /* config.c: writable bits to their reset values */
 void pci_bar_place(struct pci_func *f); /* bar.c: bus addresses from domain and bdf */

@@ -12,6 +12,8 @@
 
 #include "base/list.h"
 #include "iommu/iommu.h"
+#include "mm/peer.h"
+#include "pci/peer.h"
 
 #define PCI_CFG_SIZE 4096
 #define PCI_BARS     6
@@ -22,6 +24,9 @@ struct pci_inject;
 struct events;
 struct barmem;
 struct live_page;
+struct loop;
+struct p2p_policy;
+struct pci_posted;
 struct state;
 struct state_out;
 
@@ -62,8 +67,8 @@ struct pci_func_ops {
 	/* Appends the device's own records. It is quiet, unless o only counts. */
 	void (*save)(struct pci_func *f, struct state_out *o);
 	/*
-	 * Takes the device's own records, from a sender that is not trusted: all are checked, and state_all_taken asked,
-	 * before anything changes. 0, -EINVAL or -ENOMEM; on error nothing has changed. The function is stopped.
+	 * Takes the device's own records, from a sender that is not trusted: all are checked, and state_all_taken
+	 * asked, before anything changes. 0, -EINVAL or -ENOMEM; on error nothing has changed. The function is stopped.
 	 */
 	int (*load)(struct pci_func *f, struct state *s);
 };
@@ -102,6 +107,12 @@ struct msix_entry {
 	uint64_t addr;
 	uint32_t data;
 	uint32_t ctrl; /* bit 0: masked */
+};
+
+/* A BAR as other devices have it. f NULL: none has had it yet. */
+struct pci_peer {
+	struct pci_func *f;
+	struct peer peer;
 };
 
 struct pci_func {
@@ -147,6 +158,13 @@ struct pci_func {
 	struct list mem_users;
 
 	struct pci_irq_sink *sink; /* NULL while nobody has opened the function */
+
+	/* peer.c */
+	struct pci_peer peer[PCI_BARS];
+	struct pci_mem_user peers;    /* what other devices have of peer[], while decode is on */
+	struct loop *loop;	      /* that carries out what other devices have written; set by whoever runs it */
+	struct pci_posted *posted;    /* NULL: nothing can be posted yet */
+	const struct p2p_policy *p2p; /* who may be reached (rule B2); NULL: functions of the same group */
 };
 
 struct pci_ids {
