@@ -17,9 +17,43 @@
 static void set_state(struct ioat_chan *c, enum ioat_state state)
 {
 	c->state = state;
+	loop_timer_cancel(c->dev->loop, &c->recovery);
 	list_del(&c->node);
 	if (state == IOAT_ACTIVE)
 		list_add_tail(&c->dev->running, &c->node);
+}
+
+static void recovered(struct loop_timer *t)
+{
+	struct ioat_chan *c = container_of(t, struct ioat_chan, recovery);
+
+	list_add_tail(&c->dev->running, &c->node);
+	ioat_turn_now(c->dev);
+}
+
+/*
+ * After an error the first descriptors take their time, as an engine's do that has to fill its pipes again. DPDK's
+ * driver depends on it: it starts the rest of the chain before it looks at how far the chain got, and what is complete
+ * by then it takes for reported.
+ */
+static void start(struct ioat_chan *c)
+{
+	set_state(c, IOAT_ACTIVE);
+	if (!c->failed) {
+		ioat_turn_now(c->dev);
+		return;
+	}
+	c->failed = false;
+	list_del(&c->node);
+	loop_timer_arm(c->dev->loop, &c->recovery, IOAT_RECOVERY_NS);
+}
+
+void ioat_chan_init(struct ioat_chan *c, struct ioat *d, unsigned int index)
+{
+	*c = (struct ioat_chan){.dev = d, .index = index};
+	list_init(&c->node);
+	loop_timer_init(&c->recovery, recovered);
+	ioat_chan_power_on(c);
 }
 
 uint64_t ioat_chan_status(const struct ioat_chan *c)
@@ -39,6 +73,7 @@ void ioat_chan_power_on(struct ioat_chan *c)
 {
 	set_state(c, IOAT_HALTED);
 	chain_forget(c);
+	c->failed = false;
 	c->ctrl = 0;
 	c->err = c->errmask = 0;
 	c->chain = c->cmp = 0;
@@ -66,6 +101,7 @@ void ioat_chan_halt(struct ioat_chan *c, uint32_t err)
 	log_info("ioat %s: channel %u halted: CHANERR 0x%x, descriptor %u at 0x%llx", bdf, c->index, err, c->done,
 		 (unsigned long long)c->cur);
 	c->busy = false;
+	c->failed = true;
 	if (c->unreported && write_status(c))
 		err |= IOAT_ERR_CHANCMP;
 	set_state(c, IOAT_HALTED);
@@ -143,6 +179,5 @@ void ioat_chan_append(struct ioat_chan *c, uint16_t count)
 		set_state(c, IOAT_IDLE);
 	if (c->state == IOAT_HALTED || c->state == IOAT_ACTIVE || nothing)
 		return;
-	set_state(c, IOAT_ACTIVE);
-	ioat_turn_now(c->dev);
+	start(c);
 }

@@ -9,9 +9,10 @@
  *   intr.c	interrupts
  *   type.c	the device type
  *
- * Invariants. A channel is on the list of those that run exactly while it is ACTIVE. No DMA outlives a call: a channel
- * that was reset, suspended or halted touches nothing any more when that call returns. A turn moves a bounded number of
- * bytes. A descriptor is read once, checked, and then acted upon from the copy.
+ * Invariants. A channel that is ACTIVE is on the list of those that run, or its recovery timer is; any other is on
+ * neither. No DMA outlives a call: a channel that was reset, suspended or halted touches nothing any more when that
+ * call returns. A turn moves a bounded number of bytes. A descriptor is read once, checked, and then acted upon from
+ * the copy.
  */
 #ifndef PINFOLD_DEVICES_IOAT_IOAT_H
 #define PINFOLD_DEVICES_IOAT_IOAT_H
@@ -26,11 +27,12 @@
 #include "devices/ioat/spec.h"
 #include "pci/pci.h"
 
-#define IOAT_TURN_COST	(1U << 20) /* bytes in one turn */
-#define IOAT_CHAN_COST	(1U << 17) /* bytes of one channel before the next one's turn */
-#define IOAT_DESC_COST	1024	   /* what a descriptor counts for, beside its bytes */
-#define IOAT_SLICE	(64U << 10)
-#define IOAT_SLICE_IOVS 20
+#define IOAT_TURN_COST	 (1U << 20) /* bytes in one turn */
+#define IOAT_CHAN_COST	 (1U << 17) /* bytes of one channel before the next one's turn */
+#define IOAT_DESC_COST	 1024	    /* what a descriptor counts for, beside its bytes */
+#define IOAT_SLICE	 (64U << 10)
+#define IOAT_RECOVERY_NS 1000000
+#define IOAT_SLICE_IOVS	 20
 
 struct ioat;
 
@@ -38,6 +40,8 @@ struct ioat_chan {
 	struct ioat *dev;
 	unsigned int index;
 	struct list node; /* in dev->running */
+	struct loop_timer recovery;
+	bool failed; /* since it ran last */
 
 	/* registers */
 	enum ioat_state state;
@@ -89,6 +93,7 @@ uint64_t ioat_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsig
 void ioat_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t val);
 
 /* ---- chan.c ---- */
+void ioat_chan_init(struct ioat_chan *c, struct ioat *d, unsigned int index);
 void ioat_chan_power_on(struct ioat_chan *c);
 uint64_t ioat_chan_status(const struct ioat_chan *c); /* CHANSTS */
 void ioat_chan_set_chain(struct ioat_chan *c, uint64_t addr);

@@ -61,7 +61,7 @@ static const struct pci_func_ops ops = {
 
 static int add_capabilities(struct pci_func *f, unsigned int vectors)
 {
-	int rc = pci_add_bar(f, 0, IOAT_BAR_SIZE, true, false, -1);
+	int rc = pci_add_bar(f, 0, IOAT_BAR_SIZE, true, false);
 
 	if (!rc)
 		rc = pci_add_pm(f);
@@ -116,11 +116,8 @@ static int create(const struct device_env *env, const struct device_value *v, st
 	d->version = m->version;
 	d->xfercap = (unsigned int)v[OPTION_XFERCAP].num;
 	d->nchans = (unsigned int)v[OPTION_CHANNELS].num;
-	for (unsigned int i = 0; i < d->nchans; i++) {
-		d->chan[i] = (struct ioat_chan){.dev = d, .index = i};
-		list_init(&d->chan[i].node);
-		ioat_chan_power_on(&d->chan[i]);
-	}
+	for (unsigned int i = 0; i < d->nchans; i++)
+		ioat_chan_init(&d->chan[i], d, i);
 	rc = add_capabilities(&d->f, d->nchans);
 	if (rc) {
 		snprintf(err, errlen, "ioat: %s", strerror(-rc));
