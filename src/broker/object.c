@@ -98,6 +98,22 @@ static size_t stream_unread(struct ufile *f)
 	return DIV_ROUND_UP(queued, o->weight);
 }
 
+static void stream_finish(struct ufile *f)
+{
+	struct object *o = f->host;
+
+	if (o)
+		shutdown(o->fd, SHUT_WR);
+}
+
+static size_t stream_receive(struct ufile *f, void *buf, size_t len)
+{
+	struct object *o = f->host;
+	ssize_t n = o ? recv(o->fd, buf, len, MSG_DONTWAIT) : 0;
+
+	return n < 0 ? 0 : n;
+}
+
 /* A piece at a time: whoever writes without end takes his turn like everybody else. */
 static void stream_ready(struct object *o, uint32_t events)
 {
@@ -262,6 +278,8 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 	file->host = o;
 	file->send = file->ops->written ? stream_send : NULL;
 	file->unread = file->ops->written ? stream_unread : NULL;
+	file->finish = file->ops->written ? stream_finish : NULL;
+	file->receive = file->ops->written ? stream_receive : NULL;
 	list_add_tail(bucket_of(os, o->id), &o->node);
 	os->count++;
 	*client_fd = theirs;

@@ -71,8 +71,11 @@ struct ufile {
 	const struct ufile_ops *ops;
 	unsigned int refs; /* one for "has descriptors", one per mapping, one per holder inside */
 	void *host;	   /* the broker's */
-	size_t (*send)(struct ufile *f, const void *buf, size_t len); /* the broker's; NULL: nobody can read */
-	size_t (*unread)(struct ufile *f);			      /* the broker's; NULL: not known */
+	/* The broker's, of one that bytes go through. NULL: nobody can read or write. */
+	size_t (*send)(struct ufile *f, const void *buf, size_t len);
+	size_t (*unread)(struct ufile *f); /* NULL: not known */
+	void (*finish)(struct ufile *f);
+	size_t (*receive)(struct ufile *f, void *buf, size_t len);
 };
 
 static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
@@ -82,6 +85,8 @@ static inline void ufile_init(struct ufile *f, const struct ufile_ops *ops)
 	f->host = NULL;
 	f->send = NULL;
 	f->unread = NULL;
+	f->finish = NULL;
+	f->receive = NULL;
 }
 /* Bytes for the client to read from a descriptor that has `written`: how many there was room for, perhaps none. */
 static inline size_t ufile_send(struct ufile *f, const void *buf, size_t len)
@@ -92,6 +97,17 @@ static inline size_t ufile_send(struct ufile *f, const void *buf, size_t len)
 static inline size_t ufile_unread(struct ufile *f)
 {
 	return f->unread ? f->unread(f) : 0;
+}
+/* There is nothing more to read than has been sent: read() is 0 behind it. */
+static inline void ufile_finish(struct ufile *f)
+{
+	if (f->finish)
+		f->finish(f);
+}
+/* Up to len bytes that the client wrote and `written` has not been given yet; how many. */
+static inline size_t ufile_receive(struct ufile *f, void *buf, size_t len)
+{
+	return f->receive ? f->receive(f, buf, len) : 0;
 }
 static inline struct ufile *ufile_get(struct ufile *f)
 {
@@ -119,6 +135,12 @@ struct ucall {
 	const struct ucall_ops *ops;
 	struct mm_owner *owner; /* who pays for what this call pins */
 };
+
+/*
+ * What the handler waits for has not happened yet: to be returned at once, and the handler runs again in a moment. The
+ * caller's thread may be killed meanwhile, and then it does not.
+ */
+#define UCALL_LATER UCALL_AGAIN
 
 /* 0, -EFAULT, -ENOMEM, or UCALL_AGAIN. */
 static inline int ucall_copy_in(struct ucall *c, uint64_t addr, void *dst, size_t len)

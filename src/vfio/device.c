@@ -39,6 +39,7 @@ struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_fun
 	list_init(&d->ioeventfds);
 	loop_timer_init(&d->leave_timer, unbind_ask_again);
 	irq_init(d);
+	migration_init(d);
 	return d;
 }
 
@@ -65,6 +66,7 @@ static void device_enable(struct vfio_dev *d)
 static void device_disable(struct vfio_dev *d)
 {
 	pci_cfg_write(d->f, PCI_COMMAND, 2, 0);
+	migration_reset(d);
 	irq_shutdown(d);
 	ioeventfd_clear(d);
 	pci_func_reset(d->f);
@@ -111,6 +113,7 @@ void device_reset(struct vfio_dev *d)
 	memcpy(saved, d->f->cfg, sizeof(saved));
 	pci_func_reset(d->f);
 	device_restore(d, saved);
+	migration_reset(d);
 }
 
 int device_enter(struct vfio_dev *d, struct ufile *iommufd)

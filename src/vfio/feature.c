@@ -20,13 +20,18 @@ struct feature {
 };
 
 static const struct feature features[] = {
-    {0},
+    {VFIO_DEVICE_FEATURE_MIGRATION, GET, sizeof(struct vfio_device_feature_migration), migration_offered,
+     migration_flags},
+    {VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, GET | SET, sizeof(struct vfio_device_feature_mig_state), migration_offered,
+     migration_state},
+    {VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, GET, sizeof(struct vfio_device_feature_mig_data_size), migration_offered,
+     migration_data_size},
 };
 
 static const struct feature *feature_find(const struct vfio_dev *d, uint32_t index)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++)
-		if (features[i].run && features[i].index == index && (!features[i].offered || features[i].offered(d)))
+		if (features[i].index == index && (!features[i].offered || features[i].offered(d)))
 			return &features[i];
 	return NULL;
 }

@@ -30,6 +30,7 @@
 #include <sys/types.h>
 
 #include "base/list.h"
+#include "base/loop.h"
 #include "base/util.h"
 #include "pci/pci.h"
 #include "uapi/ucall.h"
@@ -124,6 +125,10 @@ struct vfio_dev {
 
 	struct list ioeventfds;
 	unsigned int nioeventfds;
+
+	uint32_t mig_state;		 /* enum vfio_device_mig_state */
+	struct mig_session *mig_session; /* the transfer under way, or NULL */
+	struct loop_timer mig_patience;	 /* armed while a caller waits for the function to become quiet */
 };
 
 struct device_file {
@@ -212,6 +217,32 @@ struct feature_call {
 	bool get;
 };
 long feature_ioctl(struct ufile *f, struct ucall *c, uint64_t arg);
+
+/* ---- migration.c ---- */
+/* The state behind the next arc on the way from one to another. -EINVAL: there is no way. */
+int migration_next(uint32_t from, uint32_t to, uint32_t *next);
+void migration_init(struct vfio_dev *d);
+/* Back to RUNNING, as after a reset. */
+void migration_reset(struct vfio_dev *d);
+bool migration_offered(const struct vfio_dev *d);
+long migration_flags(struct vfio_dev *d, struct feature_call *fc);
+long migration_state(struct vfio_dev *d, struct feature_call *fc);
+long migration_data_size(struct vfio_dev *d, struct feature_call *fc);
+
+/* ---- session.c: the descriptor that a saved state goes through ---- */
+struct mig_session;
+/* Of a function that is to be saved or loaded. Not open yet: start or drop it. 0 or -ENOMEM. */
+int mig_session_new(struct vfio_dev *d, bool saving, struct mig_session **s);
+void mig_session_drop(struct mig_session *s);
+struct ufile *mig_session_file(struct mig_session *s);
+/* Its descriptor has been handed out. What the function is can be read at once. */
+void mig_session_start(struct mig_session *s);
+/* The rest of the state, and the end, can be read. The function is stopped. 0 or -ENOMEM. */
+int mig_session_save(struct mig_session *s);
+/* What has been written becomes the function's state. pci_load's errors. */
+int mig_session_load(struct mig_session *s);
+/* The descriptor stays, and what has been sent can be read; it has nothing to do with the function any more. */
+void mig_session_end(struct mig_session *s);
 
 /* ---- cdev.c ---- */
 void cdev_init(struct vfio_dev *d, size_t index);
