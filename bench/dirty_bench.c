@@ -72,7 +72,7 @@ static int copy_out(struct ucall *c, uint64_t addr, const void *src, size_t len)
 	return 0;
 }
 
-static int get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p)
+static int get_pages(struct ucall *c, uint64_t va, uint64_t len, enum ucall_pages how, struct pages **p)
 {
 	struct page_slice s = {.backing = bitmap, .offset = va - (uintptr_t)bits, .len = len, .writable = true};
 

@@ -174,7 +174,7 @@ static int fuzz_get_file(struct ucall *c, int client_fd, struct ufile **f)
 	return *f ? 0 : -EBADF;
 }
 
-static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p)
+static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, enum ucall_pages how, struct pages **p)
 {
 	struct client *k = to_client(c);
 	struct page_slice s = {.offset = va, .len = len, .writable = !(va & (4 * PF_PAGE_SIZE))};
@@ -184,7 +184,7 @@ static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes
 		return UCALL_AGAIN;
 	if (!in_mem(va, len)) {
 		s = (struct page_slice){.len = len};
-		return holes ? pages_new(va, &s, 1, c->owner, p) : -EFAULT;
+		return how == UCALL_PAGES_LAZY ? pages_new(va, &s, 1, c->owner, p) : -EFAULT;
 	}
 	ret = backing_get_fd(k->cache, k->memfd, &s.backing);
 	if (ret)

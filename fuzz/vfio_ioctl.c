@@ -156,7 +156,7 @@ static int fuzz_get_file(struct ucall *c, int client_fd, struct ufile **f)
 	return *f ? 0 : -EBADF;
 }
 
-static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p)
+static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, enum ucall_pages how, struct pages **p)
 {
 	struct client *k = to_client(c);
 	struct page_slice s = {.len = len, .writable = !(va & PF_PAGE_SIZE)};

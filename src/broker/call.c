@@ -45,6 +45,7 @@ struct call {
 	size_t in_bytes, out_bytes;
 	unsigned int nparts;
 	bool retried_pages, finished;
+	uint64_t pages_how; /* PAGES_*: what is asked for with PART_PAGES */
 	long result;
 	uint64_t arg, fail_nth;
 	int install_fd; /* the client's end, to be sent with the reply */
@@ -394,7 +395,7 @@ static int collect_slices(struct call *c, uint64_t va, uint64_t len, bool holes,
 		int err;
 
 		if (!p)
-			return need(c, PART_PAGES, va, end - va, c->retried_pages);
+			return need(c, PART_PAGES, va, end - va, c->pages_how);
 		err = slices_of_part(c, p, holes, l, &n);
 		if (err)
 			return err;
@@ -413,9 +414,10 @@ static int collect_slices(struct call *c, uint64_t va, uint64_t len, bool holes,
 	return 0;
 }
 
-static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, bool holes, struct pages **out)
+static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, enum ucall_pages how, struct pages **out)
 {
 	struct call *c = call_of(u);
+	bool holes = how == UCALL_PAGES_LAZY;
 	uint64_t low = va < CLIENT_END ? MIN(len, CLIENT_END - va) : 0;
 	struct page_desc high = {.len = len - low};
 	struct slice_list l = {0};
@@ -423,6 +425,7 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, bool holes
 
 	if (!len || va + (len - 1) < va || (va | len) & ~PF_PAGE_MASK || (high.len && !holes))
 		return -EFAULT;
+	c->pages_how = (c->retried_pages ? PAGES_FRESH : 0) | (how == UCALL_PAGES_FOLLOWED ? PAGES_FOLLOWED : 0);
 	err = collect_slices(c, va, low, holes, &l);
 	if (!err && high.len)
 		err = slice_add(&l, &high, NULL);
@@ -434,7 +437,7 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, bool holes
 		if (!c->retried_pages) {
 			c->retried_pages = true;
 			drop_pages_parts(c);
-			err = need(c, PART_PAGES, va, low, 1);
+			err = need(c, PART_PAGES, va, low, c->pages_how | PAGES_FRESH);
 		}
 	}
 	if (!err)

@@ -355,6 +355,12 @@ static long rpc_DROP(struct request *r)
 	return 0;
 }
 
+static long rpc_FORGET(struct request *r)
+{
+	iommufd_forget(r->s->b->iommufd, r->s->owner, r->a[0], r->a[1]);
+	return 0;
+}
+
 static long (*const table[RPC_COUNT])(struct request *) = {
 #define RPC(name, doc) [RPC_##name] = rpc_##name,
     RPC_TABLE(RPC)

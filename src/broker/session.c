@@ -18,6 +18,7 @@
 
 #include "broker/private.h"
 #include "broker/shadow.h"
+#include "iommufd/iommufd.h"
 #include "vfio/vfio.h"
 
 /* Messages taken from one client's socket before the next has its turn (rule C1). */
@@ -455,6 +456,8 @@ void session_free(struct session *s)
 	rpc_drop_mappings(s);
 	known_fini(&s->known);
 	munmap(s->ch, CHANNEL_SIZE);
+	/* Its address space has ended, or is another program's. */
+	iommufd_forget(b->iommufd, s->owner, 0, UINT64_MAX);
 	mm_owner_orphan(s->owner);
 	mm_owner_put(s->owner);
 	quota_put(s->quota);

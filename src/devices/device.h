@@ -49,6 +49,7 @@ struct device_type {
 extern const struct device_type *const device_types[]; /* ends with NULL */
 extern const struct device_type device_nvme;
 extern const struct device_type device_ioat;
+extern const struct device_type device_ats;
 
 const struct device_type *device_type_find(const char *name);
 

@@ -4,5 +4,6 @@
 const struct device_type *const device_types[] = {
     &device_nvme,
     &device_ioat,
+    &device_ats,
     NULL,
 };

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/event.h"
 #include "iommu/private.h"
+#include "mm/peer.h"
 
 struct follow_pin {
 	struct itree_node node; /* IOVA: the page; in domain->pins */
@@ -83,7 +84,7 @@ bool ioas_follows(const struct ioas *io)
 
 int ioas_follow_map(struct ioas *io, uint64_t len, struct pages *p, uint64_t off, int prot)
 {
-	if (!io->follows || pages_is_file(p))
+	if (!io->follows || pages_is_file(p) || pages_is_peer(p))
 		return -EINVAL;
 	return area_map_promise(io, pages_va(p) + off, len, p, off, prot);
 }

@@ -121,8 +121,9 @@ int dma_fault_emit(struct dma_dev *d, iova_t iova, uint64_t len, bool write, int
 int dma_probe(struct dma_dev *d, iova_t iova, size_t len, bool write, iova_t *at);
 
 /*
- * A page that has been asked for; part of whoever asks. done is called once, from the loop: true, and the transfer
- * should be tried again, or false: there will be no page. It may ask anew, for this or another page.
+ * A page that has been asked for; part of whoever asks. done is called once: true, and the transfer should be tried
+ * again, or false: there will be no page. What is attached may be changing just then: done takes note, and goes on in a
+ * later turn of the loop, where it may ask anew.
  */
 struct dma_request {
 	void (*done)(struct dma_request *r, bool ok);

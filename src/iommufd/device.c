@@ -70,6 +70,7 @@ int device_bind(struct iommufd_ctx *ctx, struct dma_dev *dma, const void *key, c
 		return err;
 	}
 	dev->obj.users = 1; /* whoever bound it */
+	dma_dev_set_user(dma, dev);
 	iommufd_object_ready(&dev->obj);
 	if (hold_ctx)
 		ufile_get(&ctx->file);
@@ -101,6 +102,7 @@ void device_destroy(struct iommufd_object *o)
 
 	if (dev->vdev)
 		iommufd_object_remove_tombstone(dev->ctx, &dev->vdev->obj);
+	dma_dev_set_user(dev->dma, NULL);
 	group_put(dev->group);
 	free(dev);
 	if (ctx)
@@ -138,7 +140,7 @@ int device_compatible(const struct iommufd_device *dev, const struct hwpt *h)
 {
 	if (h->unit != dev->unit)
 		return -EINVAL;
-	if (h->fault && !dev->unit->pri)
+	if (h->fault && !(dev->unit->pri && dev->unit->pri(dev)))
 		return -ENODEV;
 	return dev->unit->attach ? dev->unit->attach(dev, h) : 0;
 }

@@ -26,6 +26,7 @@ struct request {
 	uint32_t pasid; /* that the page table is attached to */
 	struct iommu_hwpt_pgfault record;
 	size_t sent;
+	struct dma_request *asker; /* NULL: nobody waits for the answer */
 };
 
 struct fault_queue {
@@ -47,10 +48,14 @@ static struct fault_queue *queue_of(struct ufile *f)
 
 /* ---- requests ---- */
 
-static void request_end(struct fault_queue *q, struct request *r)
+static void request_end(struct fault_queue *q, struct request *r, bool ok)
 {
+	struct dma_request *asker = r->asker;
+
 	list_del(&r->node);
 	q->nrequests--;
+	if (asker)
+		dma_request_answer(asker, ok);
 	free(r);
 }
 
@@ -90,19 +95,45 @@ static void queue_send(struct fault_queue *q)
 	}
 }
 
-void fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid,
-			const struct iommu_hwpt_pgfault *record)
+int fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid,
+		       const struct iommu_hwpt_pgfault *record, struct dma_request *asker)
 {
 	struct request *r = q->nrequests < REQUESTS_MAX ? mem_calloc(1, sizeof(*r)) : NULL;
 
 	if (!r)
-		return;
+		return -ENOMEM;
 	r->dev = dev;
 	r->pasid = pasid;
 	r->record = *record;
+	r->asker = asker;
+	if (asker)
+		asker->holder = &r->asker;
 	q->nrequests++;
 	list_add_tail(&q->waiting, &r->node);
 	queue_send(q);
+	return 0;
+}
+
+int hwpt_take_request(void *ctx, struct dma_request *r)
+{
+	struct hwpt *h = ctx;
+	struct iommufd_device *dev = dma_dev_user(r->d);
+	uint32_t pasid = dma_dev_pasid_number(r->d);
+	struct iommu_hwpt_pgfault record = {
+	    .flags = IOMMU_PGFAULT_FLAGS_LAST_PAGE | (pasid ? IOMMU_PGFAULT_FLAGS_PASID_VALID : 0),
+	    .dev_id = dev->obj.id,
+	    .pasid = pasid,
+	    .perm = (r->prot & IOMMU_READ ? IOMMU_PGFAULT_PERM_READ : 0) |
+		    (r->prot & IOMMU_WRITE ? IOMMU_PGFAULT_PERM_WRITE : 0),
+	    .addr = r->iova.a,
+	};
+
+	return fault_queue_report(h->fault, dev, pasid, &record, r);
+}
+
+static bool came_that_way(const struct request *r, const struct iommufd_device *dev, uint32_t pasid)
+{
+	return r->dev == dev && r->pasid == pasid;
 }
 
 static void flush_list(struct fault_queue *q, struct list *l, const struct iommufd_device *dev, uint32_t pasid)
@@ -111,13 +142,16 @@ static void flush_list(struct fault_queue *q, struct list *l, const struct iommu
 
 	for (r = list_first(l, struct request, node); &r->node != l; r = next) {
 		next = container_of(r->node.next, struct request, node);
-		/* One that is on the wire in part must be sent to its end. */
-		if (r->dev != dev || r->pasid != pasid)
+		if (!came_that_way(r, dev, pasid))
 			continue;
-		if (!r->sent || r->sent == sizeof(r->record))
-			request_end(q, r);
-		else
-			r->dev = NULL;
+		/* One that is on the wire in part must be sent to its end. */
+		if (!r->sent || r->sent == sizeof(r->record)) {
+			request_end(q, r, false);
+			continue;
+		}
+		r->dev = NULL;
+		if (r->asker)
+			dma_request_answer(r->asker, false);
 	}
 }
 
@@ -134,7 +168,7 @@ static void queue_answered(struct fault_queue *q, const struct iommu_hwpt_page_r
 	struct request *r = request_find(q, resp->cookie);
 
 	if (r && (resp->code == IOMMUFD_PAGE_RESP_SUCCESS || resp->code == IOMMUFD_PAGE_RESP_INVALID))
-		request_end(q, r);
+		request_end(q, r, resp->code == IOMMUFD_PAGE_RESP_SUCCESS);
 }
 
 static void queue_written(struct ufile *f, const void *buf, size_t len)
@@ -188,9 +222,9 @@ void fault_destroy(struct iommufd_object *o)
 
 	assert(!q->open);
 	while (!list_empty(&q->waiting))
-		request_end(q, list_first(&q->waiting, struct request, node));
+		request_end(q, list_first(&q->waiting, struct request, node), false);
 	while (!list_empty(&q->unanswered))
-		request_end(q, list_first(&q->unanswered, struct request, node));
+		request_end(q, list_first(&q->unanswered, struct request, node), false);
 	free(q);
 }
 

@@ -88,19 +88,22 @@ static int hwpt_new(struct iommufd_device *dev, enum object_type type, struct hw
 	return err;
 }
 
-int hwpt_new_paging(struct ioas_object *o, struct iommufd_device *dev, uint32_t flags, struct hwpt **out)
+static int new_paging(struct ioas_object *o, struct iommufd_device *dev, uint32_t flags, bool follows,
+		      struct hwpt **out)
 {
 	struct domain_config cfg = {0};
 	struct hwpt *h;
 	int err;
 
-	if (flags & ~(IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_ALLOC_PASID))
-		return -EOPNOTSUPP;
-	err = dev->unit->paging(dev, flags, &cfg);
+	err = dev->unit->paging(dev, flags & ~IOMMU_HWPT_FAULT_ID_VALID, &cfg);
 	if (!err)
 		err = hwpt_new(dev, OBJECT_HWPT_PAGING, &h);
 	if (err)
 		return err;
+	if (follows) {
+		cfg.follows = true;
+		cfg.pgsizes = PF_PAGE_SIZE;
+	}
 	h->ioas = o;
 	o->obj.users++;
 	h->nest_parent = flags & IOMMU_HWPT_ALLOC_NEST_PARENT;
@@ -114,13 +117,41 @@ int hwpt_new_paging(struct ioas_object *o, struct iommufd_device *dev, uint32_t 
 	return 0;
 }
 
+/* 6.12 knows no page requests of paging ones, 6.13 and later do. */
+int hwpt_new_paging(struct ioas_object *o, struct iommufd_device *dev, uint32_t flags, struct hwpt **out)
+{
+	uint32_t known = IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_DIRTY_TRACKING | IOMMU_HWPT_ALLOC_PASID;
+
+	if (dev->unit->follows && !(flags & IOMMU_HWPT_ALLOC_NEST_PARENT))
+		known |= IOMMU_HWPT_FAULT_ID_VALID;
+	return flags & ~known ? -EOPNOTSUPP : new_paging(o, dev, flags, false, out);
+}
+
+static int hwpt_new_following(struct ioctl_call *k, struct ioas_object *o, struct iommufd_device *dev,
+			      const struct iommu_hwpt_alloc *cmd, struct hwpt **out)
+{
+	struct iommu_hwpt_pinfold_follow data;
+	int err;
+
+	if (!dev->unit->follows || cmd->flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID))
+		return -EOPNOTSUPP;
+	err = ioctl_user_data(k, cmd->data_uptr, cmd->data_len, &data, sizeof(data), sizeof(data));
+	if (err)
+		return err;
+	return data.flags || data.__reserved ? -EOPNOTSUPP : new_paging(o, dev, cmd->flags, true, out);
+}
+
 int hwpt_fill(struct hwpt *h)
 {
-	int err = ioas_add_domain(h->ioas->io, h->d);
+	struct ioas_object *o = h->ioas;
+	int err = ioas_add_domain(o->io, h->d);
 
-	if (!err)
-		list_add_tail(&h->ioas->hwpts, &h->node);
-	return err;
+	if (err)
+		return err;
+	list_add_tail(&o->hwpts, &h->node);
+	if (ioas_follows(o->io) && list_empty(&o->follower))
+		list_add_tail(&o->ctx->m->followers, &o->follower);
+	return 0;
 }
 
 /* Below parent: for a device, or for a virtual IOMMU, which has its own notion of the user's data. */
@@ -178,10 +209,13 @@ static int alloc_any(struct iommufd_device *dev, struct ioctl_call *k, const str
 	if (!o)
 		return -EINVAL;
 	if (o->type == OBJECT_IOAS) {
-		/* No unit of ours takes data for a page table of the kernel's own. */
-		if (cmd->data_len)
-			return -EOPNOTSUPP;
-		err = hwpt_new_paging(container_of(o, struct ioas_object, obj), dev, cmd->flags, h);
+		/* No unit of ours takes other data for a page table of the kernel's own. */
+		if (cmd->data_type == IOMMU_HWPT_DATA_PINFOLD_FOLLOW)
+			err = hwpt_new_following(k, container_of(o, struct ioas_object, obj), dev, cmd, h);
+		else if (cmd->data_len)
+			err = -EOPNOTSUPP;
+		else
+			err = hwpt_new_paging(container_of(o, struct ioas_object, obj), dev, cmd->flags, h);
 		if (!err) {
 			err = hwpt_fill(*h);
 			if (err)
@@ -216,7 +250,9 @@ long ioctl_hwpt_alloc(struct ioctl_call *k)
 		return err;
 	if (cmd->flags & IOMMU_HWPT_FAULT_ID_VALID) {
 		h->fault = fault_queue_get(k->ctx, cmd->fault_id);
-		if (!h->fault)
+		if (h->fault)
+			domain_set_requests(h->d, hwpt_take_request, h);
+		else
 			err = -ENOENT;
 	}
 	cmd->out_hwpt_id = h->obj.id;

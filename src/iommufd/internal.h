@@ -33,6 +33,7 @@
 struct iommufd {
 	struct events *evs;
 	struct backing_cache *cache;
+	struct list followers; /* ioas_object.follower */
 	bool test;
 };
 
@@ -130,7 +131,8 @@ struct ioas_object {
 	struct iommufd_object obj;
 	struct iommufd_ctx *ctx;
 	struct ioas *io;
-	struct list hwpts; /* hwpt.c: those in this IOAS, in order of making */
+	struct list hwpts;    /* hwpt.c: those in this IOAS, in order of making */
+	struct list follower; /* in iommufd->followers, if it follows an address space */
 };
 static inline struct ioas_object *ioas_object_find(struct iommufd_ctx *ctx, uint32_t id)
 {
@@ -227,10 +229,14 @@ struct hwpt *device_pasid_hwpt(const struct iommufd_device *dev, uint32_t pasid)
 /* Holds and lets go of the queue with this id. NULL: there is none. */
 struct fault_queue *fault_queue_get(struct iommufd_ctx *ctx, uint32_t id);
 void fault_queue_put(struct fault_queue *q);
-/* A page request of dev, by way of what is attached to that PASID of it (0: to none), for the user to answer. The
- * record's cookie is the queue's to choose. */
-void fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid,
-			const struct iommu_hwpt_pgfault *record);
+/*
+ * A page request of dev, by way of what is attached to that PASID of it (0: to none), for the user to answer. The
+ * record's cookie is the queue's to choose. asker, if not NULL, is told the answer. -ENOMEM: nobody will hear of it.
+ */
+int fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid,
+		       const struct iommu_hwpt_pgfault *record, struct dma_request *asker);
+/* A page request of a requester that is attached to h; of type domain_take_fn. */
+int hwpt_take_request(void *h, struct dma_request *r);
 /* Answers every page request that came that way with INVALID: the page table changes. */
 void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid);
 iommufd_object_destroy_fn fault_destroy;

@@ -19,6 +19,7 @@ int ioas_object_new(struct iommufd_ctx *ctx, struct ioas_object **out)
 		return -ENOMEM;
 	o->ctx = ctx;
 	list_init(&o->hwpts);
+	list_init(&o->follower);
 	o->io = ioas_new(ctx->m->evs);
 	if (o->io)
 		err = iommufd_object_add(ctx, &o->obj, OBJECT_IOAS);
@@ -36,6 +37,7 @@ void ioas_object_destroy(struct iommufd_object *obj)
 	struct ioas_object *o = container_of(obj, struct ioas_object, obj);
 
 	assert(list_empty(&o->hwpts));
+	list_del(&o->follower);
 	ioas_free(o->io);
 	free(o);
 }
@@ -146,6 +148,27 @@ static int prot_of(uint32_t flags)
 	       (flags & IOMMU_IOAS_MAP_WRITEABLE ? IOMMU_WRITE : 0);
 }
 
+/* In a space that follows an address space, what is mapped is what is there: all of it, and at its own address. */
+static int follow_pages(struct ioctl_call *k, struct ioas_object *o, struct iommu_ioas_map *cmd, uint64_t first,
+			uint64_t span)
+{
+	struct pages *p;
+	int err;
+
+	if (cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA && cmd->iova != cmd->user_va)
+		return -EINVAL;
+	err = ioas_check_free(o->io, IOVA(cmd->user_va), cmd->length);
+	if (!err)
+		err = ucall_get_pages_followed(k->c, first, span, &p);
+	if (err)
+		return err;
+	pages_configure(p, cmd->flags & IOMMU_IOAS_MAP_WRITEABLE, k->ctx->account, false);
+	err = ioas_follow_map(o->io, cmd->length, p, cmd->user_va - first, prot_of(cmd->flags));
+	pages_put(p);
+	cmd->iova = cmd->user_va;
+	return err ? err : ioctl_respond(k, sizeof(*cmd));
+}
+
 static int map_pages(struct ioas_object *o, uint32_t flags, __u64 *iova, uint64_t len, struct pages *p, uint64_t off)
 {
 	iova_t at = IOVA(*iova);
@@ -198,6 +221,8 @@ long ioctl_ioas_map(struct ioctl_call *k)
 	err = map_check(k, cmd->flags, cmd->ioas_id, cmd->iova, cmd->length, &o);
 	if (!err)
 		err = ioas_page_span(cmd->user_va, cmd->length, &first, &span);
+	if (!err && ioas_follows(o->io))
+		return follow_pages(k, o, cmd, first, span);
 	/* Client memory is not touched for nothing. */
 	if (!err && cmd->flags & IOMMU_IOAS_MAP_FIXED_IOVA)
 		err = ioas_check_free(o->io, IOVA(cmd->iova), cmd->length);

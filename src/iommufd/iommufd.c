@@ -147,14 +147,24 @@ struct iommufd *iommufd_new(struct events *evs, struct backing_cache *cache, boo
 {
 	struct iommufd *m = mem_calloc(1, sizeof(*m));
 
-	if (m)
-		*m = (struct iommufd){.evs = evs, .cache = cache, .test = test};
+	if (!m)
+		return NULL;
+	*m = (struct iommufd){.evs = evs, .cache = cache, .test = test};
+	list_init(&m->followers);
 	return m;
 }
 
 void iommufd_free(struct iommufd *m)
 {
 	free(m);
+}
+
+void iommufd_forget(struct iommufd *m, const struct mm_owner *who, uint64_t first, uint64_t last)
+{
+	struct ioas_object *o;
+
+	list_for_each (o, &m->followers, follower)
+		ioas_forget(o->io, who, first, last);
 }
 
 int iommufd_open(struct iommufd *m, struct ufile **f)

@@ -17,6 +17,7 @@ struct iommufd;
 struct iommufd_ctx;
 struct iommufd_device;
 struct iommufd_unit;
+struct mm_owner;
 struct ufile;
 
 /*
@@ -28,6 +29,12 @@ void iommufd_free(struct iommufd *m); /* every ufile must be gone */
 int iommufd_open(struct iommufd *m, struct ufile **f);
 /* The context behind a descriptor; NULL: it is not an iommufd. The caller that keeps it holds the ufile. */
 struct iommufd_ctx *iommufd_ctx(struct ufile *f);
+
+/*
+ * A process's address space changes at [first, last], or it may: what page tables that follow it have there is gone
+ * when this returns (rule E3).
+ */
+void iommufd_forget(struct iommufd *m, const struct mm_owner *who, uint64_t first, uint64_t last);
 
 /* ---- for vfio/: devices ---- */
 
@@ -48,6 +55,14 @@ void iommufd_device_unbind(struct iommufd_device *dev); /* detached */
 int iommufd_device_attach(struct iommufd_device *dev, uint32_t *pt_id);
 int iommufd_device_replace(struct iommufd_device *dev, uint32_t *pt_id);
 void iommufd_device_detach(struct iommufd_device *dev);
+/*
+ * The same for one of the device's PASIDs, other than 0: attaches it, or replaces what it is attached to, which must be
+ * a HWPT that was made for PASIDs (-EINVAL). -EINVAL (the device has no such PASID), -EBUSY, -ENOENT, -ENOMEM.
+ */
+int iommufd_device_pasid_attach(struct iommufd_device *dev, uint32_t pasid, uint32_t pt_id);
+void iommufd_device_pasid_detach(struct iommufd_device *dev,
+				 uint32_t pasid); /* nothing happens if it is not attached */
+void iommufd_device_pasid_detach_all(struct iommufd_device *dev);
 
 /* ---- for vfio/: the container that a context can stand for ---- */
 /* The IOAS that VFIO's ioctls on the context use: made if there is none, 0 or -ENOMEM; or asked for, 0 or -ENODEV. */

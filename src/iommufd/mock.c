@@ -110,6 +110,11 @@ static int mock_invalidate(struct domain *d, void *state, uint32_t type, const v
 	return 0;
 }
 
+static bool mock_pri(const struct iommufd_device *dev)
+{
+	return true;
+}
+
 static uint8_t mock_pasid_bits(const struct iommufd_device *dev)
 {
 	return mock_of(dev)->flags & MOCK_DEVICE_PASID ? MOCK_PASID_WIDTH : 0;
@@ -135,7 +140,7 @@ static const struct iommufd_viommu_ops *mock_viommu(const struct iommufd_device 
 const struct iommufd_unit mock_unit = {
     .name = "iommufd_selftest_iommu",
     .hw_info_type = MOCK_HW_INFO_TYPE,
-    .pri = true,
+    .pri = mock_pri,
     .user_pasids = true,
     .hw_info = mock_hw_info,
     .paging = mock_paging,
@@ -273,7 +278,7 @@ static long mock_trigger_iopf(struct ioctl_call *k)
 	}
 	/* A request that nobody takes is answered by the unit itself. */
 	if (h && h->fault)
-		fault_queue_report(h->fault, dev, way, &record);
+		fault_queue_report(h->fault, dev, way, &record, NULL);
 	return 0;
 }
 

@@ -80,6 +80,8 @@ int device_pasid_attach(struct iommufd_device *dev, uint32_t pasid, uint32_t pt_
 	if (!a)
 		return -ENOMEM;
 	err = check(dev, pasid, h);
+	if (!err)
+		err = dma_pasid_attach(dev->dma, pasid, h->d);
 	if (err) {
 		free(a);
 		return err;
@@ -121,6 +123,8 @@ int device_pasid_replace(struct iommufd_device *dev, uint32_t pasid, uint32_t pt
 		return err;
 	list_for_each (cur, &dev->group->pasids, node)
 		if (cur->pasid == pasid) {
+			/* It is attached: this only moves it. No DMA goes the old way any more when that is let go. */
+			dma_pasid_attach(cur->dev->dma, pasid, h->d);
 			attach_drop(cur);
 			cur->hwpt = h;
 			h->obj.users++;
@@ -132,6 +136,7 @@ static void attach_end(struct pasid_attach *a)
 {
 	if (a->dev->unit->attach_pasid)
 		a->dev->unit->attach_pasid(a->dev, NULL, a->pasid);
+	dma_pasid_detach(a->dev->dma, a->pasid);
 	attach_drop(a);
 	a->dev->obj.users--;
 	list_del(&a->node);
@@ -157,4 +162,22 @@ void device_pasid_detach_all(struct iommufd_device *dev)
 		if (a->dev == dev)
 			attach_end(a);
 	}
+}
+
+/* ---- for vfio/ ---- */
+
+int iommufd_device_pasid_attach(struct iommufd_device *dev, uint32_t pasid, uint32_t pt_id)
+{
+	return attach_find(dev, pasid) ? device_pasid_replace(dev, pasid, pt_id)
+				       : device_pasid_attach(dev, pasid, pt_id);
+}
+
+void iommufd_device_pasid_detach(struct iommufd_device *dev, uint32_t pasid)
+{
+	device_pasid_detach(dev, pasid);
+}
+
+void iommufd_device_pasid_detach_all(struct iommufd_device *dev)
+{
+	device_pasid_detach_all(dev);
 }

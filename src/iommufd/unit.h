@@ -34,10 +34,12 @@ struct iommufd_unit {
 	const char *name;
 	uint32_t hw_info_type; /* IOMMU_HW_INFO_TYPE_* */
 	bool cache_coherent;   /* every domain can enforce coherency */
-	bool pri;	       /* can report page requests */
+	bool follows;	       /* page tables that follow an address space, and page requests of paging ones */
 	bool user_pasids;      /* without a page table of its own, a PASID's requests are those of the nested one */
 	/* Fills at most size bytes; returns the whole length. */
 	size_t (*hw_info)(const struct iommufd_device *dev, void *buf, size_t size);
+	/* Can the device ask for pages? NULL: no. */
+	bool (*pri)(const struct iommufd_device *dev);
 	/* How many bits of PASID the device has. NULL: none. */
 	uint8_t (*pasid_bits)(const struct iommufd_device *dev);
 	/* d (NULL: nothing any more) is to be attached to a PASID of the device; errors keep what was. NULL: no PASIDs.

@@ -14,13 +14,14 @@
 #define MSI_LAST  0xfeefffffull
 /*
  * Capability register: 3 bits of domain ids (ND), SAGAW 4-level, MGAW 48 bits, SLLPS 2M and 1G, FL1GP, 5LP.
- * Extended: coherent, queued invalidation, interrupt remapping, pass through, snoop control, nesting, SLADS, SMTS,
- * FLTS.
+ * Extended: coherent, queued invalidation, device TLBs, interrupt remapping, pass through, snoop control, nesting, page
+ * requests, 20 bits of PASID (PSS is one less), SLADS, SMTS, FLTS.
  */
-#define VTD_CAP (2ull | 1ull << 10 | (IOVA_BITS - 1ull) << 16 | 3ull << 34 | 1ull << 56 | 1ull << 60)
+#define VTD_CAP	   (2ull | 1ull << 10 | (IOVA_BITS - 1ull) << 16 | 3ull << 34 | 1ull << 56 | 1ull << 60)
+#define PASID_BITS 20
 #define VTD_ECAP                                                                                                       \
-	(1ull | 1ull << 1 | 1ull << 3 | 1ull << 6 | 1ull << 7 | 1ull << 26 | 1ull << 43 | 1ull << 45 | 1ull << 46 |    \
-	 1ull << 47)
+	(1ull | 1ull << 1 | 1ull << 2 | 1ull << 3 | 1ull << 6 | 1ull << 7 | 1ull << 26 | 1ull << 29 |                  \
+	 (PASID_BITS - 1ull) << 35 | 1ull << 40 | 1ull << 43 | 1ull << 45 | 1ull << 46 | 1ull << 47)
 
 static size_t vtd_hw_info(const struct iommufd_device *dev, void *buf, size_t size)
 {
@@ -32,14 +33,27 @@ static size_t vtd_hw_info(const struct iommufd_device *dev, void *buf, size_t si
 
 static int vtd_paging(const struct iommufd_device *dev, uint32_t flags, struct domain_config *cfg)
 {
-	if (flags & IOMMU_HWPT_ALLOC_PASID)
-		return -EOPNOTSUPP; /* ECAP.PASID is 0 */
 	*cfg = (struct domain_config){
 	    .first = 0,
 	    .last = BIT64(IOVA_BITS) - 1,
 	    .pgsizes = BIT64(12) | BIT64(21) | BIT64(30),
 	    .dirty = flags & IOMMU_HWPT_ALLOC_DIRTY_TRACKING,
 	};
+	return 0;
+}
+
+static bool vtd_pri(const struct iommufd_device *dev)
+{
+	return dma_dev_pri(dev->dma);
+}
+
+static uint8_t vtd_pasid_bits(const struct iommufd_device *dev)
+{
+	return MIN(dma_dev_pasid_bits(dev->dma), (unsigned int)PASID_BITS);
+}
+
+static int vtd_attach_pasid(const struct iommufd_device *dev, const struct domain *d, uint32_t pasid)
+{
 	return 0;
 }
 
@@ -114,6 +128,10 @@ static const struct iommufd_unit vtd = {
     .name = "dmar0",
     .hw_info_type = IOMMU_HW_INFO_TYPE_INTEL_VTD,
     .cache_coherent = true,
+    .follows = true,
+    .pri = vtd_pri,
+    .pasid_bits = vtd_pasid_bits,
+    .attach_pasid = vtd_attach_pasid,
     .hw_info = vtd_hw_info,
     .paging = vtd_paging,
     .nested_size = vtd_nested_size,

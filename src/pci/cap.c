@@ -85,3 +85,60 @@ int pci_add_express(struct pci_func *f)
 	f->exp_cap = off;
 	return 0;
 }
+
+/* ---- extended capabilities: PCI Express Base 4.0 section 7.6.3 ---- */
+
+int pci_add_ext_cap(struct pci_func *f, uint16_t id, uint8_t version, unsigned int len)
+{
+	unsigned int off = f->ext_tail ? f->ext_free : PCI_CFG_SPACE_SIZE;
+
+	if (len < 4 || len > PCI_CFG_SIZE || off + len > PCI_CFG_SIZE)
+		return -ENOSPC;
+	pci_cfg_define(f, off, 4, id | (uint32_t)version << 16, 0, 0);
+	if (f->ext_tail)
+		pci_cfg_define(f, f->ext_tail, 4, cfg_get(f->cfg + f->ext_tail, 4) | off << 20, 0, 0);
+	f->ext_tail = off;
+	f->ext_free = ALIGN_UP(off + len, 4U);
+	return off;
+}
+
+/* Section 10.5.1. The queue takes 32 invalidations (0), each of which is aligned to pages. */
+int pci_add_ats(struct pci_func *f)
+{
+	int off = pci_add_ext_cap(f, PCI_EXT_CAP_ID_ATS, 1, PCI_EXT_CAP_ATS_SIZEOF);
+
+	if (off < 0)
+		return off;
+	pci_cfg_define(f, off + PCI_ATS_CAP, 2, PCI_ATS_CAP_PAGE_ALIGNED, 0, 0);
+	pci_cfg_define(f, off + PCI_ATS_CTRL, 2, PCI_ATS_CTRL_ENABLE, 0, 0);
+	return 0;
+}
+
+/* Section 10.5.2. */
+int pci_add_pri(struct pci_func *f, uint32_t outstanding)
+{
+	int off = pci_add_ext_cap(f, PCI_EXT_CAP_ID_PRI, 1, PCI_EXT_CAP_PRI_SIZEOF);
+
+	if (off < 0)
+		return off;
+	pci_cfg_define(f, off + PCI_PRI_CTRL, 2, PCI_PRI_CTRL_ENABLE, 0, 0);
+	pci_cfg_define(f, off + PCI_PRI_STATUS, 2, PCI_PRI_STATUS_PASID, 0, 0);
+	pci_cfg_define(f, off + PCI_PRI_MAX_REQ, 4, outstanding, 0, 0);
+	pci_cfg_define(f, off + PCI_PRI_ALLOC_REQ, 4, outstanding, 0, 0);
+	f->pri = true;
+	dma_dev_set_pri(f->dma, true);
+	return 0;
+}
+
+/* Section 7.8.8. No execute and no privileged requests. */
+int pci_add_pasid(struct pci_func *f, unsigned int bits)
+{
+	int off = pci_add_ext_cap(f, PCI_EXT_CAP_ID_PASID, 1, PCI_EXT_CAP_PASID_SIZEOF);
+
+	if (off < 0)
+		return off;
+	pci_cfg_define(f, off + PCI_PASID_CAP, 2, bits << 8, 0, 0);
+	pci_cfg_define(f, off + PCI_PASID_CTRL, 2, PCI_PASID_CTRL_ENABLE, 0, 0);
+	f->pasid_bits = bits;
+	return dma_dev_set_pasid_bits(f->dma, bits);
+}

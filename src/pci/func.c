@@ -73,11 +73,14 @@ void pci_func_place(struct pci_func *f, uint16_t domain, uint16_t bdf, unsigned 
 
 	/* Nothing is attached yet, so a requester with the right id can take the old one's place. */
 	dma = dma_dev_new(bdf, f->evs);
-	if (dma) {
+	if (dma && !dma_dev_set_pasid_bits(dma, f->pasid_bits)) {
 		dma_dev_free(f->dma);
 		f->dma = dma;
 		dma_dev_set_master(dma, f->master);
 		dma_dev_set_owner(dma, f);
+		dma_dev_set_pri(dma, f->pri);
+	} else {
+		dma_dev_free(dma);
 	}
 	f->domain = domain;
 	f->bdf = bdf;

@@ -148,6 +148,10 @@ struct pci_func {
 	unsigned int cap_tail; /* offset of the last capability's next pointer; 0 = none */
 	unsigned int cap_free; /* next free byte for a capability */
 	unsigned int pm_cap, exp_cap, msix_cap;
+	unsigned int ext_tail; /* offset of the last extended capability; 0 = none */
+	unsigned int ext_free; /* next free byte for one */
+	unsigned int pasid_bits;
+	bool pri;
 
 	unsigned int msix_n; /* vectors */
 	unsigned int msix_table_bar, msix_pba_bar;
@@ -197,6 +201,15 @@ int pci_add_express(struct pci_func *f); /* endpoint, FLR capable */
 int pci_add_msix(struct pci_func *f, unsigned int n, unsigned int bar, uint32_t table_off, uint32_t pba_off);
 /* len bytes of a capability, first two filled in by the core; returns its offset or -ENOSPC. */
 int pci_add_cap(struct pci_func *f, uint8_t id, unsigned int len);
+/* The same for an extended capability, whose header is filled in. */
+int pci_add_ext_cap(struct pci_func *f, uint16_t id, uint8_t version, unsigned int len);
+/*
+ * Address translation services, page requests and PASIDs (bits of them): on, as a host's kernel switches them on when
+ * it finds the function behind an IOMMU that knows them, and again after each reset. 0, -ENOSPC, -ENOMEM.
+ */
+int pci_add_ats(struct pci_func *f);
+int pci_add_pri(struct pci_func *f, uint32_t outstanding);
+int pci_add_pasid(struct pci_func *f, unsigned int bits);
 /*
  * Declares a register of 1, 2 or 4 bytes: its value now and after a reset, the bits that software may write, and those
  * that it clears by writing 1. Bits in neither mask are read-only.

@@ -59,7 +59,8 @@ enum slot_state {
 	RPC(DECODE, "payload = up to 15 bytes of code. Reply payload = struct insn")                                   \
 	RPC(NAME, "object. Reply payload = what it is, as /proc/PID/fd would show it")                                 \
 	RPC(HOLD, "a0 = dev, a1 = ino; one descriptor: keep this file known while the session lasts, or until DROP")   \
-	RPC(DROP, "a0 = dev, a1 = ino")
+	RPC(DROP, "a0 = dev, a1 = ino")                                                                                \
+	RPC(FORGET, "a0 = start, a1 = last: the caller is about to change what its addresses stand for there")
 
 enum rpc_op {
 #define RPC(name, doc) RPC_##name,
@@ -145,6 +146,12 @@ struct ucall_part {
 	uint32_t error; /* errno of the boundary's attempt */
 	uint64_t addr, len;
 	uint64_t got; /* bytes of data that follow (before padding) */
+};
+
+/* got, where the broker asks for PART_PAGES. */
+enum {
+	PAGES_FRESH = 1,    /* what was adopted before is to be adopted anew */
+	PAGES_FOLLOWED = 2, /* from now on, FORGET comes before it changes; and until the ioctl is over, nothing does */
 };
 
 /* A stretch of the caller's memory, in PART_PAGES: bytes [offset, offset + len) of the file (dev, ino). */

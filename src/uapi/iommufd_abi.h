@@ -130,6 +130,14 @@ enum { /* data_type of HWPT_ALLOC */
        IOMMU_HWPT_DATA_NONE = 0,
        IOMMU_HWPT_DATA_VTD_S1 = 1,
        IOMMU_HWPT_DATA_ARM_SMMUV3 = 2, /* 6.13 */
+       /*
+	* No kernel's. pt_id is an IOAS in which nothing is mapped yet: it follows the address spaces of the processes
+	* that map into it, from then on (rule E3; pinfold(1), "Following an address space").
+	*/
+       IOMMU_HWPT_DATA_PINFOLD_FOLLOW = 0x50460001,
+};
+struct iommu_hwpt_pinfold_follow {
+	__u32 flags, __reserved; /* both 0 */
 };
 struct iommu_hwpt_alloc {
 	__u32 size, flags, dev_id, pt_id;

@@ -120,13 +120,19 @@ static inline void ufile_put(struct ufile *f)
 		f->ops->release(f);
 }
 
+enum ucall_pages {
+	UCALL_PAGES,
+	UCALL_PAGES_LAZY,
+	UCALL_PAGES_FOLLOWED,
+};
+
 struct ucall_ops {
 	int (*copy_in)(struct ucall *c, uint64_t addr, void *dst, size_t len);
 	int (*copy_out)(struct ucall *c, uint64_t addr, const void *src, size_t len);
 	int (*expect_write)(struct ucall *c, uint64_t addr, size_t len); /* NULL: all can be written */
 	int (*get_fd)(struct ucall *c, int client_fd, int *fd);
 	int (*get_file)(struct ucall *c, int client_fd, struct ufile **f);
-	int (*get_pages)(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p);
+	int (*get_pages)(struct ucall *c, uint64_t va, uint64_t len, enum ucall_pages how, struct pages **p);
 	int (*get_file_pages)(struct ucall *c, int client_fd, uint64_t off, uint64_t len, struct pages **p);
 	int (*install)(struct ucall *c, struct ufile *f, uint64_t addr);
 };
@@ -178,12 +184,18 @@ static inline int ucall_get_file(struct ucall *c, int client_fd, struct ufile **
  * -EFAULT (a hole, or memory that cannot be pinned), -ENOMEM, UCALL_AGAIN. */
 static inline int ucall_get_pages(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
 {
-	return c->ops->get_pages(c, va, len, false, p);
+	return c->ops->get_pages(c, va, len, UCALL_PAGES, p);
 }
 /* The same, but what is not there or cannot be pinned becomes a hole in the pages: it is found out by who pins. */
 static inline int ucall_get_pages_lazy(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
 {
-	return c->ops->get_pages(c, va, len, true, p);
+	return c->ops->get_pages(c, va, len, UCALL_PAGES_LAZY, p);
+}
+/* As ucall_get_pages, and from before it was looked at until the call has returned, the caller's process changes
+ * nothing there; and whenever it does later, iommufd_forget() is called. */
+static inline int ucall_get_pages_followed(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
+{
+	return c->ops->get_pages(c, va, len, UCALL_PAGES_FOLLOWED, p);
 }
 /* Bytes [off, off + len), page aligned, of the file behind the caller's descriptor, as pages whose client address is
  * off. 0, -EBADF, -EINVAL (not memory, or not that much of it), -ENOMEM, -EMFILE, UCALL_AGAIN. */

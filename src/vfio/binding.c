@@ -54,6 +54,7 @@ void binding_unbind(struct vfio_dev *d)
 
 	if (!bound)
 		return;
+	iommufd_device_pasid_detach_all(bound);
 	binding_detach(d);
 	/* With the device goes its hold on the context, and perhaps the context. */
 	d->bound = NULL;

@@ -70,13 +70,25 @@ static long cdev_bind(struct ufile *f, struct ucall *c, uint64_t arg)
 
 /* ---- ATTACH, DETACH ---- */
 
-/* No function here has a PASID: 6.15 and later find that out when they come to the page table. */
-static long pasid_attach(struct ucall *c, uint64_t arg)
+/* PASID 0 stands for requests without one, which are not attached this way. */
+static long pasid_attach(struct vfio_dev *d, struct ucall *c, uint64_t arg)
 {
 	struct vfio_device_attach_iommufd_pt attach;
 	int err = ucall_copy_in(c, arg, &attach, sizeof(attach));
 
-	return err ? err : -EINVAL;
+	if (err)
+		return err;
+	return attach.pasid ? iommufd_device_pasid_attach(d->bound, attach.pasid, attach.pt_id) : -EINVAL;
+}
+
+static long pasid_detach(struct vfio_dev *d, struct ucall *c, uint64_t arg)
+{
+	struct vfio_device_detach_iommufd_pt detach;
+	int err = ucall_copy_in(c, arg, &detach, sizeof(detach));
+
+	if (!err)
+		iommufd_device_pasid_detach(d->bound, detach.pasid);
+	return err;
 }
 
 static long cdev_attach(struct ufile *f, struct ucall *c, uint64_t arg)
@@ -92,7 +104,7 @@ static long cdev_attach(struct ufile *f, struct ucall *c, uint64_t arg)
 	if (attach.argsz < minsz || attach.flags & ~(uint32_t)VFIO_DEVICE_ATTACH_PASID)
 		return -EINVAL;
 	if (attach.flags)
-		return attach.argsz < sizeof(attach) ? -EINVAL : pasid_attach(c, arg);
+		return attach.argsz < sizeof(attach) ? -EINVAL : pasid_attach(d, c, arg);
 	err = binding_attach(d, &attach.pt_id);
 	if (err)
 		return err;
@@ -114,8 +126,8 @@ static long cdev_detach(struct ufile *f, struct ucall *c, uint64_t arg)
 		return err;
 	if (detach.argsz < minsz || detach.flags & ~(uint32_t)VFIO_DEVICE_DETACH_PASID)
 		return -EINVAL;
-	if (detach.flags) /* a PASID that is attached to nothing */
-		return detach.argsz < sizeof(detach) ? -EINVAL : ucall_copy_in(c, arg, &detach, sizeof(detach));
+	if (detach.flags)
+		return detach.argsz < sizeof(detach) ? -EINVAL : pasid_detach(to_file(f)->dev, c, arg);
 	binding_detach(to_file(f)->dev);
 	return 0;
 }

@@ -131,7 +131,7 @@ static int fake_get_file(struct ucall *c, int client_fd, struct ufile **f)
 	return fcntl(client_fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
 }
 
-static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes, struct pages **p)
+static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, enum ucall_pages how, struct pages **p)
 {
 	CLIENT_RUNS();
 	struct fake *k = to_fake(c);
@@ -144,7 +144,7 @@ static int fake_get_pages(struct ucall *c, uint64_t va, uint64_t len, bool holes
 		return err;
 	if (off >= MEM_BYTES || len > MEM_BYTES - off) {
 		s[0] = (struct page_slice){.len = len};
-		return holes ? pages_new(va, s, 1, c->owner, p) : -EFAULT;
+		return how == UCALL_PAGES_LAZY ? pages_new(va, s, 1, c->owner, p) : -EFAULT;
 	}
 	head = off < ro ? MIN(len, ro - off) : 0;
 	if (head)

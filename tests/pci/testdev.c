@@ -40,6 +40,15 @@ bool dma_dev_in_peer(const struct dma_dev *d)
 	return false;
 }
 
+int dma_dev_set_pasid_bits(struct dma_dev *d, unsigned int bits)
+{
+	return 0;
+}
+
+void dma_dev_set_pri(struct dma_dev *d, bool on)
+{
+}
+
 bool testdev_dma_master(const struct dma_dev *d)
 {
 	return d->master;
