@@ -80,15 +80,21 @@ void ioat_chan_power_on(struct ioat_chan *c)
 }
 
 /* ---- completion ---- */
-static int write_status(struct ioat_chan *c)
+static int write_status(struct ioat_chan *c, uint64_t status)
 {
 	struct dma_tag tag = ioat_tag(c, "completion");
-	uint64_t status = ioat_chan_status(c);
 
-	c->unreported = false;
 	if (c->cmp & (IOAT_CHANCMP_ALIGN - 1))
 		return -EINVAL;
 	return pci_dma_write(&c->dev->f, c->cmp, &status, sizeof(status), &tag);
+}
+
+static int report_pending(struct ioat_chan *c)
+{
+	if (!c->unreported)
+		return 0;
+	c->unreported = false;
+	return write_status(c, c->report);
 }
 
 /* Errors stop the channel whatever ERRMASK says: there is nothing that it could go on with. */
@@ -102,10 +108,10 @@ void ioat_chan_halt(struct ioat_chan *c, uint32_t err)
 		 (unsigned long long)c->cur);
 	c->busy = false;
 	c->failed = true;
-	if (c->unreported && write_status(c))
+	if (report_pending(c))
 		err |= IOAT_ERR_CHANCMP;
 	set_state(c, IOAT_HALTED);
-	if (c->ctrl & IOAT_CHANCTRL_ERR_COMP && !(err & IOAT_ERR_CHANCMP) && write_status(c))
+	if (c->ctrl & IOAT_CHANCTRL_ERR_COMP && !(err & IOAT_ERR_CHANCMP) && write_status(c, ioat_chan_status(c)))
 		err |= IOAT_ERR_CHANCMP;
 	c->err |= err;
 	for (unsigned int i = 0; i < 4; i++)
@@ -123,8 +129,10 @@ void ioat_chan_complete(struct ioat_chan *c)
 	c->completed = c->cur;
 	if (c->done == c->count)
 		set_state(c, IOAT_IDLE);
-	if (ctl & IOAT_CTL_COMPLETE)
+	if (ctl & IOAT_CTL_COMPLETE) {
 		c->unreported = true;
+		c->report = ioat_chan_status(c);
+	}
 	if (ctl & IOAT_CTL_INT) {
 		ioat_chan_report(c);
 		ioat_interrupt(c);
@@ -133,7 +141,7 @@ void ioat_chan_complete(struct ioat_chan *c)
 
 void ioat_chan_report(struct ioat_chan *c)
 {
-	if (c->unreported && write_status(c))
+	if (report_pending(c))
 		ioat_chan_halt(c, IOAT_ERR_CHANCMP);
 }
 

@@ -31,7 +31,7 @@
 #define IOAT_CHAN_COST	 (1U << 17) /* bytes of one channel before the next one's turn */
 #define IOAT_DESC_COST	 1024	    /* what a descriptor counts for, beside its bytes */
 #define IOAT_SLICE	 (64U << 10)
-#define IOAT_RECOVERY_NS 1000000
+#define IOAT_RECOVERY_NS 10000000
 #define IOAT_SLICE_IOVS	 20
 
 struct ioat;
@@ -50,7 +50,8 @@ struct ioat_chan {
 	uint16_t done;	/* descriptors completed since CHAINADDR was written; equal to count: no more to do */
 	uint32_t err, errmask;
 	uint64_t chain, cmp;
-	bool unreported;    /* completed is to be written to cmp, before this turn is over or an interrupt goes out */
+	bool unreported; /* report is to go to cmp, before this turn is over or an interrupt goes out */
+	uint64_t report;
 	uint64_t completed; /* the last one's address; 0: none since CHAINADDR was written */
 
 	uint64_t cur, next; /* IOVA of the descriptor in progress, or the last one, and of the one after it */
