@@ -144,8 +144,9 @@ int rpc_recv_fd(struct rpc *r); /* when the reply has SLOT_HAS_FD: descriptor (O
 void rpc_end(struct rpc *r);
 int rpc_connect(void); /* 0 or -EIO; learns image.shadow */
 void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value);
-uint64_t rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size);
-bool rpc_mmio_refused(uint64_t object, uint64_t offset); /* nothing answers there now: SIGBUS */
+/* 0, or -EIO: nothing answers there now: SIGBUS. */
+int rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size, uint64_t *v);
+bool rpc_mmio_refused(uint64_t object, uint64_t offset, uint64_t generation); /* likewise */
 struct insn;
 int rpc_decode(const uint8_t *code, size_t n, struct insn *out);
 

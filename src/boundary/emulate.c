@@ -32,6 +32,8 @@ static enum emulate emulate_load(const struct insn *in, ucontext_t *uc, uint64_t
 	if (!scalar_address(in, uc, fault_addr, env, &addr))
 		return EMULATE_FAIL;
 	operand_read(env, addr, in->mem_size, low_bits(in->mem_size), &v);
+	if (operand_refused(env))
+		return EMULATE_REFUSED;
 	if (in->swap)
 		v = swap_bytes(v, in->mem_size);
 	if (in->ext == INSN_EXT_SIGN)

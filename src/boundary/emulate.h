@@ -84,6 +84,7 @@ static inline bool ool_owns(const struct ool_pool *p, uint64_t rip)
 struct emulate_env {
 	const struct mmio_ops *ops;
 	bool (*is_mmio)(void *ctx, uint64_t addr); /* windows begin and end at page boundaries */
+	bool (*refused)(void *ctx);		   /* asked after reads: they had no answer. NULL: they always have */
 	void *ctx;
 	struct ool_pool *pool; /* NULL: what must run out of line fails */
 	bool fsgsbase;	       /* AT_HWCAP2 bit 1: rdfsbase works */
@@ -92,10 +93,12 @@ struct emulate_env {
 };
 
 enum emulate {
-	EMULATE_DONE,  /* registers, flags and RIP are as the instruction leaves them (rep: perhaps half-way through) */
-	EMULATE_RUN,   /* RIP is in a slot; the next trap there goes to emulate_finish */
-	EMULATE_FAIL,  /* nothing was accessed, uc is as it was: the program gets its SIGSEGV */
-	EMULATE_FAULT, /* a string instruction's ordinary memory is not there; registers are at the element reached */
+	EMULATE_DONE, /* registers, flags and RIP are as the instruction leaves them (rep: perhaps half-way through) */
+	EMULATE_RUN,  /* RIP is in a slot; the next trap there goes to emulate_finish */
+	EMULATE_FAIL, /* nothing was accessed, uc is as it was: the program gets its SIGSEGV */
+	EMULATE_REFUSED, /* a read had no answer; registers are as before, of a string instruction at the element
+			    reached */
+	EMULATE_FAULT,	 /* a string instruction's ordinary memory is not there; registers are at the element reached */
 };
 
 /* bad is written for EMULATE_FAULT only. */

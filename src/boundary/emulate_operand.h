@@ -55,6 +55,11 @@ uint64_t operand_bytes(const struct insn *in, const ucontext_t *uc, uint32_t opm
 
 enum side operand_side(const struct emulate_env *env, uint64_t addr, unsigned int n);
 
+static inline bool operand_refused(const struct emulate_env *env)
+{
+	return env->refused && env->refused(env->ctx);
+}
+
 void operand_read(const struct emulate_env *env, uint64_t addr, unsigned int n, uint64_t bytes, void *buf);
 void operand_write(const struct emulate_env *env, uint64_t addr, unsigned int n, uint64_t bytes, const void *buf);
 

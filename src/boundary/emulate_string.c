@@ -36,6 +36,8 @@ static enum emulate element_load(struct string_op *s, uint64_t *bad)
 		operand_read(s->env, s->src, n, low_bits(n), s->buf);
 	else
 		left = guard_copy(s->buf, (const void *)(uintptr_t)s->src, n);
+	if (s->src_side == SIDE_MMIO && operand_refused(s->env))
+		return EMULATE_REFUSED;
 	return left ? memory_fault(s->src, n - (unsigned int)left, bad) : EMULATE_DONE;
 }
 

@@ -120,6 +120,10 @@ enum emulate emulate_out_of_line(const struct insn *in, ucontext_t *uc, uint64_t
 	data = s->data + addr % 64;
 	if (in->mem_read)
 		operand_read(env, addr, in->mem_size, bytes, data);
+	if (operand_refused(env)) {
+		atomic_store_explicit(&s->busy, 0, memory_order_release);
+		return EMULATE_REFUSED;
+	}
 	*frame_gpr(uc, in->scratch) = (greg_t)((uint64_t)(uintptr_t)data - (uint64_t)delta);
 	uc->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)(EFLAGS_TF | EFLAGS_RF);
 	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(env->pool->rx + (uint64_t)(s - env->pool->rw) * OOL_SLOT_SIZE);

@@ -368,33 +368,43 @@ void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_
 }
 
 /* A read of a register. What is not there reads as ones, as on a bus. */
-uint64_t rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size)
+int rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size, uint64_t *v)
 {
 	struct rpc r;
-	uint64_t v = ~0ull;
+	long ret;
 
+	*v = ~0ull;
 	if (rpc_begin(&r, RPC_MMIO_READ, object))
-		return v;
+		return 0;
 	r.slot->a[0] = offset;
 	r.slot->a[1] = size;
-	if (rpc_call(&r) >= 0)
-		v = r.slot->a[0];
+	ret = rpc_call(&r);
+	if (ret >= 0)
+		*v = r.slot->a[0];
 	rpc_end(&r);
-	return v;
+	return ret == -EIO && !session_lost(r.ch) ? -EIO : 0;
 }
 
-bool rpc_mmio_refused(uint64_t object, uint64_t offset)
+static int rpc_begin_test(struct rpc *r, uint64_t object, uint64_t generation)
+{
+	if (!generation && !atomic_load_explicit(&process->channel->memory_off, memory_order_relaxed))
+		return -EIO;
+	return rpc_begin(r, RPC_MMIO_TEST, object);
+}
+
+/* A file is asked about after it has faulted, a trap before each access: not while all is well. */
+bool rpc_mmio_refused(uint64_t object, uint64_t offset, uint64_t generation)
 {
 	struct rpc r;
-	bool refused;
+	long ret;
 
-	if (rpc_connect() || !atomic_load_explicit(&process->channel->memory_off, memory_order_relaxed) ||
-	    rpc_begin(&r, RPC_MMIO_TEST, object))
-		return false;
+	if (rpc_connect() || rpc_begin_test(&r, object, generation))
+		return generation != 0;
 	r.slot->a[0] = offset;
-	refused = rpc_call(&r) == -EIO;
+	r.slot->a[1] = generation;
+	ret = rpc_call(&r);
 	rpc_end(&r);
-	return refused;
+	return ret == -EIO || (generation && ret < 0);
 }
 
 int rpc_decode(const uint8_t *code, size_t n, struct insn *out)

@@ -18,8 +18,8 @@ struct window {
 	_Atomic uint64_t start; /* 0 = free; written last, cleared first */
 	uint64_t len;
 	uint64_t object;
-	uint64_t offset; /* file offset of start */
-	bool trap;
+	uint64_t offset;     /* file offset of start */
+	uint64_t generation; /* of the file that is mapped there; 0: it is a trap */
 };
 
 static struct window windows[WINDOWS];
@@ -36,17 +36,24 @@ static _Atomic uint32_t cache_lock;
 static struct ool_pool ool;
 static _Atomic uint32_t ool_state; /* 0 not made, 1 made, 2 impossible */
 
-static struct window *window_find(uint64_t addr)
+static struct window *window_at(uint64_t addr)
 {
 	uint32_t n = atomic_load_explicit(&nwindows, memory_order_acquire);
 
 	for (uint32_t i = 0; i < n; i++) {
 		uint64_t start = atomic_load_explicit(&windows[i].start, memory_order_acquire);
 
-		if (start && windows[i].trap && addr - start < windows[i].len)
+		if (start && addr - start < windows[i].len)
 			return &windows[i];
 	}
 	return NULL;
+}
+
+static struct window *window_find(uint64_t addr)
+{
+	struct window *w = window_at(addr);
+
+	return w && !w->generation ? w : NULL;
 }
 
 bool window_contains(uint64_t addr)
@@ -54,7 +61,7 @@ bool window_contains(uint64_t addr)
 	return window_find(addr) != NULL;
 }
 
-static bool window_add(uint64_t start, uint64_t len, uint64_t object, uint64_t offset, bool trap)
+static bool window_add(uint64_t start, uint64_t len, uint64_t object, uint64_t offset, uint64_t generation)
 {
 	for (uint32_t i = 0; i < WINDOWS; i++) {
 		struct window *w = &windows[i];
@@ -64,7 +71,7 @@ static bool window_add(uint64_t start, uint64_t len, uint64_t object, uint64_t o
 		w->len = len;
 		w->object = object;
 		w->offset = offset;
-		w->trap = trap;
+		w->generation = generation;
 		atomic_store_explicit(&w->start, start, memory_order_release);
 		if (i >= atomic_load_explicit(&nwindows, memory_order_relaxed))
 			atomic_store_explicit(&nwindows, i + 1, memory_order_release);
@@ -109,9 +116,9 @@ void window_forget(uint64_t start, uint64_t len)
 		old = *w;
 		atomic_store_explicit(&w->start, 0, memory_order_release);
 		if (cut_s > ws)
-			window_add(ws, cut_s - ws, old.object, old.offset, old.trap);
+			window_add(ws, cut_s - ws, old.object, old.offset, old.generation);
 		if (cut_e < we)
-			window_add(cut_e, we - cut_e, old.object, old.offset + (cut_e - ws), old.trap);
+			window_add(cut_e, we - cut_e, old.object, old.offset + (cut_e - ws), old.generation);
 		spin_unlock(&lock);
 		tell_unmap(old.object, old.offset + (cut_s - ws), cut_e - cut_s);
 	}
@@ -144,10 +151,10 @@ void window_move(uint64_t from, uint64_t len, uint64_t to)
 			continue;
 		atomic_store_explicit(&w->start, 0, memory_order_release);
 		if (old.start < s)
-			window_add(old.start, s - old.start, old.object, old.offset, old.trap);
+			window_add(old.start, s - old.start, old.object, old.offset, old.generation);
 		if (e < old_end)
-			window_add(e, old_end - e, old.object, old.offset + (e - old.start), old.trap);
-		window_add(to + (s - from), e - s, old.object, old.offset + (s - old.start), old.trap);
+			window_add(e, old_end - e, old.object, old.offset + (e - old.start), old.generation);
+		window_add(to + (s - from), e - s, old.object, old.offset + (s - old.start), old.generation);
 		break;
 	}
 	spin_unlock(&lock);
@@ -188,7 +195,7 @@ bool window_mmap(ucontext_t *uc)
 {
 	uint64_t addr = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), prot = UC_ARG3(uc),
 		 flags = UC_ARG4(uc);
-	uint64_t off = UC_ARG6(uc), object, fd_off;
+	uint64_t off = UC_ARG6(uc), object, fd_off, generation;
 	long p, kind;
 	struct rpc r;
 	int fd = -1;
@@ -205,6 +212,7 @@ bool window_mmap(ucontext_t *uc)
 	p = rpc_call(&r);
 	kind = r.slot->a[0];
 	fd_off = r.slot->a[1];
+	generation = r.slot->a[2];
 	if (p >= 0 && r.slot->flags & SLOT_HAS_FD) {
 		fd = rpc_recv_fd(&r);
 		if (fd < 0)
@@ -228,7 +236,7 @@ bool window_mmap(ucontext_t *uc)
 		if (flags & MAP_FIXED)
 			memory_forget(p, len);
 		spin_lock(&lock);
-		added = window_add(p, len, object, off, kind == RPC_MMAP_TRAP);
+		added = window_add(p, len, object, off, kind == RPC_MMAP_FILE ? generation : 0);
 		spin_unlock(&lock);
 		if (!added) {
 			sys2(__NR_munmap, p, len);
@@ -267,12 +275,25 @@ static bool window_decode(uint64_t rip, struct insn *out)
 	return out->class != INSN_UNKNOWN;
 }
 
+/* The first address that a read was refused at; 0: none. */
+struct access {
+	uint64_t refused;
+};
+
 static uint64_t access_read(void *ctx, uint64_t addr, unsigned int size)
 {
 	struct window *w = window_find(addr);
+	struct access *a = ctx;
+	uint64_t v = ~0ull;
 
-	(void)ctx;
-	return w ? rpc_mmio_read(w->object, w->offset + (addr - w->start), size) : ~0ull;
+	if (w && rpc_mmio_read(w->object, w->offset + (addr - w->start), size, &v) && !a->refused)
+		a->refused = addr;
+	return v;
+}
+
+static bool access_refused(void *ctx)
+{
+	return ((struct access *)ctx)->refused;
 }
 
 static void access_write(void *ctx, uint64_t addr, unsigned int size, uint64_t val)
@@ -339,10 +360,29 @@ static int get_base(int code, uint64_t *base)
 	return sys2(__NR_arch_prctl, code, base);
 }
 
+static bool window_refuses(const struct window *w, uint64_t addr)
+{
+	return rpc_mmio_refused(w->object, w->offset + (addr - w->start), w->generation);
+}
+
+/* As Linux says it of memory that is switched off. */
+static bool bus_error(siginfo_t *si, uint64_t addr)
+{
+	si->si_signo = SIGBUS;
+	si->si_code = BUS_ADRERR;
+	si->si_addr = (void *)addr;
+	return false;
+}
+
 bool window_fault(ucontext_t *uc, siginfo_t *si)
 {
-	struct emulate_env env = {
-	    .ops = &access_ops, .is_mmio = access_is_mmio, .fsgsbase = image.fsgsbase, .arch_prctl = get_base};
+	struct access access = {0};
+	struct emulate_env env = {.ops = &access_ops,
+				  .is_mmio = access_is_mmio,
+				  .refused = access_refused,
+				  .ctx = &access,
+				  .fsgsbase = image.fsgsbase,
+				  .arch_prctl = get_base};
 	struct window *w;
 	uint64_t bad = 0;
 	struct insn in;
@@ -351,14 +391,15 @@ bool window_fault(ucontext_t *uc, siginfo_t *si)
 		env.pool = &ool;
 		return emulate_finish(uc, &env) == EMULATE_DONE;
 	}
-	w = window_find((uint64_t)si->si_addr);
+	w = window_at((uint64_t)si->si_addr);
 	if (!w)
 		return false;
-	if (rpc_mmio_refused(w->object, w->offset + ((uint64_t)si->si_addr - w->start))) {
-		si->si_signo = SIGBUS;
-		si->si_code = BUS_ADRERR;
-		return false;
-	}
+	/* A file of memory that is gone, or only was for the moment (rule C3). What else goes wrong there is not ours.
+	 */
+	if (w->generation)
+		return si->si_signo == SIGBUS && si->si_code == BUS_ADRERR && !window_refuses(w, (uint64_t)si->si_addr);
+	if (window_refuses(w, (uint64_t)si->si_addr))
+		return bus_error(si, (uint64_t)si->si_addr);
 	if (!window_decode(UC_IP(uc), &in))
 		return false;
 	if (in.class == INSN_OUT_OF_LINE)
@@ -367,6 +408,8 @@ bool window_fault(ucontext_t *uc, siginfo_t *si)
 	case EMULATE_DONE:
 	case EMULATE_RUN:
 		return true;
+	case EMULATE_REFUSED:
+		return bus_error(si, access.refused);
 	case EMULATE_FAULT:
 		si->si_addr = (void *)bad;
 		return false;

@@ -250,6 +250,7 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 	if (!b->iommufd)
 		return -ENOMEM;
 	vfio_set_loop(b->vfio, b->loop);
+	vfio_set_flush(b->vfio, session_drain_all, b);
 	b->objects.per_client = b->client_fds;
 	ret = objects_init(&b->objects, b->loop);
 	if (ret)

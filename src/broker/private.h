@@ -181,6 +181,7 @@ struct session {
 };
 
 int session_accept(struct broker *b, int sock); /* takes the socket */
+void session_drain_all(void *broker);		/* carries out what all clients have posted */
 void session_free(struct session *s);
 /* The next descriptor that came for this slot, the caller's, to be closed with session_close_fd; -1: none. */
 int session_take_fd(struct session *s, unsigned int slot);
@@ -228,7 +229,7 @@ struct broker {
 	struct loop_fd listener, stopper;
 	char address[128];
 	bool unlink_socket;
-	bool memory_off; /* as announced in the channels */
+	bool memory_off; /* some channel may say so */
 };
 
 #endif

@@ -25,7 +25,7 @@ struct request {
 	const uint8_t *in; /* payload_len bytes of our own */
 	uint8_t *out_data; /* the client's payload */
 	/* reply */
-	uint64_t out[2];
+	uint64_t out[3];
 	uint32_t out_len;
 	bool has_fd;
 };
@@ -36,6 +36,7 @@ struct mapping {
 	struct ufile *file;
 	uint64_t object;
 	uint64_t bytes;
+	uint64_t at; /* the offset of one of its bytes */
 };
 
 static struct ufile *file_of(struct request *r)
@@ -261,7 +262,7 @@ static long rpc_MMAP(struct request *r)
 		if (!m)
 			return -ENOMEM;
 		r->s->nmappings++;
-		*m = (struct mapping){.file = ufile_get(f), .object = r->object};
+		*m = (struct mapping){.file = ufile_get(f), .object = r->object, .at = r->a[0]};
 		list_add_tail(&r->s->mappings, &m->node);
 	}
 	if (map.fd >= 0) {
@@ -277,6 +278,7 @@ static long rpc_MMAP(struct request *r)
 		m->bytes = UINT64_MAX;
 	r->out[0] = map.kind == UMAP_FILE ? RPC_MMAP_FILE : RPC_MMAP_TRAP;
 	r->out[1] = map.fd >= 0 ? map.fd_off : 0;
+	r->out[2] = map.kind == UMAP_FILE ? map.generation : 0;
 	return 0;
 }
 
@@ -313,7 +315,7 @@ static long rpc_MMIO_TEST(struct request *r)
 
 	if (!f)
 		return -EBADF;
-	return f->ops->mmio_test ? f->ops->mmio_test(f, r->a[0]) : 0;
+	return f->ops->mmio_test ? f->ops->mmio_test(f, r->a[0], r->a[1]) : 0;
 }
 
 static long rpc_DECODE(struct request *r)
@@ -392,20 +394,35 @@ static long serve(struct request *r, uint32_t task)
 	return ret;
 }
 
+static bool maps_memory_that_is_off(const struct session *s)
+{
+	struct mapping *m;
+
+	list_for_each (m, &s->mappings, node)
+		if (m->file->ops->mmio_test && m->file->ops->mmio_test(m->file, m->at, 0))
+			return true;
+	return false;
+}
+
 /*
  * Posted writes have no answer that could say that they went nowhere. So before the call returns that switches memory
- * off, every client knows to ask before it touches a mapping (rule A4).
+ * off, every client that maps some of it knows to ask before it touches a mapping (rule A4).
  */
 static void announce_memory(struct broker *b)
 {
 	bool off = vfio_memory_off(b->vfio);
 	struct session *s;
 
-	if (off == b->memory_off)
+	if (!off && !b->memory_off)
 		return;
 	b->memory_off = off;
 	list_for_each (s, &b->sessions, node)
-		atomic_store_explicit(&s->ch->memory_off, off, memory_order_relaxed);
+		atomic_store_explicit(&s->ch->memory_off, off && maps_memory_that_is_off(s), memory_order_relaxed);
+}
+
+static bool may_switch_memory(uint32_t op)
+{
+	return op == RPC_PWRITE || op == RPC_IOCTL || op == RPC_PREAD || op == RPC_MMAP;
 }
 
 bool rpc_serve(struct session *s, unsigned int slot)
@@ -432,13 +449,14 @@ bool rpc_serve(struct session *s, unsigned int slot)
 		session_receive(s);
 	if (r.op < RPC_COUNT)
 		ret = serve(&r, __atomic_load_n(&sl->task, __ATOMIC_RELAXED));
-	if (r.op == RPC_PWRITE || r.op == RPC_IOCTL)
+	if (may_switch_memory(r.op))
 		announce_memory(s->b);
 	if (r.nfds && r.op != RPC_IOCTL)
 		session_discard_fds(s, slot);
 
 	sl->a[0] = r.out[0];
 	sl->a[1] = r.out[1];
+	sl->a[2] = r.out[2];
 	sl->ret = ret;
 	sl->flags = r.has_fd ? SLOT_HAS_FD : 0;
 	sl->payload_len = r.out_len;

@@ -241,6 +241,15 @@ static bool drain_ring(struct session *s)
 	return true;
 }
 
+void session_drain_all(void *arg)
+{
+	struct broker *b = arg;
+	struct session *s;
+
+	list_for_each (s, &b->sessions, node)
+		drain_ring(s);
+}
+
 static bool session_poll(struct loop_poll *p)
 {
 	struct session *s = container_of(p, struct session, poll);
@@ -345,7 +354,6 @@ static int map_channel(struct session *s)
 	s->ch->version = CHANNEL_VERSION;
 	s->ch->spin_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 50000 : 0;
 	s->ch->broker_sleeps = 1;
-	s->ch->memory_off = s->b->memory_off;
 	err = send_hello(s, fd);
 	if (err) {
 		munmap(p, CHANNEL_SIZE);

@@ -76,8 +76,9 @@ void pci_bars_free(struct pci_func *f)
 void pci_bars_decode_changed(struct pci_func *f)
 {
 	struct list *users = &f->mem_users;
+	bool on = f->decode && !f->mem_held;
 
-	while (!f->decode && !list_empty(users)) {
+	while (!on && !list_empty(users)) {
 		struct pci_mem_user *u = list_first(users, struct pci_mem_user, node);
 
 		list_del(&u->node);
@@ -86,11 +87,19 @@ void pci_bars_decode_changed(struct pci_func *f)
 	for (unsigned int i = 0; i < PCI_BARS; i++) {
 		struct barmem *m = f->bar[i].mem;
 
-		if (m && f->decode)
+		if (m && on)
 			barmem_restore(m);
 		else if (m)
 			barmem_revoke(m);
 	}
+}
+
+void pci_mem_hold(struct pci_func *f, bool hold)
+{
+	if (hold == f->mem_held)
+		return;
+	f->mem_held = hold;
+	pci_bars_decode_changed(f);
 }
 
 void pci_mem_user_add(struct pci_func *f, struct pci_mem_user *u)

@@ -160,6 +160,7 @@ struct pci_func {
 	uint64_t *msix_pba;
 
 	struct list mem_users;
+	bool mem_held; /* pci_mem_hold */
 
 	struct pci_irq_sink *sink; /* NULL while nobody has opened the function */
 
@@ -264,6 +265,8 @@ void pci_func_reset(struct pci_func *f);
 /* While decode is on. */
 void pci_mem_user_add(struct pci_func *f, struct pci_mem_user *u);
 void pci_mem_user_del(struct pci_mem_user *u);
+/* Held, clients' mappings and peers stay away though decode is on. */
+void pci_mem_hold(struct pci_func *f, bool hold);
 /* Between two owners, decode off: what the last one holds of the BARs leads nowhere from now on (rule A5). */
 void pci_mem_renew(struct pci_func *f);
 /*

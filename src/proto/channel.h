@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define CHANNEL_MAGIC	0x50464348u /* "PFCH" */
-#define CHANNEL_VERSION 2u
+#define CHANNEL_VERSION 3u
 
 #define CHANNEL_SLOTS 32u
 #define SLOT_PAYLOAD  (64u * 1024u)
@@ -52,9 +52,11 @@ enum slot_state {
 	RPC(PWRITE, "object; a0 = offset, a1 = length; payload = bytes")                                               \
 	RPC(MMAP, "object; a0 = offset, a1 = length, a2 = prot | shared << 32. Reply a0 = enum rpc_mmap; with a "      \
 		  "descriptor, a1 "                                                                                    \
-		  "= where to map in it, or for RPC_MMAP_TRAP which page of the mapping its first one replaces")       \
+		  "= where to map in it, or for RPC_MMAP_TRAP which page of the mapping its first one replaces; "      \
+		  "a2 = generation")                                                                                   \
 	RPC(MUNMAP, "object; a0 = offset, a1 = length: a mapping that MMAP allowed is gone")                           \
-	RPC(MMIO_TEST, "object; a0 = offset. Reply ret = -EIO: nothing answers there now, an access is SIGBUS")        \
+	RPC(MMIO_TEST, "object; a0 = offset, a1 = the mapping's generation. Reply ret = -EIO: nothing answers there "  \
+		       "now, an access is SIGBUS")                                                                     \
 	RPC(MMIO_READ, "object; a0 = offset, a1 = size. Reply a0 = value")                                             \
 	RPC(DECODE, "payload = up to 15 bytes of code. Reply payload = struct insn")                                   \
 	RPC(NAME, "object. Reply payload = what it is, as /proc/PID/fd would show it")                                 \

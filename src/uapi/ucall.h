@@ -36,6 +36,7 @@ struct umap {
 	int fd;		 /* UMAP_FILE: to be mapped; UMAP_TRAP: for one page, or -1. Owned by the ufile */
 	uint64_t fd_off; /* UMAP_FILE: where in fd; UMAP_TRAP: which page of the mapping is the first of fd instead: it
 			    is a trap as well while fd is empty */
+	uint64_t generation; /* UMAP_FILE: mmio_test knows by it whether that file is still good */
 };
 
 struct ufile_ops {
@@ -61,8 +62,11 @@ struct ufile_ops {
 	 */
 	void (*written)(struct ufile *f, const void *buf, size_t len);
 	void (*drained)(struct ufile *f);
-	/* 0, or -EIO while nothing answers at off: a mapped access to it is SIGBUS then. NULL: always 0. */
-	int (*mmio_test)(struct ufile *f, uint64_t off);
+	/*
+	 * 0, or -EIO while nothing answers at off through a mapping of that generation (0: trapped): an access is
+	 * SIGBUS then. NULL: always 0.
+	 */
+	int (*mmio_test)(struct ufile *f, uint64_t off, uint64_t generation);
 	/* The last descriptor, mapping and reference are gone. Never fails (C5). */
 	void (*release)(struct ufile *f);
 };

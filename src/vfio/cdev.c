@@ -147,8 +147,12 @@ static long cdev_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint6
 		return cdev_bind(f, c, arg);
 	if (!to_file(f)->bound)
 		return -EINVAL;
+	power_wake(to_file(f)->dev);
 	ret = vfio_dispatch(cdev_ioctls, ARRAY_SIZE(cdev_ioctls), f, c, cmd, arg, -ENOTTY);
-	return ret == -ENOTTY ? device_ioctl(f, c, cmd, arg) : ret;
+	if (ret == -ENOTTY)
+		return device_ioctl(f, c, cmd, arg);
+	power_rest(to_file(f)->dev);
+	return ret;
 }
 
 static ssize_t cdev_pread(struct ufile *f, void *buf, size_t len, uint64_t off)

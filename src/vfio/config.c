@@ -305,6 +305,14 @@ static void write_pm_ctrl(struct vfio_dev *d, unsigned int off, unsigned int siz
 		device_restore(d, d->before_d3);
 }
 
+void config_set_d0(struct vfio_dev *d)
+{
+	unsigned int at = d->f->pm_cap + PCI_PM_CTRL;
+
+	if (d->f->pm_cap && pm_state(d->f))
+		write_pm_ctrl(d, at, 2, pci_cfg_read(d->f, at, 2) & ~PCI_PM_CTRL_STATE_MASK);
+}
+
 static void command_written(struct vfio_dev *d)
 {
 	bool disabled = get_bits(d->cfg.shadow, PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE;
@@ -332,11 +340,20 @@ static void devctl_written(struct vfio_dev *d)
 		pci_cfg_write(d->f, at, 2, (real & ~PCI_EXP_DEVCTL_READRQ) | rrs << 12);
 }
 
+/* COMMAND, the power state, FLR. */
+static bool may_change_decode(const struct pci_func *f, unsigned int off, unsigned int size)
+{
+	return overlaps(off, size, PCI_COMMAND, 2) || (f->pm_cap && overlaps(off, size, f->pm_cap + PCI_PM_CTRL, 1)) ||
+	       (f->exp_cap && overlaps(off, size, f->exp_cap + PCI_EXP_DEVCTL, 2));
+}
+
 static void write_piece(struct vfio_dev *d, unsigned int off, unsigned int size, uint32_t val)
 {
 	uint32_t mask = get_bits(d->cfg.write, off, size) & get_bits(d->cfg.virt, off, size);
 	uint32_t shadow = get_bits(d->cfg.shadow, off, size);
 
+	if (may_change_decode(d->f, off, size))
+		device_settle(d);
 	put_bits(d->cfg.shadow, off, size, (shadow & ~mask) | (val & mask));
 	if (d->f->pm_cap && overlaps(off, size, d->f->pm_cap + PCI_PM_CTRL, 1))
 		write_pm_ctrl(d, off, size, val);

@@ -40,6 +40,7 @@ struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_fun
 	loop_timer_init(&d->leave_timer, unbind_ask_again);
 	irq_init(d);
 	migration_init(d);
+	power_init(d);
 	return d;
 }
 
@@ -65,8 +66,10 @@ static void device_enable(struct vfio_dev *d)
 /* DMA first, then interrupts, so that nothing of the function's is under way when the sink goes. */
 static void device_disable(struct vfio_dev *d)
 {
+	device_settle(d);
 	pci_cfg_write(d->f, PCI_COMMAND, 2, 0);
 	migration_reset(d);
+	power_shutdown(d);
 	irq_shutdown(d);
 	ioeventfd_clear(d);
 	pci_func_reset(d->f);
@@ -110,10 +113,13 @@ void device_reset(struct vfio_dev *d)
 {
 	uint8_t saved[PCI_CFG_SIZE];
 
+	power_wake(d);
+	device_settle(d);
 	memcpy(saved, d->f->cfg, sizeof(saved));
 	pci_func_reset(d->f);
 	device_restore(d, saved);
 	migration_reset(d);
+	power_rest(d);
 }
 
 int device_enter(struct vfio_dev *d, struct ufile *iommufd)
@@ -208,7 +214,13 @@ static const struct vfio_ioctl device_ioctls[] = {
 
 long device_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg)
 {
-	return vfio_dispatch(device_ioctls, ARRAY_SIZE(device_ioctls), f, c, cmd, arg, -ENOTTY);
+	struct vfio_dev *d = to_dev(f);
+	long ret;
+
+	power_wake(d);
+	ret = vfio_dispatch(device_ioctls, ARRAY_SIZE(device_ioctls), f, c, cmd, arg, -ENOTTY);
+	power_rest(d);
+	return ret;
 }
 
 static const struct ufile_ops device_ops = {

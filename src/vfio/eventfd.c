@@ -127,15 +127,20 @@ int eventfd_check(int fd)
 	return n == sizeof(want) - 1 && memcmp(name, want, n) == 0 ? 0 : -EINVAL;
 }
 
-static void listener_ready(struct loop_fd *w, uint32_t events)
+void eventfd_listener_look(struct eventfd_listener *l)
 {
-	struct eventfd_listener *l = container_of(w, struct eventfd_listener, w);
 	uint64_t n;
 	struct iovec iov = {&n, sizeof(n)};
 
-	/* RWF_NOWAIT, because somebody else may have emptied it since the loop looked. */
-	if ((events & EPOLLIN) && preadv2(w->fd, &iov, 1, -1, RWF_NOWAIT) == sizeof(n))
+	/* RWF_NOWAIT: it may be empty, or somebody else may have emptied it since the loop looked. */
+	if (preadv2(l->w.fd, &iov, 1, -1, RWF_NOWAIT) == sizeof(n))
 		l->fire(l);
+}
+
+static void listener_ready(struct loop_fd *w, uint32_t events)
+{
+	if (events & EPOLLIN)
+		eventfd_listener_look(container_of(w, struct eventfd_listener, w));
 }
 
 int eventfd_listen(struct eventfd_listener *l, struct loop *loop, int fd, void (*fire)(struct eventfd_listener *l))

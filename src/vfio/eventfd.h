@@ -45,6 +45,7 @@ struct eventfd_listener {
 
 /* Takes over fd on success. 0, -EINVAL (not an eventfd), -ENOMEM, -ENOSPC (the host's limit of watches). */
 int eventfd_listen(struct eventfd_listener *l, struct loop *loop, int fd, void (*fire)(struct eventfd_listener *l));
+void eventfd_listener_look(struct eventfd_listener *l); /* calls fire now if it has been signalled */
 void eventfd_unlisten(struct eventfd_listener *l);
 
 #endif

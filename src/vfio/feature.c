@@ -26,6 +26,10 @@ static const struct feature features[] = {
      migration_state},
     {VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, GET, sizeof(struct vfio_device_feature_mig_data_size), migration_offered,
      migration_data_size},
+    {VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, SET, 0, NULL, power_enter},
+    {VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, SET, sizeof(struct vfio_device_low_power_entry_with_wakeup), NULL,
+     power_enter_with_wakeup},
+    {VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, SET, 0, NULL, power_exit},
 };
 
 static const struct feature *feature_find(const struct vfio_dev *d, uint32_t index)

@@ -54,6 +54,8 @@ struct vfio {
 	size_t ndev;
 	void (*unbound)(void *arg, struct pci_func *f); /* NULL: nobody asks */
 	void *unbound_arg;
+	void (*flush)(void *arg); /* carries out what clients have posted; NULL: nothing is posted */
+	void *flush_arg;
 };
 
 struct container {
@@ -95,6 +97,14 @@ struct intx {
 	struct eventfd_listener *unmask;
 };
 
+/* Low power (power.c). engaged from entry to exit; asleep in between, but for the time of a call. */
+struct low_power {
+	bool engaged, asleep;
+	bool masked_intx;
+	int wake; /* eventfd or -1 */
+	uint8_t saved[PCI_CFG_SIZE];
+};
+
 struct vfio_dev {
 	struct vfio *v;
 	struct vfio_group *group;
@@ -129,6 +139,7 @@ struct vfio_dev {
 	uint32_t mig_state;		 /* enum vfio_device_mig_state */
 	struct mig_session *mig_session; /* the transfer under way, or NULL */
 	struct loop_timer mig_patience;	 /* armed while a caller waits for the function to become quiet */
+	struct low_power power;
 };
 
 struct device_file {
@@ -243,6 +254,17 @@ int mig_session_save(struct mig_session *s);
 int mig_session_load(struct mig_session *s);
 /* The descriptor stays, and what has been sent can be read; it has nothing to do with the function any more. */
 void mig_session_end(struct mig_session *s);
+/* ---- power.c ---- */
+void device_settle(struct vfio_dev *d);		 /* before decode changes either way */
+bool device_memory_on(const struct vfio_dev *d); /* as mappings see it */
+void power_init(struct vfio_dev *d);
+/* Around each call of a client: awake for it, and asleep again afterwards if the owner wants that. */
+void power_wake(struct vfio_dev *d);
+void power_rest(struct vfio_dev *d);
+void power_shutdown(struct vfio_dev *d);
+long power_enter(struct vfio_dev *d, struct feature_call *fc);
+long power_enter_with_wakeup(struct vfio_dev *d, struct feature_call *fc);
+long power_exit(struct vfio_dev *d, struct feature_call *fc);
 
 /* ---- cdev.c ---- */
 void cdev_init(struct vfio_dev *d, size_t index);
@@ -264,6 +286,7 @@ long hotreset_do(struct ufile *f, struct ucall *c, uint64_t arg);
 /* ---- ioeventfd.c ---- */
 long ioeventfd_set(struct ufile *f, struct ucall *c, uint64_t arg);
 void ioeventfd_clear(struct vfio_dev *d);
+void ioeventfd_settle(struct vfio_dev *d); /* carries out what has been signalled */
 
 /* ---- irq.c ---- */
 void irq_init(struct vfio_dev *d);
@@ -271,13 +294,16 @@ void irq_shutdown(struct vfio_dev *d); /* closes and disables everything */
 unsigned int irq_count(const struct vfio_dev *d, unsigned int index);
 long irq_get_info(struct ufile *f, struct ucall *c, uint64_t arg);
 long irq_set(struct ufile *f, struct ucall *c, uint64_t arg);
-void irq_request(struct vfio_dev *d); /* rings REQ: let go of the device */
-void irq_error(struct vfio_dev *d);   /* rings ERR: the device has a fatal error */
-void irq_restore(struct vfio_dev *d); /* after a reset: what is set up is set up again */
+void irq_request(struct vfio_dev *d);	/* rings REQ: let go of the device */
+void irq_error(struct vfio_dev *d);	/* rings ERR: the device has a fatal error */
+void irq_restore(struct vfio_dev *d);	/* after a reset: what is set up is set up again */
+bool irq_intx_mask(struct vfio_dev *d); /* true if INTx is set up and was not masked */
+void irq_intx_unmask(struct vfio_dev *d);
 void irq_intx_disable_changed(struct vfio_dev *d, bool disabled);
 
 /* ---- config.c ---- */
 void config_open(struct vfio_dev *d);
+void config_set_d0(struct vfio_dev *d); /* as if the client had written it */
 ssize_t config_read(struct vfio_dev *d, void *buf, size_t len, uint64_t off);
 ssize_t config_write(struct vfio_dev *d, const void *buf, size_t len, uint64_t off);
 
@@ -292,7 +318,7 @@ ssize_t region_pread(struct ufile *f, void *buf, size_t len, uint64_t off);
 ssize_t region_pwrite(struct ufile *f, const void *buf, size_t len, uint64_t off);
 int region_mmio_read(struct ufile *f, uint64_t off, unsigned int size, uint64_t *val);
 int region_mmio_write(struct ufile *f, uint64_t off, unsigned int size, uint64_t val);
-int region_mmio_test(struct ufile *f, uint64_t off);
+int region_mmio_test(struct ufile *f, uint64_t off, uint64_t generation);
 int region_mmap(struct ufile *f, uint64_t off, uint64_t len, int prot, bool shared, struct umap *m);
 
 #endif

@@ -41,6 +41,14 @@ void ioeventfd_clear(struct vfio_dev *d)
 		ioeventfd_free(io);
 }
 
+void ioeventfd_settle(struct vfio_dev *d)
+{
+	struct ioeventfd *io;
+
+	list_for_each (io, &d->ioeventfds, node)
+		eventfd_listener_look(&io->listener);
+}
+
 static struct ioeventfd *ioeventfd_find(struct vfio_dev *d, const struct ioeventfd *key)
 {
 	struct ioeventfd *io;

@@ -96,6 +96,20 @@ static void intx_changed(struct pci_irq_sink *s, bool level)
 	intx_deliver(d);
 }
 
+bool irq_intx_mask(struct vfio_dev *d)
+{
+	bool was = d->irq_type == VFIO_PCI_INTX_IRQ_INDEX && !d->intx.masked;
+
+	if (was)
+		d->intx.masked = true;
+	return was;
+}
+
+void irq_intx_unmask(struct vfio_dev *d)
+{
+	intx_unmask(d);
+}
+
 void irq_intx_disable_changed(struct vfio_dev *d, bool disabled)
 {
 	d->intx_disabled = disabled;

@@ -180,14 +180,11 @@ static ssize_t bar_rw(struct pci_func *f, unsigned int bar, uint8_t *rd, const u
 	return done;
 }
 
-ssize_t region_pread(struct ufile *file, void *buf, size_t len, uint64_t file_off)
+static ssize_t do_pread(struct vfio_dev *d, void *buf, size_t len, uint64_t file_off)
 {
-	struct vfio_dev *d = to_dev(file);
 	unsigned int index;
 	uint64_t off;
 
-	if (!len)
-		return 0;
 	if (!region_locate(file_off, &index, &off))
 		return -EINVAL;
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
@@ -195,19 +192,42 @@ ssize_t region_pread(struct ufile *file, void *buf, size_t len, uint64_t file_of
 	return is_bar(index) ? bar_rw(d->f, index, buf, NULL, len, off) : -EINVAL;
 }
 
-ssize_t region_pwrite(struct ufile *file, const void *buf, size_t len, uint64_t file_off)
+ssize_t region_pread(struct ufile *file, void *buf, size_t len, uint64_t file_off)
 {
 	struct vfio_dev *d = to_dev(file);
-	unsigned int index;
-	uint64_t off;
+	ssize_t ret;
 
 	if (!len)
 		return 0;
+	power_wake(d);
+	ret = do_pread(d, buf, len, file_off);
+	power_rest(d);
+	return ret;
+}
+
+static ssize_t do_pwrite(struct vfio_dev *d, const void *buf, size_t len, uint64_t file_off)
+{
+	unsigned int index;
+	uint64_t off;
+
 	if (!region_locate(file_off, &index, &off))
 		return -EINVAL;
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
 		return config_write(d, buf, len, off);
 	return is_bar(index) ? bar_rw(d->f, index, NULL, buf, len, off) : -EINVAL;
+}
+
+ssize_t region_pwrite(struct ufile *file, const void *buf, size_t len, uint64_t file_off)
+{
+	struct vfio_dev *d = to_dev(file);
+	ssize_t ret;
+
+	if (!len)
+		return 0;
+	power_wake(d);
+	ret = do_pwrite(d, buf, len, file_off);
+	power_rest(d);
+	return ret;
 }
 
 /* A mapping shows the whole BAR, the MSI-X table included (VFIO_REGION_INFO_CAP_MSIX_MAPPABLE). */
@@ -227,7 +247,9 @@ int region_mmio_read(struct ufile *file, uint64_t file_off, unsigned int size, u
 	uint64_t off;
 	struct pci_func *f = locate_mmio(file, file_off, size, &bar, &off);
 
-	return f ? pci_bar_read(f, bar, off, size, val) : -EINVAL;
+	if (!f)
+		return -EINVAL;
+	return device_memory_on(to_dev(file)) ? pci_bar_read(f, bar, off, size, val) : -EIO;
 }
 
 int region_mmio_write(struct ufile *file, uint64_t file_off, unsigned int size, uint64_t val)
@@ -236,16 +258,28 @@ int region_mmio_write(struct ufile *file, uint64_t file_off, unsigned int size, 
 	uint64_t off;
 	struct pci_func *f = locate_mmio(file, file_off, size, &bar, &off);
 
-	return f ? pci_bar_write(f, bar, off, size, val) : -EINVAL;
+	if (!f)
+		return -EINVAL;
+	return device_memory_on(to_dev(file)) ? pci_bar_write(f, bar, off, size, val) : -EIO;
 }
 
-int region_mmio_test(struct ufile *file, uint64_t file_off)
+/* Of the file that is mapped now; never 0. */
+static uint64_t file_generation(const struct pci_bar *b)
+{
+	return barmem_generation(b->mem) + 1;
+}
+
+int region_mmio_test(struct ufile *file, uint64_t file_off, uint64_t generation)
 {
 	unsigned int bar;
 	uint64_t off;
 	struct pci_func *f = locate_mmio(file, file_off, 1, &bar, &off);
 
-	return f && pci_mem_enabled(f) ? 0 : -EIO;
+	if (!f || !device_memory_on(to_dev(file)))
+		return -EIO;
+	if (generation && (!f->bar[bar].mem || generation != file_generation(&f->bar[bar])))
+		return -EIO;
+	return 0;
 }
 
 int region_mmap(struct ufile *file, uint64_t file_off, uint64_t len, int prot, bool shared, struct umap *m)
@@ -262,6 +296,7 @@ int region_mmap(struct ufile *file, uint64_t file_off, uint64_t len, int prot, b
 	if (m->fd >= 0) {
 		m->kind = UMAP_FILE;
 		m->fd_off = off;
+		m->generation = file_generation(&f->bar[index]);
 	}
 	if (f->bar[index].live && f->bar[index].live_off >= off && f->bar[index].live_off < end) {
 		m->fd = f->bar[index].live->fd;

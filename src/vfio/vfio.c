@@ -103,7 +103,7 @@ struct pci_func *vfio_func(struct vfio *v, size_t i)
 bool vfio_memory_off(const struct vfio *v)
 {
 	for (size_t i = 0; i < v->ndev; i++)
-		if (v->dev[i]->open_count && !pci_mem_enabled(v->dev[i]->f))
+		if (v->dev[i]->open_count && !device_memory_on(v->dev[i]))
 			return true;
 	return false;
 }

@@ -32,6 +32,12 @@ struct pci_func *vfio_func(struct vfio *v, size_t i); /* i-th, NULL past the end
 void vfio_batch_begin(struct vfio *v);
 void vfio_batch_end(struct vfio *v);
 
+/*
+ * flush carries out the register writes that clients have posted by the time of the call. It is called before memory
+ * decoding changes, so that each of them takes place on its own side of the change.
+ */
+void vfio_set_flush(struct vfio *v, void (*flush)(void *arg), void *arg);
+
 /* Whether a device that somebody has open does not answer to memory accesses: COMMAND.MEM is clear, or it sleeps. */
 bool vfio_memory_off(const struct vfio *v);
 

@@ -328,7 +328,8 @@ static void features(void **state)
 
 	for (i = 0; i < 20; i++) {
 		f.flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET | i;
-		assert_int_equal(DO(s.device, VFIO_DEVICE_FEATURE, &f), -ENOTTY);
+		/* Low power has nothing to GET. BUS_MASTER (10) and the VF token (0) are not for such functions. */
+		assert_int_equal(DO(s.device, VFIO_DEVICE_FEATURE, &f), i >= 3 && i <= 5 ? -EINVAL : -ENOTTY);
 	}
 	f.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET;
 	assert_int_equal(DO(s.device, VFIO_DEVICE_FEATURE, &f), -EINVAL);
@@ -402,9 +403,11 @@ static void ioeventfd(void **state)
 	r.offset = PLAIN(0, 0x100);
 	assert_int_equal(DO(s.device, VFIO_DEVICE_IOEVENTFD, &r), 0);
 	fake_session_close(k, &s);
+	/* It had been signalled before it was registered: that counts, as in Linux. */
+	assert_int_equal(k->toy[0]->nlog, 2);
 	eventfd_write(efd, 1);
 	turn(l);
-	assert_int_equal(k->toy[0]->nlog, 1);
+	assert_int_equal(k->toy[0]->nlog, 2);
 	vfio_set_loop(k->v, NULL);
 	loop_free(l);
 	close(efd);

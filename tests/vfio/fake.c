@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/guard.h"
+
 /* ---- the toy function ---- */
 
 static struct toy *to_toy(struct pci_func *f)
@@ -44,8 +46,14 @@ static void toy_write(struct pci_func *f, unsigned int bar, uint64_t off, unsign
 
 static void toy_reset(struct pci_func *f)
 {
+	uint8_t byte;
+
 	memset(to_toy(f)->reg, 0, TOY_BAR_SIZE);
 	to_toy(f)->resets++;
+	if (to_toy(f)->watch) {
+		to_toy(f)->watched = true;
+		to_toy(f)->watch_there = !guard_copy(&byte, to_toy(f)->watch, 1);
+	}
 	if (to_toy(f)->charged_at_reset)
 		to_toy(f)->charged = mm_charged(to_toy(f)->charged_at_reset);
 }

@@ -35,6 +35,8 @@ struct toy {
 		bool write;
 	} log[64];
 	unsigned int nlog;
+	const uint8_t *watch; /* a client's address: could it be read during the last reset? */
+	bool watched, watch_there;
 };
 
 /* toy[]: 01:00.0 and 02:00.0 in group 7, 01:00.1 in group 9. */
