@@ -221,6 +221,19 @@ void memory_lock(void);
 void memory_unlock(void);
 void memory_unshare_in_child(void); /* after fork, in the child: private copies of what was adopted */
 
+/* ---- shared.c: shared memory whose file only the broker can still open ---- */
+long shared_map(ucontext_t *uc); /* an mmap of shared anonymous memory: its result */
+void shared_sent(void);		 /* the broker has been shown a file of the program's */
+bool shared_overlaps(uint64_t start, uint64_t len);
+void shared_forget(uint64_t start, uint64_t len); /* this range is being unmapped or replaced */
+void shared_move(uint64_t from, uint64_t from_len, uint64_t to, uint64_t to_len);
+void shared_copied(uint64_t from, uint64_t to, uint64_t len); /* what is at from has been mapped at to, too */
+/* First of all before a fork: false if the child has nothing to inherit. Until shared_unlock nothing new comes. */
+bool shared_before_fork(uint64_t ticket[2]);
+void shared_lock(void);
+void shared_unlock(void);
+void shared_in_child(const uint64_t *ticket); /* NULL: it has none */
+
 /* ---- signals.c ---- */
 int signals_init(void);
 void signals_lock(void);

@@ -29,13 +29,6 @@ static _Atomic uint64_t moving_start, moving_end;
 /* Describing takes several scratch areas: one thread at a time, so that they cannot run out half way. */
 static _Atomic uint32_t describe_lock;
 
-/* Shared anonymous memory that the broker holds for us. */
-struct held {
-	uint64_t start, len, dev, ino;
-};
-static struct held held[256];
-static _Atomic uint32_t held_lock;
-
 static bool in_hull(uint64_t start, uint64_t len)
 {
 	return start < atomic_load(&hull_high) && start + len > atomic_load(&hull_low);
@@ -378,90 +371,16 @@ int memory_send_backing(struct rpc *r, uint64_t dev, uint64_t ino)
 	int fd = find_fd(dev, ino), opened = fd < 0 ? open_mapped(dev, ino) : -1;
 	int ret = send_backing_part(r, dev, ino, fd < 0 ? opened : fd);
 
+	shared_sent();
 	if (opened >= 0)
 		sys1(__NR_close, opened);
 	return ret;
 }
 
 /* ---- mappings that come and go ---- */
-static void hold_message(enum rpc_op op, uint64_t dev, uint64_t ino, int fd)
-{
-	struct rpc r;
-
-	if (rpc_begin(&r, op, 0))
-		return;
-	r.slot->a[0] = dev;
-	r.slot->a[1] = ino;
-	if (fd < 0 || !rpc_send_fd(&r, fd))
-		rpc_call(&r);
-	rpc_end(&r);
-}
-
-static bool held_known(uint64_t dev, uint64_t ino)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
-		if (held[i].len && held[i].dev == dev && held[i].ino == ino)
-			return true;
-	return false;
-}
-
-static bool held_add(struct held h)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
-		if (!held[i].len) {
-			held[i] = h;
-			return true;
-		}
-	return false;
-}
-
-static bool held_overlaps(uint64_t start, uint64_t len)
-{
-	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
-		if (held[i].len && held[i].start < start + len && held[i].start + held[i].len > start)
-			return true;
-	return false;
-}
-
-/* Cuts [start, start + len) out of what is held; a file none of which is mapped any more is let go. */
-static void held_forget(uint64_t start, uint64_t len)
-{
-	uint64_t end = start + len;
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++) {
-		struct held h, rest;
-		bool gone;
-
-		spin_lock(&held_lock);
-		h = held[i];
-		if (!h.len || h.start >= end || h.start + h.len <= start) {
-			spin_unlock(&held_lock);
-			continue;
-		}
-		held[i].len = h.start < start ? start - h.start : 0;
-		rest = (struct held){end, h.start + h.len - end, h.dev, h.ino};
-		/* No room: it stays held while the session lasts. */
-		gone = (h.start + h.len <= end || held_add(rest)) && !held_known(h.dev, h.ino);
-		spin_unlock(&held_lock);
-		if (gone)
-			hold_message(RPC_DROP, h.dev, h.ino, -1);
-	}
-}
-
-static void held_move(uint64_t from, uint64_t from_len, uint64_t to, uint64_t to_len)
-{
-	spin_lock(&held_lock);
-	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
-		if (held[i].len && held[i].start == from && held[i].len == from_len) {
-			held[i].start = to;
-			held[i].len = to_len;
-		}
-	spin_unlock(&held_lock);
-}
-
 static bool something_of_ours(uint64_t start, uint64_t len)
 {
-	return window_overlaps(start, len) || held_overlaps(start, len);
+	return window_overlaps(start, len) || shared_overlaps(start, len);
 }
 
 void memory_forget(uint64_t start, uint64_t len)
@@ -469,32 +388,7 @@ void memory_forget(uint64_t start, uint64_t len)
 	if (!something_of_ours(start, len) || process_is_vfork_child())
 		return;
 	window_forget(start, len);
-	held_forget(start, len);
-}
-
-static long map_shared_anonymous(ucontext_t *uc)
-{
-	uint64_t len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc);
-	/* MAP_HUGETLB's size bits stand where MFD_HUGETLB's do. */
-	unsigned int mfd = MFD_CLOEXEC | (flags & MAP_HUGETLB ? MFD_HUGETLB | (flags & (0x3fU << 26)) : 0);
-	long fd = sys2(__NR_memfd_create, "pinfold-shared", mfd), p;
-	struct stat st;
-
-	if (fd < 0)
-		return fd == -EMFILE || fd == -ENFILE ? -ENOMEM : fd;
-	p = sys2(__NR_ftruncate, fd, len);
-	if (!p)
-		p = sys6(__NR_mmap, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), flags & ~(uint64_t)MAP_ANONYMOUS, fd, 0);
-	if (p > 0 && flags & MAP_FIXED)
-		memory_forget(p, len);
-	if (p > 0 && !sys2(__NR_fstat, fd, &st)) {
-		spin_lock(&held_lock);
-		held_add((struct held){p, len, st.st_dev, st.st_ino});
-		spin_unlock(&held_lock);
-		hold_message(RPC_HOLD, st.st_dev, st.st_ino, fd);
-	}
-	sys1(__NR_close, fd);
-	return p;
+	shared_forget(start, len);
 }
 
 static bool holds(uint64_t start, uint64_t len, uint64_t addr)
@@ -527,7 +421,7 @@ void memory_mmap(ucontext_t *uc)
 	    ((off & REGION_OFFSET_MAGIC_MASK) == REGION_OFFSET_MAGIC || off >> REGION_INDEX_SHIFT) && window_mmap(uc))
 		return;
 	if ((flags & (MAP_TYPE | MAP_ANONYMOUS)) == (MAP_SHARED | MAP_ANONYMOUS) && len) {
-		UC_RET(uc) = map_shared_anonymous(uc);
+		UC_RET(uc) = shared_map(uc);
 		return;
 	}
 	if (!(flags & MAP_FIXED) || !something_of_ours(UC_ARG1(uc), len)) {
@@ -700,7 +594,8 @@ void memory_mremap(ucontext_t *uc)
 {
 	uint64_t old = UC_ARG1(uc), old_len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
 	uint64_t new_len = ALIGN_UP((uint64_t)UC_ARG3(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc), fixed = UC_ARG5(uc);
-	bool ours = something_of_ours(old, old_len) || (flags & MREMAP_FIXED && something_of_ours(fixed, new_len));
+	bool ours = something_of_ours(old, old_len ? old_len : 1) ||
+		    (flags & MREMAP_FIXED && something_of_ours(fixed, new_len));
 	bool adopted = has_adopted(old, old_len ? old_len : 1), whole;
 	long p;
 
@@ -725,8 +620,10 @@ void memory_mremap(ucontext_t *uc)
 		memory_forget(p, new_len);
 	if (new_len < old_len)
 		memory_forget(old + new_len, old_len - new_len);
-	if (old_len && !(flags & MREMAP_DONTUNMAP)) {
-		held_move(old, MIN(old_len, new_len), p, new_len);
+	if (!old_len)
+		shared_copied(old, p, new_len);
+	else if (!(flags & MREMAP_DONTUNMAP)) {
+		shared_move(old, MIN(old_len, new_len), p, new_len);
 		window_move(old, MIN(old_len, new_len), p);
 	}
 }
@@ -736,12 +633,12 @@ void memory_lock(void)
 {
 	spin_lock(&describe_lock);
 	spin_lock(&adopt_lock);
-	spin_lock(&held_lock);
+	shared_lock();
 }
 
 void memory_unlock(void)
 {
-	spin_unlock(&held_lock);
+	shared_unlock();
 	spin_unlock(&adopt_lock);
 	spin_unlock(&describe_lock);
 }
@@ -778,5 +675,4 @@ void memory_unshare_in_child(void)
 	scratch_put(s);
 	atomic_store(&hull_low, UINT64_MAX);
 	atomic_store(&hull_high, 0);
-	memset(held, 0, sizeof(held));
 }

@@ -162,7 +162,37 @@ static uint64_t fork_flags(uint64_t flags)
 	return flags;
 }
 
-static void fork_child(int inherited_sock)
+/* Where a child says that it has what it needs of its parent. */
+static _Atomic uint32_t *meeting_new(void)
+{
+	long p = sys6(__NR_mmap, 0, PF_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return p < 0 ? NULL : (_Atomic uint32_t *)p;
+}
+
+static bool has_died(pid_t pid)
+{
+	siginfo_t si = {0};
+
+	return sys2(__NR_kill, pid, 0) < 0 ||
+	       (sys5(__NR_waitid, P_PID, pid, &si, WEXITED | WNOHANG | WNOWAIT, 0) == 0 && si.si_pid);
+}
+
+/* A child killed meanwhile must not hold its parent. */
+static void meeting_wait(_Atomic uint32_t *done, pid_t pid, unsigned int turns)
+{
+	struct {
+		long sec, nsec;
+	} t = {0, 10 * 1000 * 1000};
+
+	while (!atomic_load(done) && turns--) {
+		sys4(__NR_futex, done, FUTEX_WAIT, 0, &t);
+		if (!atomic_load(done) && has_died(pid))
+			return;
+	}
+}
+
+static void fork_child(int inherited_sock, const uint64_t *ticket, _Atomic uint32_t *done)
 {
 	if (inherited_sock >= 0)
 		sys1(__NR_close, inherited_sock);
@@ -170,7 +200,18 @@ static void fork_child(int inherited_sock)
 	window_after_fork();
 	process->pid = sys0(__NR_getpid);
 	process->sock = -1;
+	shared_in_child(ticket);
+	if (memory_has_adopted())
+		memory_unshare_in_child();
+	if (done) {
+		atomic_store(done, 1);
+		sys3(__NR_futex, done, FUTEX_WAKE, 1);
+	}
 }
+
+/* A ticket is good while the parent lives: it waits so that it can do as it likes when it has forked, but not for a
+ * child that somebody has stopped. */
+#define TICKET_TURNS 200
 
 /*
  * fork: made here, so that the child starts with a session of its own and with private copies of memory that the parent
@@ -178,50 +219,29 @@ static void fork_child(int inherited_sock)
  */
 void process_fork(ucontext_t *uc)
 {
-	long nr = UC_RET(uc), sock, pid;
+	long nr = UC_RET(uc), sock = -1, pid = -ENOMEM;
 	/* A stack of its own is where the child continues; until then it runs on its copy of this one. */
 	uint64_t child_stack = nr == __NR_clone ? UC_ARG2(uc) : 0;
 	bool shares_files = nr == __NR_clone && UC_ARG1(uc) & CLONE_FILES;
-	uint64_t flags = nr == __NR_clone ? fork_flags(UC_ARG1(uc)) : 0;
+	uint64_t flags = nr == __NR_clone ? fork_flags(UC_ARG1(uc)) : 0, ticket[2];
+	bool inherits = shared_before_fork(ticket), copies;
 	_Atomic uint32_t *done = NULL;
 
-	if (memory_has_adopted()) {
-		long p = sys6(__NR_mmap, 0, PF_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-		if (p < 0) {
-			UC_RET(uc) = -ENOMEM;
-			return;
-		}
-		done = (_Atomic uint32_t *)p;
-	}
 	lock_all();
-	sock = keep_holds() ? process->sock : -1;
-	pid = sys5(nr, flags, 0, UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc));
+	copies = memory_has_adopted();
+	if (copies || inherits)
+		done = meeting_new();
+	if (done || !copies) {
+		sock = keep_holds() ? process->sock : -1;
+		pid = sys5(nr, flags, 0, UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc));
+	}
 	unlock_all();
 	if (pid == 0) {
-		fork_child(shares_files ? -1 : sock);
+		fork_child(shares_files ? -1 : sock, inherits ? ticket : NULL, done);
 		if (child_stack)
 			UC_SP(uc) = child_stack;
-		if (done) {
-			memory_unshare_in_child();
-			atomic_store(done, 1);
-			sys3(__NR_futex, done, FUTEX_WAKE, 1);
-		}
 	} else if (pid > 0 && done) {
-		/* A child killed meanwhile must not hold its parent. */
-		while (!atomic_load(done)) {
-			struct {
-				long sec, nsec;
-			} t = {0, 10 * 1000 * 1000};
-
-			sys4(__NR_futex, done, FUTEX_WAIT, 0, &t);
-			if (!atomic_load(done) && sys2(__NR_kill, pid, 0) < 0)
-				break;
-			siginfo_t si = {0};
-			if (!atomic_load(done) &&
-			    sys5(__NR_waitid, P_PID, pid, &si, WEXITED | WNOHANG | WNOWAIT, 0) == 0 && si.si_pid)
-				break;
-		}
+		meeting_wait(done, pid, copies ? UINT32_MAX : TICKET_TURNS);
 	}
 	if (done)
 		sys2(__NR_munmap, done, PF_PAGE_SIZE);

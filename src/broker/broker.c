@@ -289,6 +289,7 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 	b->listener.fd = b->stopper.fd = b->spare_fd = -1;
 	b->objects.hangups = -1;
 	list_init(&b->sessions);
+	tickets_init(&b->tickets);
 	events_init(&b->events);
 	summary_init(&b->summary, &b->events, o->summary);
 	err[0] = 0;

@@ -10,9 +10,18 @@
 #include "broker/private.h"
 
 struct known {
-	struct list bucket, age;
+	struct list bucket, age; /* age: in known_files.holds while held */
 	struct backing_key key;
 	struct backing *held; /* not NULL: HOLD */
+};
+
+/* Some of those files, as they were known at one moment. */
+struct known_list {
+	size_t n;
+	struct {
+		struct backing_key key;
+		struct backing *held;
+	} file[];
 };
 
 static struct list *bucket_of(struct known_files *k, uint64_t dev, uint64_t ino)
@@ -47,6 +56,7 @@ void known_init(struct known_files *k, uint64_t seed)
 	k->seed = seed;
 	k->count = k->held = 0;
 	list_init(&k->age);
+	list_init(&k->holds);
 	for (unsigned int i = 0; i < KNOWN_BUCKETS; i++)
 		list_init(&k->bucket[i]);
 }
@@ -55,6 +65,8 @@ void known_fini(struct known_files *k)
 {
 	while (!list_empty(&k->age))
 		known_free(k, list_first(&k->age, struct known, age));
+	while (!list_empty(&k->holds))
+		known_free(k, list_first(&k->holds, struct known, age));
 }
 
 static struct known *known_add(struct known_files *k, struct backing_key key)
@@ -83,8 +95,10 @@ struct backing *known_backing(struct known_files *k, struct backing_cache *c, ui
 
 	if (!n)
 		return NULL;
-	list_del(&n->age);
-	list_add_tail(&k->age, &n->age);
+	if (!n->held) {
+		list_del(&n->age);
+		list_add_tail(&k->age, &n->age);
+	}
 	return backing_find_key(c, n->key);
 }
 
@@ -103,23 +117,26 @@ int known_show(struct known_files *k, struct backing_cache *c, int fd, struct ba
 	return 0;
 }
 
-int known_hold(struct known_files *k, struct backing_cache *c, int fd)
+/* Takes the reference to b over, which n is about. */
+static int known_keep(struct known_files *k, struct known *n, struct backing *b)
 {
-	struct backing *b;
-	struct known *n;
-	int err = known_show(k, c, fd, &b);
-
-	if (err)
-		return err;
-	n = known_find(k, backing_key(b).dev, backing_key(b).ino);
 	if (n->held || k->held == HELD_MAX) {
-		err = n->held ? 0 : -EMFILE;
 		backing_put(b);
-		return err;
+		return n->held ? 0 : -EMFILE;
 	}
 	n->held = b;
 	k->held++;
+	list_del(&n->age);
+	list_add_tail(&k->holds, &n->age);
 	return 0;
+}
+
+int known_hold(struct known_files *k, struct backing_cache *c, int fd)
+{
+	struct backing *b;
+	int err = known_show(k, c, fd, &b);
+
+	return err ? err : known_keep(k, known_find(k, backing_key(b).dev, backing_key(b).ino), b);
 }
 
 void known_drop(struct known_files *k, uint64_t dev, uint64_t ino)
@@ -128,4 +145,52 @@ void known_drop(struct known_files *k, uint64_t dev, uint64_t ino)
 
 	if (n && n->held)
 		known_free(k, n);
+}
+
+struct known_list *known_copy(const struct known_files *k, struct backing_cache *c)
+{
+	size_t max = MIN(k->count, KNOWN_COPY_MAX);
+	struct known_list *l = mem_alloc(sizeof(*l) + max * sizeof(l->file[0]));
+	const struct known *n;
+
+	if (!l)
+		return NULL;
+	l->n = 0;
+	list_for_each (n, &k->holds, age) {
+		struct backing_key key = backing_key(n->held);
+
+		l->file[l->n].key = n->key;
+		l->file[l->n++].held = backing_find_key(c, key);
+	}
+	for (const struct list *at = k->age.prev; at != &k->age && l->n < max; at = at->prev) {
+		l->file[l->n].key = list_entry(at, struct known, age)->key;
+		l->file[l->n++].held = NULL;
+	}
+	return l;
+}
+
+void known_list_free(struct known_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		backing_put(l->file[i].held);
+	free(l);
+}
+
+int known_inherit(struct known_files *k, struct known_list *l)
+{
+	int err = 0;
+
+	/* The most recent came first. */
+	while (l->n && !err) {
+		__typeof__(l->file[0]) *f = &l->file[--l->n];
+		struct known *n = known_add(k, f->key);
+
+		err = n ? 0 : -ENOMEM;
+		if (f->held && n)
+			err = known_keep(k, n, f->held);
+		else
+			backing_put(f->held);
+	}
+	known_list_free(l);
+	return err;
 }

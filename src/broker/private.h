@@ -107,7 +107,8 @@ bool client_fd_closes_at_once(struct broker *b, int fd);
 struct known_files {
 	uint64_t seed;
 	struct list bucket[KNOWN_BUCKETS];
-	struct list age; /* least recently used first */
+	struct list age;   /* of those that are not held: least recently used first */
+	struct list holds; /* the others */
 	unsigned int count, held;
 };
 void known_init(struct known_files *k, uint64_t seed);
@@ -120,6 +121,29 @@ int known_show(struct known_files *k, struct backing_cache *c, int fd, struct ba
 /* Shared anonymous memory whose only descriptor is here: kept for as long as the client maps it. */
 int known_hold(struct known_files *k, struct backing_cache *c, int fd);
 void known_drop(struct known_files *k, uint64_t dev, uint64_t ino);
+/* What is known now: all that is held, and of the rest what was used last. NULL: out of memory. */
+#define KNOWN_COPY_MAX 4096
+_Static_assert(KNOWN_COPY_MAX > HELD_MAX, "a copy has room for all that is held");
+struct known_list;
+struct known_list *known_copy(const struct known_files *k, struct backing_cache *c);
+void known_list_free(struct known_list *l);
+/* Adds a copy to what is known; frees the copy. 0, or -errno and some of it is missing. */
+int known_inherit(struct known_files *k, struct known_list *l);
+
+/* ---- ticket.c: what a child of fork inherits of its parent's session ---- */
+#define TICKETS_MAX    64 /* of one session: more threads than that do not fork at once. The oldest is forgotten */
+#define TICKET_BUCKETS 64
+
+struct tickets {
+	struct list bucket[TICKET_BUCKETS];
+};
+void tickets_init(struct tickets *t);
+/* A copy of what the client has shown, for who presents this number first while the session lasts. 0, -ENOENT (nothing
+ * has been shown), -ENOMEM, -EIO. */
+int ticket_new(struct session *s, uint64_t number[2]);
+/* Its files are this session's from now on; the number is nobody's any more. 0, -ENOENT, -ENOMEM, -EMFILE. */
+int ticket_use(struct session *s, const uint64_t number[2]);
+void tickets_drop(struct session *s);
 
 /* For hashes and trees of keys that clients choose: without the seed nobody finds keys that collide. */
 static inline uint64_t seeded_hash(uint64_t seed, uint64_t a, uint64_t b)
@@ -178,6 +202,8 @@ struct session {
 	struct list mappings;
 	unsigned int nmappings;
 	struct known_files known;
+	struct list tickets; /* that were given to it and not used yet; the oldest first */
+	unsigned int ntickets;
 };
 
 int session_accept(struct broker *b, int sock); /* takes the socket */
@@ -219,6 +245,7 @@ struct broker {
 	struct backing_cache *backings;
 	struct objects objects;
 	struct list sessions;
+	struct tickets tickets;
 	struct session *serving; /* whose call is being carried out; NULL: nobody's */
 	struct mm_user *user;	 /* all clients are one: ours */
 	struct closer *closer;

@@ -363,6 +363,16 @@ static long rpc_FORGET(struct request *r)
 	return 0;
 }
 
+static long rpc_TICKET(struct request *r)
+{
+	return ticket_new(r->s, r->out);
+}
+
+static long rpc_INHERIT(struct request *r)
+{
+	return ticket_use(r->s, r->a);
+}
+
 static long (*const table[RPC_COUNT])(struct request *) = {
 #define RPC(name, doc) [RPC_##name] = rpc_##name,
     RPC_TABLE(RPC)

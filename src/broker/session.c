@@ -408,6 +408,7 @@ int session_accept(struct broker *b, int sock)
 	if (!s)
 		goto close_sock;
 	list_init(&s->mappings);
+	list_init(&s->tickets);
 	known_init(&s->known, b->seed);
 	s->b = b;
 	s->watch = (struct loop_fd){sock, EPOLLIN | EPOLLRDHUP, session_ready};
@@ -462,6 +463,7 @@ void session_free(struct session *s)
 		call_free(s->call[i]);
 	close_socket(s);
 	rpc_drop_mappings(s);
+	tickets_drop(s);
 	known_fini(&s->known);
 	munmap(s->ch, CHANNEL_SIZE);
 	/* Its address space has ended, or is another program's. */

@@ -62,7 +62,10 @@ enum slot_state {
 	RPC(NAME, "object. Reply payload = what it is, as /proc/PID/fd would show it")                                 \
 	RPC(HOLD, "a0 = dev, a1 = ino; one descriptor: keep this file known while the session lasts, or until DROP")   \
 	RPC(DROP, "a0 = dev, a1 = ino")                                                                                \
-	RPC(FORGET, "a0 = start, a1 = last: the caller is about to change what its addresses stand for there")
+	RPC(FORGET, "a0 = start, a1 = last: the caller is about to change what its addresses stand for there")         \
+	RPC(TICKET, "Reply a0, a1 = a number, good once, for a child that is about to be forked; ret = -ENOENT: "      \
+		    "there is nothing that it could inherit")                                                          \
+	RPC(INHERIT, "a0, a1 = such a number: the files that its session knew are known to this one")
 
 enum rpc_op {
 #define RPC(name, doc) RPC_##name,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""compare.py PINFOLD PROGRAM [ARG]...: runs PROGRAM bare, under Pinfold, and under Pinfold with the memory that it
-names pinned for DMA; each of its cases must say the same every time."""
+"""compare.py PINFOLD PROGRAM [ARG]...: runs PROGRAM bare, under Pinfold, under Pinfold with the memory that it names
+pinned for DMA, and so without privileges; each of its cases must say the same every time."""
 import difflib
 import os
 import re
@@ -13,6 +13,11 @@ import tempfile
 def cases(text):
     parts = re.split(r"^== (.*)\n", text, flags=re.M)
     return dict(zip(parts[1::2], parts[2::2]))
+
+
+def unprivileged():
+    """What root has and an ordinary user has not, whoever runs this."""
+    return ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
 
 
 def run(cmd, pinned, cwd):
@@ -33,8 +38,9 @@ def main():
         os.mkdir(os.path.join(work, "a"))
         bare = run(program, False, os.path.join(work, "a"))
         n = bad = 0
-        for mode, pinned in (("under Pinfold", False), ("with pinned memory", True)):
-            got = run(under + program, pinned, os.path.join(work, "a"))
+        for mode, pinned, how in (("under Pinfold", False, []), ("with pinned memory", True, []),
+                                  ("with pinned memory, without privileges", True, unprivileged())):
+            got = run(how + under + program, pinned, os.path.join(work, "a"))
             for name, want in bare.items():
                 n += 1
                 same = got.get(name) == want

@@ -45,12 +45,12 @@ bool pinning(void)
 	return getenv("SAY_PINNED") != NULL;
 }
 
-static int container = -1;
+static int container = -1, group = -1;
 
 static void container_open(void)
 {
 	container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
-	int group = open("/dev/vfio/1", O_RDWR | O_CLOEXEC);
+	group = open("/dev/vfio/1", O_RDWR | O_CLOEXEC);
 
 	if (container < 0 || group < 0 || ioctl(group, VFIO_GROUP_SET_CONTAINER, &container) ||
 	    ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)) {
@@ -61,7 +61,9 @@ static void container_open(void)
 
 void unpin_all(void)
 {
-	container = -1;
+	close(container);
+	close(group);
+	container = group = -1;
 }
 
 void pin(void *p, size_t len)

@@ -36,7 +36,7 @@ void pin(void *p, size_t len);
 bool pinning(void);
 /* The same for a page and a moment, at a place of the caller's own; after the first pin(). */
 void pin_and_unpin(void *p, size_t place);
-/* After the program has closed every descriptor: the next pin() starts anew. */
+/* Nothing is pinned any more, and the next pin() starts anew; also after the program has closed every descriptor. */
 void unpin_all(void);
 
 #endif
