@@ -532,8 +532,8 @@ static void ask_device(void)
 	io.offset = config;
 	show("IOEVENTFD on the configuration space", call(device, VFIO_DEVICE_IOEVENTFD, &io));
 	show("FEATURE, both ways", call(device, VFIO_DEVICE_FEATURE, &f));
-	f.flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_MIGRATION;
-	show("FEATURE, migration", call(device, VFIO_DEVICE_FEATURE, &f));
+	f.flags = VFIO_DEVICE_FEATURE_PROBE | 1000;
+	show("FEATURE, unknown", call(device, VFIO_DEVICE_FEATURE, &f));
 	show("BIND_IOMMUFD from a hole", call(device, _IO(VFIO_TYPE, VFIO_BASE + 18), hole));
 	show("ATTACH_IOMMUFD_PT", call(device, _IO(VFIO_TYPE, VFIO_BASE + 19), hole));
 	show("an unknown ioctl of a device", call(device, UNKNOWN, NULL));

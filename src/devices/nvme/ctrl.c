@@ -31,6 +31,7 @@ struct nvme_shutdown {
 	unsigned int left;
 	bool wanted; /* CSTS.SHST is to say so in the end */
 	bool again;  /* asked for while an older round was under way */
+	int error;   /* of this round, or the last */
 	struct block_req req[NVME_NS_MAX];
 	struct nvme_shutdown *self[NVME_NS_MAX];
 };
@@ -42,6 +43,7 @@ static void shutdown_submit(struct nvme_shutdown *s)
 	struct nvme *c = s->c;
 
 	s->again = false;
+	s->error = 0;
 	s->left = c->nns;
 	for (unsigned int i = 0; i < c->nns; i++) {
 		s->self[i] = s;
@@ -54,6 +56,8 @@ static void shutdown_one_done(struct block_req *r)
 {
 	struct nvme_shutdown *s = *(struct nvme_shutdown **)r->buf;
 
+	if (r->error)
+		s->error = r->error;
 	if (--s->left)
 		return;
 	if (!s->c) {
@@ -76,6 +80,29 @@ static void shutdown_begin(struct nvme *c)
 		s->again = true;
 	else
 		shutdown_submit(s);
+}
+
+void nvme_flush_all(struct nvme *c)
+{
+	if (c->shutdown->left)
+		c->shutdown->again = true;
+	else
+		shutdown_submit(c->shutdown);
+}
+
+int nvme_flush_error(const struct nvme *c)
+{
+	return c->shutdown->error;
+}
+
+bool nvme_shutdown_pending(const struct nvme *c)
+{
+	return c->shutdown->wanted;
+}
+
+void nvme_shutdown_go_on(struct nvme *c)
+{
+	shutdown_begin(c);
 }
 
 static void shutdown_forget(struct nvme *c)
@@ -116,7 +143,7 @@ void nvme_stop(struct nvme *c)
 	nvme_aer_reset(c);
 	nvme_features_reset(c);
 	shutdown_forget(c);
-	c->io_created = false;
+	c->io_created = c->stable = false;
 	c->csts &= NVME_CSTS_NSSRO;
 }
 

@@ -15,5 +15,11 @@ void nvme_power_on(struct nvme *c); /* everything to what it is after power on *
 void nvme_stop(struct nvme *c);
 int nvme_shutdown_new(struct nvme *c);
 void nvme_shutdown_detach(struct nvme *c);
+/* CSTS.SHST is to say that a shutdown is done, and does not yet. */
+bool nvme_shutdown_pending(const struct nvme *c);
+void nvme_shutdown_go_on(struct nvme *c);
+/* Begins to make stable all that has been written; the disks are busy until it is. How it went. */
+void nvme_flush_all(struct nvme *c);
+int nvme_flush_error(const struct nvme *c);
 
 #endif

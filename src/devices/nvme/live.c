@@ -67,7 +67,7 @@ static void live_open(struct nvme *c)
 	struct nvme_live *l = &c->live;
 
 	/* Who listens to register accesses wants to see them all. */
-	if (l->have_found || !nvme_running(c) || !pci_mem_enabled(&c->f) || event_wanted(c->f.evs, EVENT_MMIO))
+	if (l->have_found || !nvme_takes_commands(c) || !pci_mem_enabled(&c->f) || event_wanted(c->f.evs, EVENT_MMIO))
 		return;
 	if (!live_page_open(&l->page))
 		memset(l->seen, LIVE_PAGE_FILL, sizeof(l->seen));

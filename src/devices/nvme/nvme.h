@@ -8,6 +8,7 @@
  *   req.c       command contexts and their buffers
  *   sg.c        a data pointer as a list of IOVA ranges; prp.c and sgl.c make one
  *   io.c        the NVM command set
+ *   migrate.c   becoming quiet; state.c: what is saved of a controller, and loaded into another
  *   admin.c     the admin command set; identify.c, features.c, log.c, aer.c its larger parts
  *
  * Invariants. Client memory is reached with IOVAs only, and no host address of it survives a call: what must wait for
@@ -211,6 +212,7 @@ struct nvme {
 	unsigned int turn_cmds; /* left */
 	uint64_t turn_bytes;	/* moved */
 	struct nvme_shutdown *shutdown;
+	bool stable; /* quiet, and what was written is being made stable, or is */
 	struct nvme_live live;
 	struct list late; /* completions that are held back */
 
@@ -231,6 +233,17 @@ static inline bool nvme_running(const struct nvme *c)
 	return (c->csts & (NVME_CSTS_RDY | NVME_CSTS_CFS)) == NVME_CSTS_RDY;
 }
 
+static inline bool nvme_takes_commands(const struct nvme *c) /* and may reach memory */
+{
+	return nvme_running(c) && c->f.run == PCI_RUNNING;
+}
+
+/* ---- migrate.c, state.c: pci_func_ops ---- */
+int nvme_quiesce(struct pci_func *f);
+void nvme_run(struct pci_func *f);
+void nvme_save(struct pci_func *f, struct state_out *o);
+int nvme_load(struct pci_func *f, struct state *s);
+
 /* ---- queue.c ---- */
 void nvme_queue_init(struct nvme *c);
 void nvme_sq_start(struct nvme *c, unsigned int id, unsigned int cqid, uint64_t base, uint32_t size, unsigned int prio);
@@ -242,6 +255,8 @@ bool nvme_cq_has_room(const struct nvme_cq *cq);
 /* Posts at once; the queue must have room. */
 void nvme_cq_post(struct nvme *c, struct nvme_cq *cq, uint16_t sqid, uint16_t cid, uint16_t status, uint32_t dw0);
 void nvme_turn_later(struct nvme *c);
+void nvme_turn_end(struct nvme *c);			       /* shows what has been posted; fetches nothing */
+void nvme_cq_post_waiting(struct nvme *c, struct nvme_cq *cq); /* as many as have room */
 void nvme_turn_run(struct loop_work *w);
 
 void nvme_resume(struct pci_func *f); /* stuck queues go on */

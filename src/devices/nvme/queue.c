@@ -167,7 +167,7 @@ void nvme_cq_post(struct nvme *c, struct nvme_cq *cq, uint16_t sqid, uint16_t ci
 		nvme_turn_later(c);
 }
 
-static void cq_post_waiting(struct nvme *c, struct nvme_cq *cq)
+void nvme_cq_post_waiting(struct nvme *c, struct nvme_cq *cq)
 {
 	while (!list_empty(&cq->waiting) && nvme_cq_has_room(cq)) {
 		struct nvme_req *r = list_first(&cq->waiting, struct nvme_req, node);
@@ -206,7 +206,7 @@ static void sq_execute(struct nvme *c, struct nvme_sq *sq, const struct nvme_cmd
 
 static bool turn_goes_on(const struct nvme *c)
 {
-	return c->turn_cmds && c->turn_bytes < NVME_TURN_BYTES && nvme_running(c);
+	return c->turn_cmds && c->turn_bytes < NVME_TURN_BYTES && nvme_takes_commands(c);
 }
 
 /* While the pool is full I/O waits, but the admin queue does not: deleting queues may be what makes room. */
@@ -254,12 +254,20 @@ static bool sq_run(struct nvme *c, struct nvme_sq *sq)
 	return sq->head != sq->tail;
 }
 
-static void turn(struct nvme *c)
+void nvme_turn_end(struct nvme *c)
 {
 	struct nvme_cq *cq, *tmp;
+
+	nvme_aer_flush(c);
+	list_for_each_safe (cq, tmp, &c->dirty, dirty)
+		cq_show(c, cq);
+}
+
+static void turn(struct nvme *c)
+{
 	struct nvme_sq *sq;
 
-	if (!nvme_running(c))
+	if (!nvme_takes_commands(c))
 		return;
 	c->in_turn = true;
 	c->turn_cmds = NVME_TURN_CMDS;
@@ -269,12 +277,10 @@ static void turn(struct nvme *c)
 		if (sq_run(c, sq))
 			list_add_tail(&c->pending, &sq->pending);
 	}
-	nvme_aer_flush(c);
-	list_for_each_safe (cq, tmp, &c->dirty, dirty)
-		cq_show(c, cq);
+	nvme_turn_end(c);
 	c->in_turn = false;
 	/* A full pool wakes us itself when it has room again. */
-	if (nvme_running(c) && pending_next(c))
+	if (nvme_takes_commands(c) && pending_next(c))
 		nvme_turn_later(c);
 }
 
@@ -339,10 +345,10 @@ static void cq_doorbell(struct nvme *c, struct nvme_cq *cq, uint32_t val)
 		return;
 	}
 	cq->head = val;
-	if (likely(!cq->stalled && list_empty(&cq->waiting) && cq->id))
+	if (likely(!cq->stalled && list_empty(&cq->waiting) && cq->id) || c->f.run != PCI_RUNNING)
 		return;
 	cq->stalled = false;
-	cq_post_waiting(c, cq);
+	nvme_cq_post_waiting(c, cq);
 	for (unsigned int i = 0; i <= NVME_QUEUES_MAX; i++) {
 		struct nvme_sq *sq = &c->sq[i];
 

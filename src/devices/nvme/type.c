@@ -95,6 +95,10 @@ static const struct pci_func_ops ops = {
     .reset = ctrl_reset,
     .command_changed = ctrl_command_changed,
     .resume = nvme_resume,
+    .quiesce = nvme_quiesce,
+    .run = nvme_run,
+    .save = nvme_save,
+    .load = nvme_load,
     .destroy = ctrl_destroy,
 };
 
