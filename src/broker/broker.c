@@ -11,8 +11,6 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/guard.h"
@@ -80,136 +78,15 @@ static void stopper_ready(struct loop_fd *w, uint32_t events)
 	loop_stop(container_of(w, struct broker, stopper)->loop);
 }
 
-static int listen_on(struct broker *b, char *err, size_t errlen)
+static int listen_for_clients(struct broker *b, char *err, size_t errlen)
 {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	const char *path = b->opt.socket;
-	socklen_t len;
-	uint64_t token[2];
-	int fd;
+	int fd = listen_at(b->opt.socket, "pinfold", b->address, sizeof(b->address), err, errlen);
 
-	if (path) {
-		struct stat st;
-
-		if (strlen(path) >= sizeof(sa.sun_path) || strlen(path) >= sizeof(b->address)) {
-			snprintf(err, errlen, "socket path '%s' is longer than %zu bytes", path,
-				 sizeof(sa.sun_path) - 1);
-			return -EINVAL;
-		}
-		strcpy(sa.sun_path, path);
-		strcpy(b->address, path);
-		len = sizeof(sa);
-		/* A socket that nobody listens on any more is in the way; anything else is somebody's. */
-		if (!lstat(path, &st) && S_ISSOCK(st.st_mode)) {
-			int probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-			if (probe >= 0 && connect(probe, (struct sockaddr *)&sa, len) && errno == ECONNREFUSED)
-				unlink(path);
-			if (probe >= 0)
-				close(probe);
-		}
-	} else {
-		if (getrandom(token, sizeof(token), 0) != sizeof(token))
-			return -EIO;
-		snprintf(b->address, sizeof(b->address), "@pinfold-%016" PRIx64 "%016" PRIx64, token[0], token[1]);
-		strcpy(sa.sun_path + 1, b->address + 1);
-		len = offsetof(struct sockaddr_un, sun_path) + strlen(b->address);
-	}
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return -errno;
-	if (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, 128)) {
-		int e = errno;
-
-		snprintf(err, errlen, "cannot listen on %s: %s", b->address, strerror(e));
-		close(fd);
-		return path ? -EINVAL : -e;
-	}
-	b->unlink_socket = path;
-	if (path)
-		chmod(path, 0600);
+		return fd;
+	b->unlink_socket = b->opt.socket;
 	b->listener = (struct loop_fd){fd, EPOLLIN, listener_ready};
 	return loop_fd_add(b->loop, &b->listener);
-}
-
-static bool address_taken(struct broker *b, uint16_t domain, uint16_t bdf)
-{
-	struct pci_func *f;
-
-	for (size_t i = 0; (f = vfio_func(b->vfio, i)); i++)
-		if (f->domain == domain && f->bdf == bdf)
-			return true;
-	return false;
-}
-
-static bool group_taken(struct broker *b, unsigned int group)
-{
-	struct pci_func *f;
-
-	for (size_t i = 0; (f = vfio_func(b->vfio, i)); i++)
-		if (f->group == group)
-			return true;
-	return false;
-}
-
-/* What is wrong with the thing that the user named is the user's to mend, like the name; what we lack is not. */
-static int blame(int err)
-{
-	switch (err) {
-	case -ENOENT:
-	case -ENOTDIR:
-	case -EISDIR:
-	case -ELOOP:
-	case -ENAMETOOLONG:
-	case -EACCES:
-	case -EPERM:
-	case -EROFS:
-	case -ENODEV:
-	case -ENXIO:
-		return -EINVAL;
-	default:
-		return err;
-	}
-}
-
-static int add_device(struct broker *b, const char *spec, char *err, size_t errlen)
-{
-	struct device_env env = {b->loop, &b->events};
-	struct device_place place;
-	struct pci_func *f;
-	int ret = device_create(&env, spec, &f, &place, err, errlen);
-	unsigned int group = 1;
-
-	if (ret)
-		return blame(ret);
-	err[0] = 0; /* what a type may have noted for the case of a failure */
-	if (place.bdf < 0)
-		for (place.bdf = 0x0100; address_taken(b, place.domain, place.bdf); place.bdf += 0x0100)
-			if (place.bdf >= 0xff00) {
-				snprintf(err, errlen, "no bus number is left for '%s'", spec);
-				f->ops->destroy(f);
-				return -EINVAL;
-			}
-	if (place.group >= 0)
-		group = place.group;
-	else
-		while (group_taken(b, group))
-			group++;
-	pci_func_place(f, place.domain, place.bdf, group);
-	if (address_taken(b, f->domain, f->bdf)) {
-		char bdf[16];
-
-		pci_bdf_format(f, bdf);
-		snprintf(err, errlen, "device '%s': another one has the address %s", spec, bdf);
-		f->ops->destroy(f);
-		return -EINVAL;
-	}
-	ret = vfio_add(b->vfio, f);
-	if (ret) {
-		f->ops->destroy(f);
-		return ret;
-	}
-	return shadow_add(b->shadow, f);
 }
 
 /* No client gets all the descriptors that we may have open. */
@@ -251,6 +128,7 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 		return -ENOMEM;
 	vfio_set_loop(b->vfio, b->loop);
 	vfio_set_flush(b->vfio, session_drain_all, b);
+	faults_init(b);
 	b->objects.per_client = b->client_fds;
 	ret = objects_init(&b->objects, b->loop);
 	if (ret)
@@ -268,12 +146,16 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 		if (!b->failnth)
 			return -ENOMEM;
 	}
-	for (size_t i = 0; i < b->opt.ndevices; i++) {
-		ret = add_device(b, b->opt.devices[i], err, errlen);
+	ret = topology_build(b, err, errlen);
+	if (ret)
+		return ret;
+	for (size_t i = 0; i < b->opt.nfaults; i++) {
+		ret = fault_add(b, b->opt.faults[i], &(unsigned int){0}, err, errlen);
 		if (ret)
 			return ret;
 	}
-	return listen_on(b, err, errlen);
+	ret = listen_for_clients(b, err, errlen);
+	return ret ? ret : ctl_init(b, err, errlen);
 }
 
 struct broker *broker_new(const struct broker_options *o, char *err, size_t errlen)
@@ -290,6 +172,8 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 	b->objects.hangups = -1;
 	list_init(&b->sessions);
 	tickets_init(&b->tickets);
+	list_init(&b->ctl.peers);
+	b->ctl.listener.fd = -1;
 	events_init(&b->events);
 	summary_init(&b->summary, &b->events, o->summary);
 	err[0] = 0;
@@ -339,6 +223,7 @@ void broker_free(struct broker *b)
 		if (b->unlink_socket)
 			unlink(b->opt.socket);
 	}
+	ctl_fini(b);
 	while (!list_empty(&b->sessions))
 		session_free(list_first(&b->sessions, struct session, node));
 	if (b->objects.hangups >= 0)
@@ -350,6 +235,7 @@ void broker_free(struct broker *b)
 	failnth_free(b->failnth);
 	if (b->vfio)
 		vfio_free(b->vfio);
+	topology_free(b);
 	if (b->iommufd)
 		iommufd_free(b->iommufd);
 	if (b->backings)

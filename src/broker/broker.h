@@ -14,12 +14,15 @@ struct broker;
 struct broker_options {
 	const char *const *devices; /* -d specifications */
 	size_t ndevices;
-	const char *socket; /* path to listen on; NULL: a private abstract name */
-	uint64_t memlock;   /* bytes each client may pin; 0: the client's own RLIMIT_MEMLOCK, as Linux has it */
-	bool strict;	    /* refuse legacy paths that Linux merely warns about */
-	bool host_devices;  /* the machine's own PCI devices stay visible beside ours */
-	bool iommufd_test;  /* serve the ioctl with which Linux's own tests of iommufd make mock devices */
-	bool summary;	    /* print what happened when the broker ends */
+	const char *const *faults; /* --fault specifications */
+	size_t nfaults;
+	const char *control; /* path to take orders on; NULL: beside socket, or a private abstract name */
+	const char *socket;  /* path to listen on; NULL: a private abstract name */
+	uint64_t memlock;    /* bytes each client may pin; 0: the client's own RLIMIT_MEMLOCK, as Linux has it */
+	bool strict;	     /* refuse legacy paths that Linux merely warns about */
+	bool host_devices;   /* the machine's own PCI devices stay visible beside ours */
+	bool iommufd_test;   /* serve the ioctl with which Linux's own tests of iommufd make mock devices */
+	bool summary;	     /* print what happened when the broker ends */
 	bool verbose;
 };
 
@@ -30,6 +33,8 @@ struct broker_options {
 struct broker *broker_new(const struct broker_options *o, char *err, size_t errlen);
 /* What clients connect to, as ENV_SOCKET wants it ("@name" or a path). */
 const char *broker_address(const struct broker *b);
+/* Where it takes orders: what `pinfold ctl` connects to. "": nowhere. */
+const char *broker_control(const struct broker *b);
 /* Serves until stop_fd becomes readable or hangs up, or broker_stop. 0 or -errno. */
 int broker_serve(struct broker *b, int stop_fd);
 void broker_stop(struct broker *b);

@@ -11,6 +11,7 @@
 #include "base/loop.h"
 #include "broker/broker.h"
 #include "mm/mm.h"
+#include "pci/inject.h"
 #include "proto/channel.h"
 #include "uapi/ucall.h"
 
@@ -222,6 +223,55 @@ void rpc_drop_mappings(struct session *s);
 /* A posted write. The entry is a private copy. A mapping outlives the descriptor it was made with. */
 void rpc_mmio_write(struct session *s, const struct ring_entry *e);
 
+/* ---- listen.c ---- */
+/*
+ * A listening socket at path, or of an abstract name that nobody guesses and that begins with prefix. A descriptor, and
+ * its name as ENV_SOCKET has it; or -errno, perhaps with a line in err. EINVAL: the path's fault.
+ */
+int listen_at(const char *path, const char *prefix, char *address, size_t size, char *err, size_t errlen);
+
+/* ---- topology.c ---- */
+struct placed {
+	struct pci_func *f;
+	struct pci_func *parent; /* the bridge above, or NULL */
+	int group;		 /* -1: not known yet */
+	int vfio;		 /* its number there; -1: VFIO does not have it, and it is ours to free */
+	char driver[32];	 /* "": none */
+};
+struct topology {
+	struct placed *v;
+	size_t n;
+};
+int topology_build(struct broker *b, char *err, size_t errlen); /* every -d */
+void topology_free(struct broker *b);
+int topology_show(struct broker *b, struct pci_func *f);	      /* in the tree. 0 or -errno */
+bool topology_has_driver(struct broker *b, const struct pci_func *f); /* from the start */
+/* What is in the slot above f, or its link, has changed. */
+void topology_update(struct broker *b, const struct pci_func *f);
+
+/* ---- fault.c ---- */
+void faults_init(struct broker *b);
+/* As `--fault` has it. 0; -EINVAL or -ENOMEM with one line in err. */
+int fault_add(struct broker *b, const char *text, unsigned int *id, char *err, size_t errlen);
+bool fault_drop(struct broker *b, unsigned int id); /* 0: all. False: there is none of that number */
+/* The function at an address; NULL: none, or pulled out. */
+struct pci_func *func_at(struct broker *b, int domain, int bdf);
+/* A function that was pulled out is back. 0, -EBUSY (it is there, or still leaving), -errno. */
+int func_insert(struct broker *b, struct pci_func *f);
+
+/* ---- ctl.c: orders from outside ---- */
+struct ctl {
+	struct loop_fd listener;
+	struct list peers;
+	unsigned int npeers;
+	char address[128];
+	const char *unlink; /* NULL: nothing */
+	char path[128];
+};
+int ctl_init(struct broker *b, char *err, size_t errlen);
+void ctl_fini(struct broker *b);
+void ctl_unbound(struct broker *b, const struct pci_func *f); /* whoever waits for it hears of it */
+
 /* ---- summary.c ---- */
 struct summary {
 	struct event_listener listener;
@@ -254,6 +304,10 @@ struct broker {
 	int spare_fd;		  /* to be closed when there is none left to accept with */
 	uint64_t refused_printed; /* when a refusal was last reported */
 	struct loop_fd listener, stopper;
+	struct topology topo;
+	struct ctl ctl;
+	struct inject_host inject;
+	unsigned int nfaults; /* numbers given to faults so far */
 	char address[128];
 	bool unlink_socket;
 	bool memory_off; /* some channel may say so */

@@ -27,13 +27,33 @@ struct ids {
 	unsigned int vendor, device, subvendor, subdevice, class, revision;
 };
 
+static bool is_bridge(struct pci_func *f)
+{
+	return (f->cfg[PCI_HEADER_TYPE] & PCI_HEADER_TYPE_MASK) == PCI_HEADER_TYPE_BRIDGE;
+}
+
+/* Where its subsystem is written: a bridge has a capability for it. */
+static unsigned int subsystem_at(struct pci_func *f)
+{
+	unsigned int pos = f->cfg[PCI_CAPABILITY_LIST];
+
+	if (!is_bridge(f))
+		return PCI_SUBSYSTEM_VENDOR_ID;
+	for (unsigned int i = 0; pos && i < 48; i++, pos = f->cfg[pos + PCI_CAP_LIST_NEXT])
+		if (f->cfg[pos] == PCI_CAP_ID_SSVID)
+			return pos + PCI_SSVID_VENDOR_ID;
+	return PCI_CFG_SIZE; /* nowhere: reads as all ones */
+}
+
 static struct ids ids_read(struct pci_func *f)
 {
+	unsigned int sub = subsystem_at(f);
+
 	return (struct ids){
 	    .vendor = pci_cfg_read(f, PCI_VENDOR_ID, 2),
 	    .device = pci_cfg_read(f, PCI_DEVICE_ID, 2),
-	    .subvendor = pci_cfg_read(f, PCI_SUBSYSTEM_VENDOR_ID, 2),
-	    .subdevice = pci_cfg_read(f, PCI_SUBSYSTEM_ID, 2),
+	    .subvendor = pci_cfg_read(f, sub, 2),
+	    .subdevice = pci_cfg_read(f, sub + 2, 2),
 	    .class = pci_cfg_read(f, PCI_CLASS_REVISION, 4) >> 8,
 	    .revision = pci_cfg_read(f, PCI_REVISION_ID, 1),
 	};
@@ -344,11 +364,6 @@ static void add_state(struct adder *a, struct pci_func *f, const struct shadow_f
 	add(a, "power/runtime_status", 0444, "active\n");
 	add(a, "power/runtime_active_time", 0444, "0\n");
 	add(a, "power/runtime_suspended_time", 0444, "0\n");
-}
-
-static bool is_bridge(struct pci_func *f)
-{
-	return (f->cfg[PCI_HEADER_TYPE] & PCI_HEADER_TYPE_MASK) == PCI_HEADER_TYPE_BRIDGE;
 }
 
 static void add_bridge(struct adder *a, struct pci_func *f)

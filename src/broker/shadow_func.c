@@ -263,7 +263,7 @@ int shadow_add_at(struct shadow *s, struct pci_func *f, const struct shadow_plac
 	ret = group_add(s, f->group);
 	if (!ret)
 		ret = attr_add_func(s, &sf);
-	if (!ret && sf.vfio >= 0)
+	if (!ret && sf.vfio >= 0 && !strcmp(sf.driver, VFIO_DRIVER))
 		ret = vfio_add(s, &sf);
 	if (!ret)
 		ret = listings_add(s, &sf);

@@ -9,6 +9,7 @@
 
 #include "base/util.h"
 #include "devices/device.h"
+#include "devices/fault.h"
 
 enum {
 	OPTION_CONNECT = 256,
@@ -18,10 +19,14 @@ enum {
 	OPTION_STRICT,
 	OPTION_HOST_DEVICES,
 	OPTION_IOMMUFD_TEST,
+	OPTION_FAULT,
+	OPTION_CONTROL,
 };
 
 static const struct option run_options[] = {
     {"device", required_argument, NULL, 'd'},
+    {"fault", required_argument, NULL, OPTION_FAULT},
+    {"control", required_argument, NULL, OPTION_CONTROL},
     {"connect", required_argument, NULL, OPTION_CONNECT},
     {"summary", no_argument, NULL, OPTION_SUMMARY},
     {"memlock", required_argument, NULL, OPTION_MEMLOCK},
@@ -35,6 +40,8 @@ static const struct option run_options[] = {
 
 static const struct option serve_options[] = {
     {"device", required_argument, NULL, 'd'},
+    {"fault", required_argument, NULL, OPTION_FAULT},
+    {"control", required_argument, NULL, OPTION_CONTROL},
     {"socket", required_argument, NULL, OPTION_SOCKET},
     {"summary", no_argument, NULL, OPTION_SUMMARY},
     {"memlock", required_argument, NULL, OPTION_MEMLOCK},
@@ -170,6 +177,20 @@ static int option_device(const struct verb *v, const char *spec, struct args *a)
 	return 0;
 }
 
+static int option_fault(const struct verb *v, const char *spec, struct args *a)
+{
+	char text[8192];
+
+	if (strcmp(spec, "help")) {
+		a->faults[a->broker.nfaults++] = spec;
+		return 0;
+	}
+	fault_help(text, sizeof(text));
+	fputs(text, stdout);
+	a->done = true;
+	return 0;
+}
+
 static int option_memlock(const struct verb *v, const char *text, uint64_t *bytes)
 {
 	if (!strcmp(text, "unlimited")) {
@@ -192,6 +213,11 @@ static int option_apply(const struct verb *v, int c, struct args *a)
 		return cli_help(v, 2, (char *[]){(char *)"help", (char *)v->name, NULL});
 	case 'v':
 		a->broker.verbose = true;
+		return 0;
+	case OPTION_FAULT:
+		return option_fault(v, optarg, a);
+	case OPTION_CONTROL:
+		a->broker.control = optarg;
 		return 0;
 	case OPTION_CONNECT:
 		a->connect = optarg;
@@ -222,12 +248,14 @@ int args_parse(const struct verb *v, int argc, char **argv, struct args *a)
 	const struct option *known = strcmp(v->name, "serve") ? run_options : serve_options;
 	int c, err;
 
-	*a = (struct args){.devices = calloc(argc + 1, sizeof(*a->devices))};
-	if (!a->devices) {
+	*a = (struct args){.devices = calloc(argc + 1, sizeof(*a->devices)),
+			   .faults = calloc(argc + 1, sizeof(*a->faults))};
+	if (!a->devices || !a->faults) {
 		fprintf(stderr, "pinfold: out of memory\n");
 		return EXIT_PINFOLD;
 	}
 	a->broker.devices = a->devices;
+	a->broker.faults = a->faults;
 	opterr = 0;
 	optind = 0;
 	for (;;) {
@@ -245,5 +273,6 @@ int args_parse(const struct verb *v, int argc, char **argv, struct args *a)
 void args_free(struct args *a)
 {
 	free(a->devices);
-	a->devices = NULL;
+	free(a->faults);
+	a->devices = a->faults = NULL;
 }

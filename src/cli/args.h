@@ -6,8 +6,9 @@
 #include "cli/cli.h"
 
 struct args {
-	struct broker_options broker; /* devices points into argv */
+	struct broker_options broker; /* devices and faults point into argv */
 	const char **devices;
+	const char **faults;
 	const char *connect; /* --connect, or NULL */
 	char **program;	     /* what follows the options; ends with NULL */
 	bool done;	     /* help was asked for and has been printed: exit with status 0 */

@@ -30,6 +30,7 @@ int verb_unknown(const char *name);
 
 int cli_run(const struct verb *v, int argc, char **argv);
 int cli_serve(const struct verb *v, int argc, char **argv);
+int cli_ctl(const struct verb *v, int argc, char **argv);
 int cli_help(const struct verb *v, int argc, char **argv);
 int cli_version(const struct verb *v, int argc, char **argv);
 

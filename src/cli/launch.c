@@ -14,6 +14,7 @@
 
 #include "base/util.h"
 #include "proto/channel.h"
+#include "proto/ctl.h"
 
 #define BOUNDARY "libpinfold-boundary.so"
 
@@ -101,7 +102,7 @@ static int environment_join(const char *name, const char *first, const char *sec
 	return ret;
 }
 
-int launch_environment(const char *boundary, const char *address)
+int launch_environment(const char *boundary, const char *address, const char *control)
 {
 	const char *preload = getenv("LD_PRELOAD") ?: "";
 	const char *asan = getenv("ASAN_OPTIONS") ?: "";
@@ -114,10 +115,18 @@ int launch_environment(const char *boundary, const char *address)
 		ret = environment_join("ASAN_OPTIONS", asan, "verify_asan_link_order=0");
 	if (!ret && setenv(ENV_SOCKET, address, 1))
 		ret = -ENOMEM;
+	if (!ret && *control ? setenv(ENV_CONTROL, control, 1) : unsetenv(ENV_CONTROL))
+		ret = -ENOMEM;
 	return ret;
 }
 
 /* ---- a standing broker ---- */
+
+void launch_control_beside(const char *address, char *control, size_t size)
+{
+	if (snprintf(control, size, "%s" CTL_SUFFIX, address) > CTL_PATH_MAX || *address == '@')
+		*control = 0;
+}
 
 /* A session is opened and dropped again: what the broker says first tells whether we understand each other. */
 static int broker_greeting(int fd)

@@ -10,11 +10,14 @@
 int launch_find_boundary(char *path, size_t size, char *err, size_t errlen);
 
 /* Changes our own environment, which the program inherits. 0 or -ENOMEM. */
-int launch_environment(const char *boundary, const char *address);
+int launch_environment(const char *boundary, const char *address, const char *control);
 
 /*
  * A standing broker's address for ENV_SOCKET, after asking it whether it is one. 0, or -errno with one line in err.
  */
 int launch_check_broker(const char *path, char *address, size_t size, char *err, size_t errlen);
+
+/* Where a standing broker takes orders, given what programs connect to; "" if that has no room. */
+void launch_control_beside(const char *address, char *control, size_t size);
 
 #endif

@@ -30,7 +30,7 @@ static int check_usage(const struct verb *v, const struct args *a)
 	if (!a->program[0])
 		return usage_error(v, "PROGRAM is missing");
 	if (a->connect && (a->broker.ndevices || a->broker.summary || a->broker.memlock || a->broker.strict ||
-			   a->broker.host_devices || a->broker.iommufd_test))
+			   a->broker.host_devices || a->broker.iommufd_test || a->broker.nfaults || a->broker.control))
 		return usage_error(v, "with --connect, devices and other options belong to `pinfold serve`");
 	return 0;
 }
@@ -38,7 +38,7 @@ static int check_usage(const struct verb *v, const struct args *a)
 /* Everything up to the running program. 0 or the exit status, after a message. */
 static int start(const struct verb *v, struct supervisor *s, const struct args *a)
 {
-	char boundary[PATH_MAX], address[PATH_MAX], err[PATH_MAX + 256] = "";
+	char boundary[PATH_MAX], address[PATH_MAX], control[PATH_MAX] = "", err[PATH_MAX + 256] = "";
 	struct program *program;
 	int ret;
 
@@ -53,12 +53,13 @@ static int start(const struct verb *v, struct supervisor *s, const struct args *
 	}
 	if (a->connect) {
 		ret = launch_check_broker(a->connect, address, sizeof(address), err, sizeof(err)) ? EXIT_PINFOLD : 0;
+		launch_control_beside(address, control, sizeof(control));
 	} else {
-		ret = supervisor_start_broker(s, &a->broker, address, sizeof(address));
+		ret = supervisor_start_broker(s, &a->broker, address, sizeof(address), control, sizeof(control));
 		if (ret)
 			strcpy(err, address);
 	}
-	if (!ret && launch_environment(boundary, address)) {
+	if (!ret && launch_environment(boundary, address, control)) {
 		strcpy(err, strerror(ENOMEM));
 		ret = EXIT_PINFOLD;
 	}

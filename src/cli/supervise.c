@@ -86,7 +86,7 @@ static void broker_say(int fd, char kind, const char *text)
 static _Noreturn void broker_main(const struct broker_options *o, int ready, int stop)
 {
 	struct broker *b;
-	char err[512] = "";
+	char err[512] = "", addresses[512];
 	int ret;
 
 	close_all_but(ready, stop);
@@ -96,7 +96,9 @@ static _Noreturn void broker_main(const struct broker_options *o, int ready, int
 		broker_say(ready, errno == EINVAL ? BROKER_USAGE : BROKER_FAILED, err);
 		exit(EXIT_FAILURE);
 	}
-	broker_say(ready, BROKER_READY, broker_address(b));
+	/* An abstract name has no line break, and a path that has one is not for programs to find. */
+	snprintf(addresses, sizeof(addresses), "%s\n%s", broker_address(b), broker_control(b));
+	broker_say(ready, BROKER_READY, addresses);
 	close(ready);
 	ret = broker_serve(b, stop);
 	if (ret)
@@ -135,7 +137,21 @@ static const char *status_text(int status, char *buf, size_t size)
 	return buf;
 }
 
-int supervisor_start_broker(struct supervisor *s, const struct broker_options *o, char *text, size_t size)
+/* "ADDRESS\nCONTROL" taken apart; the latter absolute, because the program may change its directory. */
+static void addresses_split(char *text, char *control, size_t size)
+{
+	char *line = strchr(text, '\n'), *real;
+
+	if (!line)
+		return;
+	*line++ = 0;
+	real = *line && *line != '@' ? realpath(line, NULL) : NULL;
+	snprintf(control, size, "%s", real ?: line);
+	free(real);
+}
+
+int supervisor_start_broker(struct supervisor *s, const struct broker_options *o, char *text, size_t size,
+			    char *control_text, size_t control_size)
 {
 	int ready[2], control[2], kind, status;
 	char why[64];
@@ -164,8 +180,10 @@ int supervisor_start_broker(struct supervisor *s, const struct broker_options *o
 	}
 	kind = broker_hear(ready[0], text, size);
 	close(ready[0]);
-	if (kind == BROKER_READY)
+	if (kind == BROKER_READY) {
+		addresses_split(text, control_text, control_size);
 		return 0;
+	}
 	while (waitpid(s->broker, &status, 0) < 0 && errno == EINTR)
 		;
 	s->broker = 0;

@@ -29,9 +29,10 @@ void supervisor_init(struct supervisor *s);
 
 /*
  * Starts a broker and waits until it is ready. 0, or the exit status with a line in text. On success text is the
- * address for ENV_SOCKET.
+ * address for ENV_SOCKET, control the one for ENV_CONTROL.
  */
-int supervisor_start_broker(struct supervisor *s, const struct broker_options *o, char *text, size_t size);
+int supervisor_start_broker(struct supervisor *s, const struct broker_options *o, char *text, size_t size,
+			    char *control, size_t control_size);
 
 /* Starts the program. 0, or the exit status with a line in err. */
 int supervisor_start_program(struct supervisor *s, char *const argv[], char *err, size_t size);

@@ -12,6 +12,9 @@
 	"  -d, --device TYPE[,KEY=VALUE]...\n"                                                                         \
 	"                      add an emulated device; may be given several times\n"                                   \
 	"                      -d help lists the types, -d TYPE,help the keys of one\n"                                \
+	"      --fault KIND[,KEY=VALUE]...\n"                                                                          \
+	"                      let something go wrong: --fault help lists kinds and keys\n"                            \
+	"      --control PATH  where `pinfold ctl --control PATH` finds the broker\n"                                  \
 	"      --summary       say what happened when it ends: maps, pins, DMA, faults\n"                              \
 	"      --memlock SIZE  bytes that each client may pin (as in 64M), or unlimited;\n"                            \
 	"                      without it the client's RLIMIT_MEMLOCK counts, as in Linux\n"                           \
@@ -32,6 +35,27 @@ const struct verb verbs[] = {
     {"serve", "--socket PATH [-d TYPE[,KEY=VALUE]...]... [OPTION]...",
      "keep devices for many programs, until SIGINT or SIGTERM",
      "      --socket PATH   where programs find it: pinfold run --connect PATH\n" BROKER_OPTIONS, cli_serve},
+    {"ctl", "[--connect PATH | --control PATH] ORDER [ARG]",
+     "give orders to a broker at work: faults, functions that come and go",
+     "Orders:\n"
+     "  list                what devices there are, and who has them\n"
+     "  status              what faults there are, and how often each struck\n"
+     "  inject KIND[,KEY=VALUE]...\n"
+     "                      one fault more, as --fault has it\n"
+     "  clear ID | all      take a fault back\n"
+     "  remove | reset | link-down | link-up ADDRESS\n"
+     "                      the fault of that name, at once\n"
+     "  unbind ADDRESS      take the function from vfio-pci: asks its owner, and waits for him\n"
+     "  bind ADDRESS        give it back\n"
+     "  insert ADDRESS      put a removed function into its slot again\n"
+     "\n"
+     "Options:\n"
+     "      --connect PATH  the broker of `pinfold serve --socket PATH`\n"
+     "      --control PATH  the one that was given --control PATH\n"
+     "  -h, --help          this text\n"
+     "\n"
+     "Without either it is the broker that the program itself runs under, $PINFOLD_CONTROL.\n",
+     cli_ctl},
     {"help", "[VERB]", "explain a verb", "", cli_help},
     {"version", "", "print the version", "", cli_version},
     {0},

@@ -48,6 +48,7 @@ struct device_type {
 
 extern const struct device_type *const device_types[]; /* ends with NULL */
 extern const struct device_type device_nvme;
+extern const struct device_type device_root_port, device_upstream, device_downstream;
 extern const struct device_type device_ioat;
 extern const struct device_type device_ats;
 
@@ -55,13 +56,15 @@ const struct device_type *device_type_find(const char *name);
 
 /*
  * Parses and creates "TYPE[,KEY=VALUE]...": a comma in a value is written twice. Common keys, beside the type's own:
- * addr=[DDDD:]BB:DD.F, group=N. On failure -EINVAL (the user's mistake: unknown type or key, with the nearest known one
- * in err) or what create returned.
+ * addr=[DDDD:]BB:DD.F, group=N, acs=on|off, driver=NAME. On failure -EINVAL (the user's mistake: unknown type or key,
+ * with the nearest known one in err) or what create returned.
  */
 struct device_place {
-	int domain; /* 0 unless addr= gives one */
-	int bdf;    /* -1: the next free one, 01:00.0, 02:00.0, ... */
-	int group;  /* -1: one of its own */
+	int domain;	 /* 0 unless addr= gives one */
+	int bdf;	 /* -1: the next free one, 01:00.0, 02:00.0, ... */
+	int group;	 /* -1: as Linux would form it */
+	int acs;	 /* -1: as the type has it */
+	char driver[32]; /* "vfio-pci", "none", or the name of one of the host's own */
 };
 int device_create(const struct device_env *env, const char *spec, struct pci_func **f, struct device_place *place,
 		  char *err, size_t errlen);

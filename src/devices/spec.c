@@ -9,11 +9,16 @@
 #include "devices/option.h"
 #include "devices/spec.h"
 
-enum { COMMON_ADDR, COMMON_GROUP, COMMON_COUNT };
+enum { COMMON_ADDR, COMMON_GROUP, COMMON_ACS, COMMON_DRIVER, COMMON_COUNT };
 
 const struct device_option device_common_options[] = {
     [COMMON_ADDR] = {.key = "addr", .kind = OPT_STRING, .help = "PCI address, [DDDD:]BB:DD.F; default: the next free"},
-    [COMMON_GROUP] = {.key = "group", .kind = OPT_UINT, .max = INT_MAX, .help = "IOMMU group; default: one of its own"},
+    [COMMON_GROUP] = {.key = "group",
+		      .kind = OPT_UINT,
+		      .max = INT_MAX,
+		      .help = "IOMMU group; default: as Linux would form it"},
+    [COMMON_ACS] = {.key = "acs", .kind = OPT_BOOL, .help = "Access Control Services; default: on for ports"},
+    [COMMON_DRIVER] = {.key = "driver", .kind = OPT_STRING, .help = "its driver; default: vfio-pci; none, or a host's"},
     [COMMON_COUNT] = {},
 };
 
@@ -161,10 +166,19 @@ static int defaults_fill(struct device_spec *s, char *err, size_t errlen)
 
 static int place_set(struct device_spec *s, const struct device_value *common, char *err, size_t errlen)
 {
-	const char *addr = common[COMMON_ADDR].str;
+	const char *addr = common[COMMON_ADDR].str, *driver = common[COMMON_DRIVER].str;
 	char why[128];
 
-	s->place = (struct device_place){.bdf = -1, .group = -1};
+	s->place = (struct device_place){.bdf = -1, .group = -1, .acs = -1, .driver = "vfio-pci"};
+	if (common[COMMON_ACS].str)
+		s->place.acs = (int)common[COMMON_ACS].num;
+	if (driver && (!*driver || strlen(driver) >= sizeof(s->place.driver) ||
+		       strspn(driver, "abcdefghijklmnopqrstuvwxyz0123456789-_") != strlen(driver))) {
+		snprintf(why, sizeof(why), ": '%.40s' is not the name of a driver", driver);
+		return option_fail(s->type, "driver", why, err, errlen);
+	}
+	if (driver)
+		strcpy(s->place.driver, driver);
 	if (common[COMMON_GROUP].str)
 		s->place.group = common[COMMON_GROUP].num;
 	if (!addr || option_parse_addr(addr, &s->place.domain, &s->place.bdf))

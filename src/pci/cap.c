@@ -142,3 +142,24 @@ int pci_add_pasid(struct pci_func *f, unsigned int bits)
 	f->pasid_bits = bits;
 	return dma_dev_set_pasid_bits(f->dma, bits);
 }
+
+/*
+ * PCI Express Base 3.0 section 7.16. Ports validate sources and send what is for a peer upstream; a function redirects
+ * what it would send to its neighbour.
+ */
+int pci_add_acs(struct pci_func *f)
+{
+	uint32_t caps = PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_DT, on = PCI_ACS_RR | PCI_ACS_CR;
+	int off = pci_add_ext_cap(f, PCI_EXT_CAP_ID_ACS, 1, 8);
+
+	if (off < 0)
+		return off;
+	if (f->exp_cap && (cfg_get16(f, f->exp_cap + PCI_EXP_FLAGS) & PCI_EXP_FLAGS_TYPE) != 0) {
+		caps |= PCI_ACS_SV | PCI_ACS_TB | PCI_ACS_UF;
+		on |= PCI_ACS_SV | PCI_ACS_UF;
+	}
+	pci_cfg_define(f, off + PCI_ACS_CAP, 2, caps, 0, 0);
+	pci_cfg_define(f, off + PCI_ACS_CTRL, 2, on, caps, 0);
+	f->acs_cap = off;
+	return 0;
+}

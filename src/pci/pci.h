@@ -137,6 +137,7 @@ struct pci_func {
 	 * comes from it. cfg goes on as what the host wants it to hold.
 	 */
 	bool away;
+	bool pulled; /* away for good: out of its slot, and the host knows */
 
 	/* Derived from cfg by the core whenever one of its sources changes. */
 	bool d0;	/* PMCSR.PowerState */
@@ -147,7 +148,7 @@ struct pci_func {
 
 	unsigned int cap_tail; /* offset of the last capability's next pointer; 0 = none */
 	unsigned int cap_free; /* next free byte for a capability */
-	unsigned int pm_cap, exp_cap, msix_cap;
+	unsigned int pm_cap, exp_cap, msix_cap, acs_cap;
 	unsigned int ext_tail; /* offset of the last extended capability; 0 = none */
 	unsigned int ext_free; /* next free byte for one */
 	unsigned int pasid_bits;
@@ -211,6 +212,8 @@ int pci_add_ext_cap(struct pci_func *f, uint16_t id, uint8_t version, unsigned i
 int pci_add_ats(struct pci_func *f);
 int pci_add_pri(struct pci_func *f, uint32_t outstanding);
 int pci_add_pasid(struct pci_func *f, unsigned int bits);
+/* Access Control Services, enabled as Linux does with an IOMMU: peers are not reached directly. 0 or -ENOSPC. */
+int pci_add_acs(struct pci_func *f);
 /*
  * Declares a register of 1, 2 or 4 bytes: its value now and after a reset, the bits that software may write, and those
  * that it clears by writing 1. Bits in neither mask are read-only.

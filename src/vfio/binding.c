@@ -23,6 +23,8 @@ int binding_bind(struct vfio_dev *d, struct ufile *iommufd)
 	/* The devices of a group reach each other's memory: they have one owner (iommu_device_claim_dma_owner). */
 	if (binding_in_group(d->group, NULL) && !binding_in_group(d->group, iommufd))
 		return -EPERM;
+	if (d->group->host_use)
+		return -EBUSY;
 	err = iommufd_device_bind(iommufd_ctx(iommufd), d->f->dma, d->group, iommufd_pci_unit(), &d->bound, &d->devid);
 	if (err)
 		return err;

@@ -38,7 +38,8 @@ static long group_get_status(struct ufile *f, struct ucall *c, uint64_t arg)
 	st.flags = 0;
 	if (group_has_iommu(g))
 		st.flags = VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET;
-	else if (!binding_in_group(g, NULL)) /* a device may be in use of an iommufd that the group has left */
+	/* A device may be in use of an iommufd that the group has left. */
+	else if (!g->host_use && !binding_in_group(g, NULL))
 		st.flags = VFIO_GROUP_FLAGS_VIABLE;
 	return ucall_copy_out(c, arg, &st, sizeof(st));
 }
@@ -62,6 +63,8 @@ static long group_set_container(struct ufile *f, struct ucall *c, uint64_t arg)
 		return -ENODEV;
 	if (ret)
 		return -EBADFD;
+	if (container_is(cf) && g->host_use)
+		return -EBUSY; /* iommu_group_claim_dma_owner() */
 	if (container_is(cf))
 		return container_attach(container_of(cf, struct container, file), g);
 	if (!iommufd_ctx(cf))

@@ -78,6 +78,7 @@ struct vfio_group {
 	struct ufile *iommufd; /* in the container's place */
 	unsigned int users;
 	unsigned int cdevs;
+	bool host_use; /* a driver of the host's own has a function of it */
 };
 
 /*

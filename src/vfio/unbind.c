@@ -104,6 +104,15 @@ int vfio_bind(struct vfio *v, struct pci_func *f)
 	return 0;
 }
 
+void vfio_group_in_host_use(struct vfio *v, unsigned int group)
+{
+	struct vfio_group *g;
+
+	list_for_each (g, &v->groups, node)
+		if (g->number == group)
+			g->host_use = true;
+}
+
 enum vfio_binding vfio_binding(struct vfio *v, const struct pci_func *f)
 {
 	const struct vfio_dev *d = find(v, f);

@@ -54,6 +54,9 @@ int vfio_bind(struct vfio *v, struct pci_func *f); /* again. 0, -EBUSY (bound, o
 enum vfio_binding { VFIO_UNBOUND, VFIO_LEAVING, VFIO_BOUND, VFIO_IN_USE };
 enum vfio_binding vfio_binding(struct vfio *v, const struct pci_func *f);
 
+/* A driver of the host's own uses a function of the group: nobody else can (it is not viable). */
+void vfio_group_in_host_use(struct vfio *v, unsigned int group);
+
 /* The host resets the function, whoever has it open. */
 void vfio_reset_func(struct vfio *v, struct pci_func *f);
 /* Its link goes down, which the owner learns through VFIO_PCI_ERR_IRQ_INDEX, or comes up again. */

@@ -22,6 +22,7 @@
 
 #include "broker/broker.h"
 #include "devices/device.h"
+#include "devices/fault.h"
 #include "proto/channel.h"
 
 struct broker {
@@ -65,6 +66,10 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 	     o->strict, o->host_devices, o->iommufd_test, o->summary, o->verbose);
 	for (size_t i = 0; i < o->ndevices; i++)
 		note("device %s", o->devices[i]);
+	for (size_t i = 0; i < o->nfaults; i++)
+		note("fault %s", o->faults[i]);
+	if (o->control)
+		note("control %s", o->control);
 	if (told("crash"))
 		raise(SIGKILL);
 	if (told("invalid") || told("fail")) {
@@ -95,6 +100,11 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 const char *broker_address(const struct broker *b)
 {
 	return b->path;
+}
+
+const char *broker_control(const struct broker *b)
+{
+	return "@stub-control";
 }
 
 /* Greets whoever comes; nobody stays. */
@@ -147,6 +157,11 @@ void broker_free(struct broker *b)
 	}
 	note("free");
 	free(b);
+}
+
+size_t fault_help(char *buf, size_t len)
+{
+	return snprintf(buf, len, "stub faults\n");
 }
 
 int device_help(const char *spec, char *err, size_t errlen)

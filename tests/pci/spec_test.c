@@ -179,7 +179,7 @@ static void mistakes_are_explained(void **state)
 	    {"disk,path=a,redonly=on", "unknown option 'redonly' of device 'disk'; did you mean 'readonly'?"},
 	    {"disk,path=a,colour=red",
 	     "unknown option 'colour' of device 'disk'; there are path, serial, size, queues, "
-	     "readonly, depth, addr, group"},
+	     "readonly, depth, addr, group, acs, driver"},
 	    {"dsik,path=a", "unknown device type 'dsik'; did you mean 'disk'?"},
 	    {"netcard", "unknown device type 'netcard'; did you mean 'net-card'?"},
 	    {"gpu", "unknown device type 'gpu'; there are disk, net-card"},
@@ -326,7 +326,9 @@ static void help_texts(void **state)
 			    "  readonly=on|off  off       refuse writes\n"
 			    "  depth=N          -         no limits\n"
 			    "  addr=TEXT        -         PCI address, [DDDD:]BB:DD.F; default: the next free\n"
-			    "  group=N          -         IOMMU group; default: one of its own\n"
+			    "  group=N          -         IOMMU group; default: as Linux would form it\n"
+			    "  acs=on|off       -         Access Control Services; default: on for ports\n"
+			    "  driver=TEXT      -         its driver; default: vfio-pci; none, or a host's\n"
 			    "\n"
 			    "Use: -d disk,OPTION=VALUE,... (a comma in a value is written twice)\n");
 	assert_non_null(help_output("net-card,help"));
