@@ -194,7 +194,7 @@ static void mistakes_are_explained(void **state)
 	    {"disk,path=a,", "empty option of device 'disk' (a comma in a value is written twice)"},
 	    {"disk,=a",
 	     "unknown option '' of device 'disk'; there are path, serial, size, queues, readonly, depth, addr, "
-	     "group"},
+	     "group, acs, driver"},
 	    {"disk,path=a,queues=0", "option 'queues' of device 'disk': 0 is out of range (1 to 64)"},
 	    {"disk,path=a,queues=65", "option 'queues' of device 'disk': 65 is out of range (1 to 64)"},
 	    {"disk,path=a,queues=4K", "option 'queues' of device 'disk': '4K' is not a number"},
