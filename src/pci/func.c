@@ -111,6 +111,7 @@ bool pci_state_update(struct pci_func *f)
 	f->master = master;
 	if (decode_changed)
 		pci_bars_decode_changed(f);
+	pci_intx_update(f);
 	return changed;
 }
 
@@ -121,6 +122,7 @@ bool pci_state_update(struct pci_func *f)
 void pci_func_reset(struct pci_func *f)
 {
 	pci_cfg_reset(f);
+	f->intx_wanted = false;
 	pci_state_update(f);
 	pci_msix_reset(f);
 	inject_reset(f, INJECT_ANY);

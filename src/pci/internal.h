@@ -37,6 +37,8 @@ void pci_bar_place(struct pci_func *f); /* bar.c: bus addresses from domain and 
 void pci_bars_free(struct pci_func *f);
 void pci_bars_decode_changed(struct pci_func *f);
 
+void pci_intx_update(struct pci_func *f); /* intx.c: the line, after what it depends on has changed */
+
 /* msix.c */
 void pci_msix_reset(struct pci_func *f);
 void pci_msix_update(struct pci_func *f); /* msix_live; delivers what pends when it turns true */

@@ -142,6 +142,7 @@ void pci_msix_update(struct pci_func *f)
 	uint32_t on = msix_control(f) & (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
 	bool was_live = f->msix_live;
 
+	pci_intx_update(f);
 	f->msix_live = on == PCI_MSIX_FLAGS_ENABLE && f->master && f->run != PCI_STOPPED;
 	if (!f->msix_live || was_live)
 		return;

@@ -100,7 +100,7 @@ struct pci_mem_user {
 /* Where interrupts go. The VFIO layer fills it in while the function is open. */
 struct pci_irq_sink {
 	void (*msix)(struct pci_irq_sink *s, unsigned int vector);
-	void (*intx)(struct pci_irq_sink *s, bool level);
+	void (*intx)(struct pci_irq_sink *s, bool level); /* optional */
 };
 
 struct msix_entry {
@@ -145,6 +145,8 @@ struct pci_func {
 	bool master;	/* COMMAND.BUS_MASTER and D0 */
 	bool msix_live; /* MSI-X enabled, not masked or stopped, master: an unmasked vector goes out at once */
 	enum pci_run run;
+	bool intx_wanted; /* the device asks for service */
+	bool intx_level;  /* and its pin says so: neither switched off nor replaced by MSI-X */
 
 	unsigned int cap_tail; /* offset of the last capability's next pointer; 0 = none */
 	unsigned int cap_free; /* next free byte for a capability */
@@ -201,6 +203,7 @@ int pci_add_pm(struct pci_func *f);
 int pci_add_express(struct pci_func *f); /* endpoint, FLR capable */
 /* After the BAR it lies in. -EINVAL (misaligned, overlap, outside the BAR, BAR is memory), -ENOSPC, -ENOMEM. */
 int pci_add_msix(struct pci_func *f, unsigned int n, unsigned int bar, uint32_t table_off, uint32_t pba_off);
+void pci_add_intx(struct pci_func *f); /* an interrupt pin, INTA# */
 /* len bytes of a capability, first two filled in by the core; returns its offset or -ENOSPC. */
 int pci_add_cap(struct pci_func *f, uint8_t id, unsigned int len);
 /* The same for an extended capability, whose header is filled in. */
@@ -235,6 +238,15 @@ static inline bool pci_bus_master(const struct pci_func *f) /* COMMAND.BUS_MASTE
  * error ENOTCONN) while MSI-X is off or nobody has the function open.
  */
 void pci_msix_raise(struct pci_func *f, unsigned int v);
+static inline bool pci_msix_enabled(const struct pci_func *f) /* bit 15 of Message Control */
+{
+	return f->msix_cap && f->cfg[f->msix_cap + 3] & 0x80;
+}
+/*
+ * Whether the device wants service, for its pin: EVENT_IRQ when the line rises. A device keeps saying so while MSI-X
+ * is on, or stops to. A reset takes it back.
+ */
+void pci_intx_set(struct pci_func *f, bool on);
 static inline int pci_dma_read(struct pci_func *f, uint64_t iova, void *dst, size_t len, const struct dma_tag *tag)
 {
 	return dma_read(f->dma, IOVA(iova), dst, len, tag);

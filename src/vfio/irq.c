@@ -189,7 +189,7 @@ void irq_init(struct vfio_dev *d)
 	d->irq_type = IRQ_TYPE_NONE;
 	for (v = 0; v < d->f->msix_n; v++)
 		d->msix[v] = -1;
-	d->intx = (struct intx){.trigger = -1};
+	d->intx = (struct intx){.trigger = -1, .level = d->f->intx_level};
 	d->intx_disabled = false;
 	d->err_trigger = d->req_trigger = -1;
 }

@@ -88,7 +88,9 @@ class Stream:
         limit = time.monotonic() + PATIENCE
         while b"\n" not in self.buffer:
             if select.select([self.socket], [], [], 1)[0]:
-                more = self.socket.recv(1 << 16)
+                more = b""
+                with contextlib.suppress(ConnectionResetError):
+                    more = self.socket.recv(1 << 16)
                 if not more:
                     self.machine.alive(limit=10)
                 self.buffer += more

@@ -95,6 +95,20 @@ def test_behind_an_iommu_of_the_guest():
     summary_is_clean(said)
 
 
+def test_interrupt_pin():
+    """Without MSI: QEMU unmaps the BAR while the line is up, and takes each access to it for the end of the interrupt."""
+    ext4("disk.img")
+    with Guest(*vfio(), options=("--summary",), append="pci=nomsi") as g:
+        mount(g)
+        has(g.sh("grep nvme /proc/interrupts"), "IO-APIC")
+        digest = write_file(g, "/mnt/file", 2)
+        g.sh(f"echo 1 >/sys/bus/pci/devices/{g.pci_of('nvme0n1')}/reset")
+        equal(sum_of(g, "/mnt/file"), digest)
+        said = g.finish()
+    check("disk.img")
+    summary_is_clean(said)
+
+
 if __name__ == "__main__":
     needs_guest()
     tap.main(globals())

@@ -383,6 +383,46 @@ static void unmap_with_io_in_flight(void **state)
 	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 0, 1, buf), NVME_OK);
 }
 
+static bool line;
+
+static void line_changed(struct pci_irq_sink *s, bool level)
+{
+	line = level;
+}
+
+/* 7.5.1: the pin says whether there is a completion that the host has not taken. */
+static void pin_without_msix(void **state)
+{
+	struct nvme_cqe cqe;
+
+	line = false;
+	h.sink.intx = line_changed;
+	pci_msix_enable(h.f, false);
+	host_io_queue(&h, 1, 8);
+	assert_false(line);
+	put_read(1, 0);
+	put_read(1, 1);
+	host_ring(&h, 1);
+	for (unsigned int n = 0; n < 2; n++) {
+		while (!line)
+			host_run(&h, 1);
+		assert_true(h.f->cfg[PCI_STATUS] & PCI_STATUS_INTERRUPT);
+		host_wait(&h, 1, &cqe);
+	}
+	assert_false(line);
+	host_set_reg(&h, NVME_REG_INTMS, 1 << 1 | 1 << 0);
+	put_read(1, 0);
+	host_ring(&h, 1);
+	host_run(&h, 100);
+	while (!(((struct nvme_cqe *)host_ptr(&h, h.q[1].cq))[2].status & 1))
+		host_run(&h, 1);
+	assert_false(line);
+	host_set_reg(&h, NVME_REG_INTMC, 1 << 1 | 1 << 0);
+	assert_true(line);
+	host_disable(&h);
+	assert_false(line);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 #define TT(f)                                                                                                          \
 	T(f),                                                                                                          \
@@ -408,6 +448,7 @@ int main(void)
 	    TT(delete_queue_with_completions_waiting),
 	    TT(full_pool_holds_back_io_alone),
 	    TT(unmap_with_io_in_flight),
+	    TT(pin_without_msix),
 	};
 
 	return cmocka_run_group_tests_name("nvme-queue", tests, NULL, NULL);

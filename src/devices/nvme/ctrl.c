@@ -203,6 +203,14 @@ static void cc_write(struct nvme *c, uint32_t val)
 		shutdown_begin(c);
 }
 
+/* 3.1.3: with MSI-X, which has masks of its own, these registers mean nothing. */
+static void intm_write(struct nvme *c, uint32_t val)
+{
+	c->intm = val;
+	if (!pci_msix_enabled(&c->f))
+		nvme_pin_update(c);
+}
+
 /* 7.3.1: the NVM subsystem is this controller. */
 static void nssr_write(struct nvme *c, uint32_t val)
 {
@@ -258,10 +266,10 @@ static void reg_write(struct nvme *c, uint64_t off, uint32_t val)
 {
 	switch (off) {
 	case NVME_REG_INTMS:
-		c->intm |= val;
+		intm_write(c, c->intm | val);
 		break;
 	case NVME_REG_INTMC:
-		c->intm &= ~val;
+		intm_write(c, c->intm & ~val);
 		break;
 	case NVME_REG_CC:
 		cc_write(c, val);

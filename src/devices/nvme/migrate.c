@@ -49,5 +49,7 @@ void nvme_run(struct pci_func *f)
 		cq->stalled = false;
 		nvme_cq_post_waiting(c, cq);
 	}
+	if (!pci_msix_enabled(f))
+		nvme_pin_update(c);
 	nvme_resume(f);
 }

@@ -250,6 +250,7 @@ void nvme_sq_start(struct nvme *c, unsigned int id, unsigned int cqid, uint64_t 
 void nvme_cq_start(struct nvme *c, unsigned int id, uint64_t base, uint32_t size, bool ien, unsigned int vector);
 void nvme_sq_stop(struct nvme *c, struct nvme_sq *sq);
 void nvme_cq_stop(struct nvme *c, struct nvme_cq *cq);
+void nvme_pin_update(struct nvme *c);
 void nvme_doorbell(struct nvme *c, unsigned int index, uint32_t val); /* index as in 3.1.24: 2 * queue + is CQ */
 bool nvme_cq_has_room(const struct nvme_cq *cq);
 /* Posts at once; the queue must have room. */

@@ -90,12 +90,20 @@ void nvme_cq_stop(struct nvme *c, struct nvme_cq *cq)
 	list_del(&cq->dirty);
 	cq->batch_n = 0;
 	cq_drop_waiting(cq, -1);
+	if (unlikely(c->f.intx_wanted))
+		nvme_pin_update(c);
 }
 
 /* ---- completion queues ---- */
 static uint32_t ring_used(uint32_t head, uint32_t tail, uint32_t size)
 {
 	return tail >= head ? tail - head : tail + size - head;
+}
+
+/* Entries that the host may see and has not taken. */
+static uint32_t cq_shown(const struct nvme_cq *cq)
+{
+	return ring_used(cq->head, cq->tail, cq->size) - cq->batch_n;
 }
 
 static uint32_t cq_room(const struct nvme_cq *cq)
@@ -142,8 +150,12 @@ static void cq_show(struct nvme *c, struct nvme_cq *cq)
 	atomic_thread_fence(memory_order_release);
 	if (!cq_write(c, cq, (uint32_t)(first * sizeof(struct nvme_cqe) + phase_at), &phase_byte, 1))
 		return;
-	if (cq->ien)
+	if (!cq->ien)
+		return;
+	if (likely(pci_msix_enabled(&c->f)))
 		pci_msix_raise(&c->f, cq->vector);
+	else
+		nvme_pin_update(c);
 }
 
 void nvme_cq_post(struct nvme *c, struct nvme_cq *cq, uint16_t sqid, uint16_t cid, uint16_t status, uint32_t dw0)
@@ -175,6 +187,23 @@ void nvme_cq_post_waiting(struct nvme *c, struct nvme_cq *cq)
 		nvme_cq_post(c, cq, r->sqid, r->cmd.cid, r->cqe.status, r->cqe.dw0);
 		nvme_req_put(r);
 	}
+}
+
+/* ---- interrupts ---- */
+/*
+ * 7.5.1: without MSI-X the pin is asserted while a completion queue holds entries that the host has not taken, unless
+ * INTMS has masked its vector. Masks are for 32 vectors.
+ */
+void nvme_pin_update(struct nvme *c)
+{
+	bool wanted = false;
+
+	for (unsigned int i = 0; i <= NVME_QUEUES_MAX && !wanted; i++) {
+		const struct nvme_cq *cq = &c->cq[i];
+
+		wanted = cq->live && cq->ien && cq_shown(cq) && !(cq->vector < 32 && c->intm & BIT(cq->vector));
+	}
+	pci_intx_set(&c->f, wanted);
 }
 
 /* ---- submission queues ---- */
@@ -338,13 +367,13 @@ static void sq_doorbell(struct nvme *c, struct nvme_sq *sq, uint32_t val)
 
 static void cq_doorbell(struct nvme *c, struct nvme_cq *cq, uint32_t val)
 {
-	uint32_t shown = ring_used(cq->head, cq->tail, cq->size) - cq->batch_n;
-
-	if (val >= cq->size || val == cq->head || ring_used(cq->head, val, cq->size) > shown) {
+	if (val >= cq->size || val == cq->head || ring_used(cq->head, val, cq->size) > cq_shown(cq)) {
 		nvme_aer_error(c, DOORBELL_BAD_VALUE);
 		return;
 	}
 	cq->head = val;
+	if (unlikely(c->f.intx_wanted))
+		nvme_pin_update(c);
 	if (likely(!cq->stalled && list_empty(&cq->waiting) && cq->id) || c->f.run != PCI_RUNNING)
 		return;
 	cq->stalled = false;

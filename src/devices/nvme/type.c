@@ -185,6 +185,8 @@ static int add_capabilities(struct pci_func *f, unsigned int vectors)
 	if (!rc)
 		rc = pci_add_express(f);
 	if (!rc)
+		pci_add_intx(f);
+	if (!rc)
 		rc = pci_add_msix(f, vectors, 0, NVME_MSIX_TABLE, NVME_MSIX_PBA);
 	return rc;
 }
