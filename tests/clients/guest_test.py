@@ -96,7 +96,7 @@ def test_behind_an_iommu_of_the_guest():
 
 
 def test_interrupt_pin():
-    """Without MSI: QEMU unmaps the BAR while the line is up, and takes each access to it for the end of the interrupt."""
+    """QEMU unmaps the BAR while the line is up, and takes each access to it for the end of the interrupt."""
     ext4("disk.img")
     with Guest(*vfio(), options=("--summary",), append="pci=nomsi") as g:
         mount(g)
