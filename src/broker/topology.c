@@ -376,7 +376,7 @@ static int hand_over(struct broker *b, struct placed *p, int *number)
 
 	pci_func_place(p->f, p->f->domain, p->f->bdf, p->group);
 	if (ours)
-		return 0;
+		return vfio_add_other(b->vfio, p->f);
 	ret = vfio_add(b->vfio, p->f);
 	if (ret)
 		return ret;

@@ -76,7 +76,7 @@ void pci_bars_free(struct pci_func *f)
 void pci_bars_decode_changed(struct pci_func *f)
 {
 	struct list *users = &f->mem_users;
-	bool on = f->decode && !f->mem_held;
+	bool on = f->decode && !f->mem_held && !f->away;
 
 	while (!on && !list_empty(users)) {
 		struct pci_mem_user *u = list_first(users, struct pci_mem_user, node);

@@ -136,6 +136,8 @@ void pci_func_set_away(struct pci_func *f, bool away)
 	f->away = away;
 	if (away)
 		pci_peers_revoke(f);
+	/* Plain memory cannot answer with all ones: to clients it is SIGBUS while the function is away. */
+	pci_bars_decode_changed(f);
 	if (pci_state_update(f) && !away && f->ops->command_changed)
 		f->ops->command_changed(f);
 	if (!away)

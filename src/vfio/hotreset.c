@@ -25,6 +25,25 @@ static bool same_bus(const struct pci_func *a, const struct pci_func *b)
 	return a->domain == b->domain && a->bdf >> 8 == b->bdf >> 8;
 }
 
+/* Functions that VFIO does not have may be on the bus too: a reset would hit them, and nobody here can allow it. */
+static bool in_set(const struct vfio_dev *d)
+{
+	return d->state != DEVICE_UNBOUND;
+}
+
+static bool bus_is_ours(const struct vfio_dev *d)
+{
+	const struct vfio *v = d->v;
+
+	for (size_t i = 0; i < v->ndev; i++)
+		if (same_bus(v->dev[i]->f, d->f) && !in_set(v->dev[i]) && !v->dev[i]->f->pulled)
+			return false;
+	for (size_t i = 0; i < v->nothers; i++)
+		if (same_bus(v->others[i], d->f))
+			return false;
+	return true;
+}
+
 /* d's id in that iommufd; VFIO_PCI_DEVID_OWNED: it has none, but its group is owned. */
 static int devid_of(const struct vfio_dev *d, const struct ufile *iommufd)
 {
@@ -33,30 +52,41 @@ static int devid_of(const struct vfio_dev *d, const struct ufile *iommufd)
 	return binding_in_group(d->group, iommufd) ? VFIO_PCI_DEVID_OWNED : VFIO_PCI_DEVID_NOT_OWNED;
 }
 
+/* Who has to be asked about the function: the id of its group, or with a device's own node its own. */
+static int who_of(const struct vfio_dev *caller, const struct vfio_dev *d, const struct pci_func *f)
+{
+	if (!caller->by_cdev)
+		return f->group;
+	return d && in_set(d) ? devid_of(d, caller->iommufd) : VFIO_PCI_DEVID_NOT_OWNED;
+}
+
+static void fill_one(struct vfio_dev *d, const struct vfio_dev *of, const struct pci_func *f,
+		     struct vfio_pci_dependent_device *dep, unsigned int *n, uint32_t *flags)
+{
+	int who = who_of(d, of, f);
+
+	if (!same_bus(f, d->f) || f->pulled || *n == FUNCTIONS_MAX)
+		return;
+	if (d->by_cdev && who == VFIO_PCI_DEVID_NOT_OWNED)
+		*flags &= ~(uint32_t)VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED;
+	dep[(*n)++] = (struct vfio_pci_dependent_device){
+	    .group_id = who,
+	    .segment = f->domain,
+	    .bus = f->bdf >> 8,
+	    .devfn = f->bdf & 0xff,
+	};
+}
+
 static unsigned int fill(struct vfio_dev *d, struct vfio_pci_dependent_device *dep, uint32_t *flags)
 {
 	struct vfio *v = d->v;
 	unsigned int n = 0;
-	size_t i;
 
 	*flags = d->by_cdev ? VFIO_PCI_HOT_RESET_FLAG_DEV_ID | VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED : 0;
-	for (i = 0; i < v->ndev && n < FUNCTIONS_MAX; i++) {
-		const struct pci_func *f = v->dev[i]->f;
-		int who = f->group;
-
-		if (!same_bus(f, d->f))
-			continue;
-		if (d->by_cdev)
-			who = devid_of(v->dev[i], d->iommufd);
-		if (d->by_cdev && who == VFIO_PCI_DEVID_NOT_OWNED)
-			*flags &= ~(uint32_t)VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED;
-		dep[n++] = (struct vfio_pci_dependent_device){
-		    .group_id = who,
-		    .segment = f->domain,
-		    .bus = f->bdf >> 8,
-		    .devfn = f->bdf & 0xff,
-		};
-	}
+	for (size_t i = 0; i < v->ndev; i++)
+		fill_one(d, v->dev[i], v->dev[i]->f, dep, &n, flags);
+	for (size_t i = 0; i < v->nothers; i++)
+		fill_one(d, NULL, v->others[i], dep, &n, flags);
 	return n;
 }
 
@@ -108,11 +138,15 @@ static long reset_bus(struct vfio_dev *d, struct ufile *const *files, unsigned i
 	struct vfio *v = d->v;
 	size_t i;
 
+	if (!bus_is_ours(d))
+		return -EINVAL;
 	for (i = 0; i < v->ndev; i++)
-		if (same_bus(v->dev[i]->f, d->f) && !owned(v->dev[i], d, files, n))
+		if (same_bus(v->dev[i]->f, d->f) && in_set(v->dev[i]) && !owned(v->dev[i], d, files, n))
 			return -EINVAL;
+	if (d->f->away)
+		return -ENOTTY; /* as from pci_reset_bus(), which waits for the functions in vain */
 	for (i = 0; i < v->ndev; i++)
-		if (same_bus(v->dev[i]->f, d->f))
+		if (same_bus(v->dev[i]->f, d->f) && in_set(v->dev[i]) && !v->dev[i]->f->away)
 			device_reset(v->dev[i]);
 	return 0;
 }

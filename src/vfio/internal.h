@@ -52,6 +52,8 @@ struct vfio {
 	struct list groups;
 	struct vfio_dev **dev;
 	size_t ndev;
+	const struct pci_func **others; /* functions that VFIO does not have, and may meet on a bus */
+	size_t nothers;
 	void (*unbound)(void *arg, struct pci_func *f); /* NULL: nobody asks */
 	void *unbound_arg;
 	void (*flush)(void *arg); /* carries out what clients have posted; NULL: nothing is posted */

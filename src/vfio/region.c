@@ -275,7 +275,7 @@ int region_mmio_test(struct ufile *file, uint64_t file_off, uint64_t generation)
 	uint64_t off;
 	struct pci_func *f = locate_mmio(file, file_off, 1, &bar, &off);
 
-	if (!f || !device_memory_on(to_dev(file)))
+	if (!f || !device_memory_on(to_dev(file)) || (f->away && f->bar[bar].mem))
 		return -EIO;
 	if (generation && (!f->bar[bar].mem || generation != file_generation(&f->bar[bar])))
 		return -EIO;

@@ -145,15 +145,24 @@ void vfio_set_link(struct vfio *v, struct pci_func *f, bool up)
 
 	if (f->away != up)
 		return;
+	if (d && !d->open_count)
+		d = NULL;
+	if (d) {
+		power_wake(d);
+		device_settle(d);
+	}
 	if (!up) {
 		pci_func_set_away(f, true);
-		if (d && d->open_count)
+		if (d)
 			irq_error(d);
 		return;
 	}
 	memcpy(saved, f->cfg, sizeof(saved));
 	pci_func_reset(f);
 	pci_func_set_away(f, false);
-	if (d && d->open_count)
-		device_restore(d, saved);
+	if (!d)
+		return;
+	device_restore(d, saved);
+	migration_reset(d);
+	power_rest(d);
 }

@@ -40,6 +40,7 @@ void vfio_free(struct vfio *v)
 		free(g);
 	eventfd_ringer_fini(&v->ringer);
 	free(v->dev);
+	free(v->others);
 	free(v);
 }
 
@@ -92,6 +93,17 @@ int vfio_add(struct vfio *v, struct pci_func *f)
 		type1_attach(g->container->iommu, f);
 	cdev_init(d, v->ndev);
 	v->dev[v->ndev++] = d;
+	return 0;
+}
+
+int vfio_add_other(struct vfio *v, const struct pci_func *f)
+{
+	const struct pci_func **others = mem_reallocarray(v->others, v->nothers + 1, sizeof(*others));
+
+	if (!others)
+		return -ENOMEM;
+	v->others = others;
+	v->others[v->nothers++] = f;
 	return 0;
 }
 

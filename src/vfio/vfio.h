@@ -54,6 +54,8 @@ int vfio_bind(struct vfio *v, struct pci_func *f); /* again. 0, -EBUSY (bound, o
 enum vfio_binding { VFIO_UNBOUND, VFIO_LEAVING, VFIO_BOUND, VFIO_IN_USE };
 enum vfio_binding vfio_binding(struct vfio *v, const struct pci_func *f);
 
+/* A function that VFIO does not have: it is hit by the reset of a bus, too. It outlives v. 0 or -ENOMEM. */
+int vfio_add_other(struct vfio *v, const struct pci_func *f);
 /* A driver of the host's own uses a function of the group: nobody else can (it is not viable). */
 void vfio_group_in_host_use(struct vfio *v, unsigned int group);
 
