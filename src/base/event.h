@@ -22,7 +22,7 @@ enum event_type {
 	EVENT_OPEN,    /* who = client pid, name = what was opened */
 	EVENT_RELEASE, /* name */
 	EVENT_REVOKE,  /* ioas, addr = IOVA, len: the device whose memory was mapped there has taken it back */
-	EVENT_REFUSE,  /* ioas, addr = IOVA, len; who = BDF of a device that may not reach it, value = BDF of its owner */
+	EVENT_REFUSE,  /* ioas, addr = IOVA, len; who = BDF that may not reach it, value = BDF whose memory it is */
 	EVENT_TAINT,   /* who = BDF, name = what was done that keeps the rules from holding */
 	EVENT_CLIENT,  /* who = pid, flags = EVENT_START or EVENT_END, value = descriptors it was given (END) */
 	EVENT_TYPES

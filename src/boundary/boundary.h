@@ -193,7 +193,8 @@ long look_missing(int dirfd, const char *path, bool follow);
 bool window_mmap(ucontext_t *uc);		  /* false: not a descriptor of ours, nothing done */
 void window_forget(uint64_t start, uint64_t len); /* the program unmaps or replaces this range */
 bool window_fault(ucontext_t *uc, siginfo_t *si); /* true: handled; else si may say another signal */
-bool window_contains(uint64_t addr);
+/* Is it in a mapping of ours? Then of which object, at what file offset, and how many bytes of it are from here on. */
+bool window_locate(uint64_t addr, uint64_t *object, uint64_t *offset, uint64_t *left);
 bool window_overlaps(uint64_t start, uint64_t len);
 void window_move(uint64_t from, uint64_t len, uint64_t to); /* the program has moved it */
 void window_lock(void);

@@ -219,7 +219,7 @@ static int describe_vma(struct rpc *r, const struct vma *v, uint64_t va, uint64_
 	bool readable = v->flags & VMA_READ;
 
 	*d = (struct page_desc){.len = end - va, .writable = !!(v->flags & VMA_WRITE)};
-	if (!readable || window_contains(va) || !strncmp(v->name, "[v", 2))
+	if (!readable || !strncmp(v->name, "[v", 2))
 		return -EFAULT;
 	if (v->flags & VMA_SHARED && !(fresh && vma_is_adopted(v))) {
 		d->dev = v->dev;
@@ -255,7 +255,7 @@ static int describe_locked(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
 
 	_Static_assert(DESCS_PER_PART * sizeof(*d) + sizeof(*v) <= sizeof(s->buf), "descriptions fit in scratch space");
 	while (a < end && n < DESCS_PER_PART && !err) {
-		uint64_t stop;
+		uint64_t stop, object, offset, left;
 		bool ours;
 
 		/* The part reaches to the end of what is not there, so that one part says it all. */
@@ -273,6 +273,13 @@ static int describe_locked(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
 		ours = is_ours(a, &stop);
 		if (SLOT_PAYLOAD - r->slot->payload_len < (n + 4) * sizeof(*d) + 4 * sizeof(*p))
 			break;
+		if (window_locate(a, &object, &offset, &left)) {
+			stop = MIN(stop, a + left);
+			d[n++] =
+			    (struct page_desc){.kind = PAGE_WINDOW, .ino = object, .offset = offset, .len = stop - a};
+			a = stop;
+			continue;
+		}
 		err = ours ? EFAULT : -describe_vma(r, v, a, stop, fresh, &d[n]);
 		n += !err;
 		a = stop;

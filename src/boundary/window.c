@@ -56,9 +56,16 @@ static struct window *window_find(uint64_t addr)
 	return w && !w->generation ? w : NULL;
 }
 
-bool window_contains(uint64_t addr)
+bool window_locate(uint64_t addr, uint64_t *object, uint64_t *offset, uint64_t *left)
 {
-	return window_find(addr) != NULL;
+	struct window *w = window_at(addr);
+
+	if (!w)
+		return false;
+	*object = w->object;
+	*offset = w->offset + (addr - w->start);
+	*left = w->len - (addr - w->start);
+	return true;
 }
 
 static bool window_add(uint64_t start, uint64_t len, uint64_t object, uint64_t offset, uint64_t generation)

@@ -89,6 +89,39 @@ static int listen_for_clients(struct broker *b, char *err, size_t errlen)
 	return loop_fd_add(b->loop, &b->listener);
 }
 
+static bool p2p_side_exists(struct broker *b, uint32_t side)
+{
+	const struct pci_func *f;
+
+	if (side == P2P_ALL)
+		return true;
+	for (size_t i = 0; (f = vfio_func(b->vfio, i)); i++)
+		if (((uint32_t)f->domain << 16 | f->bdf) == side)
+			return true;
+	return false;
+}
+
+/* Who may reach whose memory (rule B2): nobody whom these do not name. */
+static int allow_p2p(struct broker *b, char *err, size_t errlen)
+{
+	for (size_t i = 0; i < b->opt.np2p; i++) {
+		int ret = p2p_allow(&b->p2p, b->opt.p2p[i]);
+		const struct p2p_pair *pair = &b->p2p.pair[b->p2p.n - 1];
+
+		if (ret == -EINVAL)
+			snprintf(err, errlen, "--p2p %s: not INITIATOR:TARGET (each [DDDD:]BB:DD.F or all)",
+				 b->opt.p2p[i]);
+		else if (ret)
+			snprintf(err, errlen, "--p2p %s: more than %d pairs", b->opt.p2p[i], P2P_PAIRS_MAX);
+		else if (!p2p_side_exists(b, pair->initiator) || !p2p_side_exists(b, pair->target))
+			snprintf(err, errlen, "--p2p %s: there is no such device", b->opt.p2p[i]);
+		else
+			continue;
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* No client gets all the descriptors that we may have open. */
 static int share_descriptors(struct broker *b)
 {
@@ -129,6 +162,7 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 	vfio_set_loop(b->vfio, b->loop);
 	vfio_set_flush(b->vfio, session_drain_all, b);
 	faults_init(b);
+	vfio_set_strict(b->vfio, b->opt.strict);
 	b->objects.per_client = b->client_fds;
 	ret = objects_init(&b->objects, b->loop);
 	if (ret)
@@ -154,6 +188,9 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 		if (ret)
 			return ret;
 	}
+	ret = allow_p2p(b, err, errlen);
+	if (ret)
+		return ret;
 	ret = listen_for_clients(b, err, errlen);
 	return ret ? ret : ctl_init(b, err, errlen);
 }

@@ -16,6 +16,8 @@ struct broker_options {
 	size_t ndevices;
 	const char *const *faults; /* --fault specifications */
 	size_t nfaults;
+	const char *const *p2p; /* --p2p INITIATOR:TARGET */
+	size_t np2p;
 	const char *control; /* path to take orders on; NULL: beside socket, or a private abstract name */
 	const char *socket;  /* path to listen on; NULL: a private abstract name */
 	uint64_t memlock;    /* bytes each client may pin; 0: the client's own RLIMIT_MEMLOCK, as Linux has it */

@@ -366,7 +366,8 @@ static int slices_of_part(struct call *c, const struct part *p, bool holes, stru
 	*done = 0;
 	for (size_t i = 0; i < p->h.got / sizeof(*d); i++) {
 		struct backing *b = NULL;
-		int err = resolve_backing(c, &d[i], &b);
+		/* Memory of a device is nothing that can be pinned. */
+		int err = d[i].kind == PAGE_FILE ? resolve_backing(c, &d[i], &b) : -EFAULT;
 
 		if (err == UCALL_AGAIN && c->nneeds < CALL_NEEDS_MAX) {
 			again = true;
@@ -448,6 +449,26 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, enum ucall
 	return err == -EINVAL ? -EFAULT : err;
 }
 
+static int call_get_mapped(struct ucall *u, uint64_t va, uint64_t len, struct ufile **f, uint64_t *off)
+{
+	struct call *c = call_of(u);
+	const struct part *p = find_part(c, PART_PAGES, va);
+	const struct page_desc *d = p ? (const struct page_desc *)p->data : NULL;
+	uint64_t done = 0;
+
+	/* A BAR may consist of several mappings (the page of doorbells is one of its own). */
+	for (size_t i = 0; d && done < len && i < p->h.got / sizeof(*d); i++) {
+		if (d[i].kind != PAGE_WINDOW || d[i].ino != d->ino || d[i].offset != d->offset + done ||
+		    add_overflows(done, d[i].len, &done))
+			return -EFAULT;
+	}
+	if (!done || done < len)
+		return -EFAULT;
+	*f = rpc_mapped_file(c->s, d->ino);
+	*off = d->offset;
+	return *f ? 0 : -EFAULT;
+}
+
 static int call_get_file_pages(struct ucall *u, int client_fd, uint64_t off, uint64_t len, struct pages **out)
 {
 	struct call *c = call_of(u);
@@ -485,6 +506,7 @@ static const struct ucall_ops call_ops = {
     .get_fd = call_get_fd,
     .get_file = call_get_file,
     .get_pages = call_get_pages,
+    .get_mapped = call_get_mapped,
     .get_file_pages = call_get_file_pages,
     .install = call_install,
 };

@@ -12,6 +12,7 @@
 #include "broker/broker.h"
 #include "mm/mm.h"
 #include "pci/inject.h"
+#include "pci/p2p.h"
 #include "proto/channel.h"
 #include "uapi/ucall.h"
 
@@ -220,6 +221,8 @@ void session_discard_fds(struct session *s, unsigned int slot);
 /* ---- rpc.c ---- */
 bool rpc_serve(struct session *s, unsigned int slot); /* false: there was no request */
 void rpc_drop_mappings(struct session *s);
+/* The file of an object that the client has mapped; NULL: it has not. */
+struct ufile *rpc_mapped_file(struct session *s, uint64_t object);
 /* A posted write. The entry is a private copy. A mapping outlives the descriptor it was made with. */
 void rpc_mmio_write(struct session *s, const struct ring_entry *e);
 
@@ -278,6 +281,7 @@ struct summary {
 	uint64_t maps, unmaps, mapped_now, mapped_peak;
 	uint64_t pinned_now, pinned_peak;
 	uint64_t faults, clients, interrupts, faults_printed;
+	uint64_t revoked, refused, taints;
 	bool verbose;
 };
 void summary_init(struct summary *sum, struct events *evs, bool count);
@@ -288,6 +292,7 @@ struct broker {
 	struct loop *loop;
 	struct events events;
 	struct summary summary;
+	struct p2p_policy p2p;
 	struct iommufd *iommufd;
 	struct vfio *vfio;
 	struct shadow *shadow;

@@ -56,6 +56,13 @@ static struct mapping *mapping_of(struct session *s, uint64_t object)
 	return NULL;
 }
 
+struct ufile *rpc_mapped_file(struct session *s, uint64_t object)
+{
+	struct mapping *m = mapping_of(s, object);
+
+	return m ? m->file : NULL;
+}
+
 /* Registers stay reachable through a mapping after the last descriptor is closed. */
 static struct ufile *mapped_file_of(struct request *r)
 {

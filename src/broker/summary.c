@@ -10,7 +10,8 @@
 #include "vfio/vfio.h"
 
 /* A device that runs wild says the same thing a million times. */
-#define FAULTS_PRINTED_MAX 32
+#define FAULTS_PRINTED_MAX   32
+#define REFUSALS_PRINTED_MAX 8
 
 static void on_fault(struct summary *sum, const struct event *ev)
 {
@@ -25,6 +26,20 @@ static void on_fault(struct summary *sum, const struct event *ev)
 	}
 	dma_fault_format(ev, line, sizeof(line));
 	log_warn("%s", line);
+}
+
+#define BDF_FORMAT  "%04x:%02x:%02x.%x"
+#define BDF_ARGS(b) (b) >> 16, (b) >> 8 & 0xff, (b) >> 3 & 0x1f, (b)&7
+
+/* A program that tries again and again has been told. */
+static void on_refuse(struct summary *sum, const struct event *ev)
+{
+	uint32_t from = ev->who, to = ev->value;
+
+	if (sum->refused++ < REFUSALS_PRINTED_MAX)
+		log_warn("refused: " BDF_FORMAT " may not reach the memory of " BDF_FORMAT "; --p2p " BDF_FORMAT
+			 ":" BDF_FORMAT " allows it",
+			 BDF_ARGS(from), BDF_ARGS(to), BDF_ARGS(from), BDF_ARGS(to));
 }
 
 static void on_event(struct event_listener *l, const struct event *ev)
@@ -58,6 +73,17 @@ static void on_event(struct event_listener *l, const struct event *ev)
 	case EVENT_FAULT:
 		on_fault(sum, ev);
 		break;
+	case EVENT_REVOKE:
+		sum->revoked++;
+		break;
+	case EVENT_REFUSE:
+		on_refuse(sum, ev);
+		break;
+	case EVENT_TAINT:
+		/* Once: the mark stays (rule B3). */
+		if (!sum->taints++)
+			log_warn("TAINTED: %s (" BDF_FORMAT "); refuse it with --strict", ev->name, BDF_ARGS(ev->who));
+		break;
 	default:
 		break;
 	}
@@ -66,10 +92,10 @@ static void on_event(struct event_listener *l, const struct event *ev)
 void summary_init(struct summary *sum, struct events *evs, bool count)
 {
 	*sum = (struct summary){.listener = {.notify = on_event}};
-	sum->listener.mask = BIT(EVENT_FAULT);
+	sum->listener.mask = BIT(EVENT_FAULT) | BIT(EVENT_REFUSE) | BIT(EVENT_TAINT);
 	if (count)
 		sum->listener.mask |= BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN) |
-				      BIT(EVENT_IRQ) | BIT(EVENT_CLIENT);
+				      BIT(EVENT_IRQ) | BIT(EVENT_CLIENT) | BIT(EVENT_REVOKE);
 	events_listen(evs, &sum->listener);
 }
 
@@ -103,6 +129,12 @@ void summary_print(const struct summary *sum, struct vfio *v)
 			f->name, st->reads, human(st->read_bytes, a), st->writes, human(st->write_bytes, b),
 			st->faults);
 	}
+	if (sum->revoked || sum->refused)
+		fprintf(stderr, "  device memory: %" PRIu64 " mappings revoked, %" PRIu64 " refused\n", sum->revoked,
+			sum->refused);
+	if (sum->taints)
+		fprintf(stderr, "  TAINTED: %" PRIu64 " mappings of device memory that no policy was asked about\n",
+			sum->taints);
 	fprintf(stderr, "  interrupts delivered: %" PRIu64 "\n", sum->interrupts);
 	if (sum->mapped_now || sum->pinned_now)
 		fprintf(stderr, "  STILL mapped: %s; STILL pinned: %s\n", human(sum->mapped_now, a),

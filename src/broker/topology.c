@@ -375,6 +375,7 @@ static int hand_over(struct broker *b, struct placed *p, int *number)
 	int ret;
 
 	pci_func_place(p->f, p->f->domain, p->f->bdf, p->group);
+	p->f->p2p = &b->p2p;
 	if (ours)
 		return vfio_add_other(b->vfio, p->f);
 	ret = vfio_add(b->vfio, p->f);

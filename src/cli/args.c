@@ -17,6 +17,7 @@ enum {
 	OPTION_SUMMARY,
 	OPTION_MEMLOCK,
 	OPTION_STRICT,
+	OPTION_P2P,
 	OPTION_HOST_DEVICES,
 	OPTION_IOMMUFD_TEST,
 	OPTION_FAULT,
@@ -31,6 +32,7 @@ static const struct option run_options[] = {
     {"summary", no_argument, NULL, OPTION_SUMMARY},
     {"memlock", required_argument, NULL, OPTION_MEMLOCK},
     {"strict", no_argument, NULL, OPTION_STRICT},
+    {"p2p", required_argument, NULL, OPTION_P2P},
     {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
     {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
     {"verbose", no_argument, NULL, 'v'},
@@ -46,6 +48,7 @@ static const struct option serve_options[] = {
     {"summary", no_argument, NULL, OPTION_SUMMARY},
     {"memlock", required_argument, NULL, OPTION_MEMLOCK},
     {"strict", no_argument, NULL, OPTION_STRICT},
+    {"p2p", required_argument, NULL, OPTION_P2P},
     {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
     {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
     {"verbose", no_argument, NULL, 'v'},
@@ -233,6 +236,9 @@ static int option_apply(const struct verb *v, int c, struct args *a)
 	case OPTION_STRICT:
 		a->broker.strict = true;
 		return 0;
+	case OPTION_P2P:
+		a->p2p[a->broker.np2p++] = optarg;
+		return 0;
 	case OPTION_HOST_DEVICES:
 		a->broker.host_devices = true;
 		return 0;
@@ -249,13 +255,15 @@ int args_parse(const struct verb *v, int argc, char **argv, struct args *a)
 	int c, err;
 
 	*a = (struct args){.devices = calloc(argc + 1, sizeof(*a->devices)),
+			   .p2p = calloc(argc + 1, sizeof(*a->p2p)),
 			   .faults = calloc(argc + 1, sizeof(*a->faults))};
-	if (!a->devices || !a->faults) {
+	if (!a->devices || !a->p2p || !a->faults) {
 		fprintf(stderr, "pinfold: out of memory\n");
 		return EXIT_PINFOLD;
 	}
 	a->broker.devices = a->devices;
 	a->broker.faults = a->faults;
+	a->broker.p2p = a->p2p;
 	opterr = 0;
 	optind = 0;
 	for (;;) {
@@ -273,6 +281,7 @@ int args_parse(const struct verb *v, int argc, char **argv, struct args *a)
 void args_free(struct args *a)
 {
 	free(a->devices);
+	free(a->p2p);
 	free(a->faults);
-	a->devices = a->faults = NULL;
+	a->devices = a->p2p = a->faults = NULL;
 }

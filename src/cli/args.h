@@ -6,8 +6,8 @@
 #include "cli/cli.h"
 
 struct args {
-	struct broker_options broker; /* devices and faults point into argv */
-	const char **devices;
+	struct broker_options broker; /* devices, p2p and faults point into argv */
+	const char **devices, **p2p;
 	const char **faults;
 	const char *connect; /* --connect, or NULL */
 	char **program;	     /* what follows the options; ends with NULL */

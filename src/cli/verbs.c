@@ -19,6 +19,8 @@
 	"      --memlock SIZE  bytes that each client may pin (as in 64M), or unlimited;\n"                            \
 	"                      without it the client's RLIMIT_MEMLOCK counts, as in Linux\n"                           \
 	"      --strict        refuse the unsafe legacy paths that Linux only warns about\n"                           \
+	"      --p2p INITIATOR:TARGET\n"                                                                               \
+	"                      let a device reach another one's memory; addresses, or all\n"                           \
 	"      --host-devices  show the machine's own PCI devices beside the emulated ones\n"                          \
 	"      --iommufd-test  answer the ioctl of Linux's own iommufd tests, with mock devices\n"                     \
 	"  -v, --verbose       say more\n"                                                                             \

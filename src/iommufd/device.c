@@ -138,11 +138,16 @@ static struct ioas_object *space_of(const struct hwpt *h)
 
 int device_compatible(const struct iommufd_device *dev, const struct hwpt *h)
 {
+	int err;
+
 	if (h->unit != dev->unit)
 		return -EINVAL;
 	if (h->fault && !(dev->unit->pri && dev->unit->pri(dev)))
 		return -ENODEV;
-	return dev->unit->attach ? dev->unit->attach(dev, h) : 0;
+	if (dev->unit->attach && (err = dev->unit->attach(dev, h)))
+		return err;
+	/* Rule B2: what it would reach of other devices' memory. */
+	return domain_admits(h->d, dev->dma);
 }
 
 /* For the device itself; the PASIDs of its group go on. */

@@ -211,7 +211,8 @@ struct iommufd_device *device_find(struct iommufd_ctx *ctx, uint32_t id);
 int device_bind(struct iommufd_ctx *ctx, struct dma_dev *dma, const void *group, const struct iommufd_unit *u,
 		bool hold_ctx, struct iommufd_device **dev);
 iommufd_object_destroy_fn device_destroy;
-/* Can dev be attached to h (-EINVAL, -ENODEV: faults that it cannot report, or what the unit says)? */
+/* Can dev be attached to h (-EINVAL, -ENODEV: faults that it cannot report, -EREMOTEIO: memory of a device that it may
+ * not reach, or what the unit says)? */
 int device_compatible(const struct iommufd_device *dev, const struct hwpt *h);
 
 /* ---- pasid.c: page tables for PASIDs of a device ---- */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "iommufd/dmabuf.h"
 #include "iommufd/internal.h"
 
 #define MAP_FLAGS   (IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE | IOMMU_IOAS_MAP_READABLE)
@@ -236,22 +237,42 @@ long ioctl_ioas_map(struct ioctl_call *k)
 	return err ? err : ioctl_respond(k, sizeof(*cmd));
 }
 
+/* [first, first + span) of what stands behind the descriptor: a device's memory, or a file. */
+static int file_pages(struct ioctl_call *k, int fd, uint64_t first, uint64_t span, struct pages **p, bool *file)
+{
+	struct ufile *f;
+	struct dmabuf *b;
+	int err;
+
+	err = ucall_get_file(k->c, fd, &f);
+	if (err && err != -EINVAL)
+		return err;
+	b = err ? NULL : dmabuf_of(f);
+	*file = !b;
+	if (!b)
+		return ucall_get_file_pages(k->c, fd, first, span, p);
+	if (first > b->size || span > b->size - first)
+		return -EINVAL;
+	return b->ops->pages(b, first, span, k->c->owner, p);
+}
+
 long ioctl_ioas_map_file(struct ioctl_call *k)
 {
 	struct iommu_ioas_map_file *cmd = k->cmd;
 	uint64_t first, span;
 	struct ioas_object *o;
 	struct pages *p;
+	bool file;
 	int err;
 
 	err = map_check(k, cmd->flags, cmd->ioas_id, cmd->iova, cmd->length, &o);
 	if (!err)
 		err = ioas_page_span(cmd->start, cmd->length, &first, &span);
 	if (!err)
-		err = ucall_get_file_pages(k->c, cmd->fd, first, span, &p);
+		err = file_pages(k, cmd->fd, first, span, &p, &file);
 	if (err)
 		return err;
-	pages_configure(p, cmd->flags & IOMMU_IOAS_MAP_WRITEABLE, k->ctx->account, true);
+	pages_configure(p, cmd->flags & IOMMU_IOAS_MAP_WRITEABLE, k->ctx->account, file);
 	err = map_pages(o, cmd->flags, &cmd->iova, cmd->length, p, cmd->start - first);
 	pages_put(p);
 	return err ? err : ioctl_respond(k, sizeof(*cmd));

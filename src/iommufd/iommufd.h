@@ -50,7 +50,8 @@ void iommufd_device_unbind(struct iommufd_device *dev); /* detached */
 /*
  * Attaches to an IOAS (a page table is found or made) or to a HWPT. *pt_id: the HWPT's id in the end. attach: -EINVAL
  * if attached (-EBUSY: to the same HWPT); replace: -EINVAL if not. -ENOENT (no such object), -EINVAL (of another kind,
- * incompatible), -EADDRINUSE, -EFAULT, -ENOMEM: what was attached stays.
+ * incompatible), -EADDRINUSE, -EFAULT, -EREMOTEIO (the space holds memory of a device that this one may not reach, rule
+ * B2), -ENOMEM: what was attached stays.
  */
 int iommufd_device_attach(struct iommufd_device *dev, uint32_t *pt_id);
 int iommufd_device_replace(struct iommufd_device *dev, uint32_t *pt_id);

@@ -159,10 +159,15 @@ enum {
 	PAGES_FOLLOWED = 2, /* from now on, FORGET comes before it changes; and until the ioctl is over, nothing does */
 };
 
-/* A stretch of the caller's memory, in PART_PAGES: bytes [offset, offset + len) of the file (dev, ino). */
+/*
+ * A stretch of the caller's memory, in PART_PAGES: bytes [offset, offset + len) of the file (dev, ino). PAGE_WINDOW: it
+ * is a mapping of one of our descriptors, ino is its OBJECT, offset what it was mapped at.
+ */
+enum page_kind { PAGE_FILE, PAGE_WINDOW };
 struct page_desc {
 	uint64_t dev, ino, offset, len;
-	uint32_t writable, pad;
+	uint32_t writable;
+	uint32_t kind; /* enum page_kind */
 };
 
 /* ret of a reply whose payload is a list of ucall_parts without data: supply them and call again. */

@@ -14,6 +14,7 @@
 #ifndef PINFOLD_UAPI_UCALL_H
 #define PINFOLD_UAPI_UCALL_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -137,6 +138,8 @@ struct ucall_ops {
 	int (*get_fd)(struct ucall *c, int client_fd, int *fd);
 	int (*get_file)(struct ucall *c, int client_fd, struct ufile **f);
 	int (*get_pages)(struct ucall *c, uint64_t va, uint64_t len, enum ucall_pages how, struct pages **p);
+	int (*get_mapped)(struct ucall *c, uint64_t va, uint64_t len, struct ufile **f,
+			  uint64_t *off); /* may be NULL */
 	int (*get_file_pages)(struct ucall *c, int client_fd, uint64_t off, uint64_t len, struct pages **p);
 	int (*install)(struct ucall *c, struct ufile *f, uint64_t addr);
 };
@@ -200,6 +203,12 @@ static inline int ucall_get_pages_lazy(struct ucall *c, uint64_t va, uint64_t le
 static inline int ucall_get_pages_followed(struct ucall *c, uint64_t va, uint64_t len, struct pages **p)
 {
 	return c->ops->get_pages(c, va, len, UCALL_PAGES_FOLLOWED, p);
+}
+/* What ucall_get_pages had to refuse (-EFAULT): is it a mapping of one of our ufiles, all of it, as one stretch? 0: of
+ * *f (borrowed until the handler returns), from file offset *off on. -EFAULT. */
+static inline int ucall_get_mapped(struct ucall *c, uint64_t va, uint64_t len, struct ufile **f, uint64_t *off)
+{
+	return c->ops->get_mapped ? c->ops->get_mapped(c, va, len, f, off) : -EFAULT;
 }
 /* Bytes [off, off + len), page aligned, of the file behind the caller's descriptor, as pages whose client address is
  * off. 0, -EBADF, -EINVAL (not memory, or not that much of it), -ENOMEM, -EMFILE, UCALL_AGAIN. */

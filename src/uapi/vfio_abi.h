@@ -74,11 +74,29 @@ _Static_assert(sizeof(struct vfio_device_feature_mig_state) == 8, "struct vfio_d
 _Static_assert(VFIO_DEVICE_STATE_RUNNING_P2P == 5 && VFIO_DEVICE_STATE_NR == 8, "enum vfio_device_mig_state");
 _Static_assert(sizeof(struct vfio_device_feature_dma_logging_range) == 16, "a range to be logged");
 _Static_assert(sizeof(struct vfio_device_feature_dma_logging_report) == 32, "struct ..._dma_logging_report");
+#ifndef VFIO_DEVICE_FEATURE_DMA_BUF
+/* Linux 6.19. GET: slices of a region as a dma-buf, whose descriptor is the result. */
+#define VFIO_DEVICE_FEATURE_DMA_BUF 11
+struct vfio_region_dma_range {
+	__u64 offset;
+	__u64 length;
+};
+struct vfio_device_feature_dma_buf {
+	__u32 region_index;
+	__u32 open_flags;
+	__u32 flags; /* 0 */
+	__u32 nr_ranges;
+	struct vfio_region_dma_range dma_ranges[];
+};
+#endif
+
 _Static_assert(sizeof(struct vfio_device_bind_iommufd) == 16, "struct vfio_device_bind_iommufd");
 _Static_assert(offsetof(struct vfio_device_bind_iommufd, out_devid) == 12, "struct vfio_device_bind_iommufd");
 _Static_assert(offsetof(struct vfio_device_attach_iommufd_pt, pt_id) == 8, "struct vfio_device_attach_iommufd_pt");
 _Static_assert(offsetof(struct vfio_device_detach_iommufd_pt, flags) == 4, "struct vfio_device_detach_iommufd_pt");
 _Static_assert(VFIO_DEVICE_BIND_IOMMUFD == 0x3b76 && VFIO_DEVICE_DETACH_IOMMUFD_PT == 0x3b78, "ioctl numbers");
 _Static_assert(sizeof(struct vfio_pci_dependent_device) == 8, "struct vfio_pci_dependent_device");
+_Static_assert(sizeof(struct vfio_device_feature_dma_buf) == 16, "struct vfio_device_feature_dma_buf");
+_Static_assert(sizeof(struct vfio_region_dma_range) == 16, "struct vfio_region_dma_range");
 
 #endif

@@ -183,6 +183,11 @@ static void cdev_release(struct ufile *f)
 	free(df);
 }
 
+bool cdev_is_bound(const struct ufile *f)
+{
+	return f->ops->release == cdev_release && container_of(f, struct device_file, file)->bound;
+}
+
 void cdev_init(struct vfio_dev *d, size_t index)
 {
 	snprintf(d->cdev_name, sizeof(d->cdev_name), "/dev/vfio/devices/vfio%zu", index);

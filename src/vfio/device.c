@@ -37,6 +37,7 @@ struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_fun
 	d->f = f;
 	pci_bdf_format(f, d->name);
 	list_init(&d->ioeventfds);
+	list_init(&d->dmabufs);
 	loop_timer_init(&d->leave_timer, unbind_ask_again);
 	irq_init(d);
 	migration_init(d);
@@ -70,6 +71,7 @@ static void device_disable(struct vfio_dev *d)
 	pci_cfg_write(d->f, PCI_COMMAND, 2, 0);
 	migration_reset(d);
 	power_shutdown(d);
+	dmabuf_cleanup(d);
 	irq_shutdown(d);
 	ioeventfd_clear(d);
 	pci_func_reset(d->f);
@@ -234,6 +236,11 @@ static const struct ufile_ops device_ops = {
     .mmap = region_mmap,
     .release = device_release,
 };
+
+bool device_is(const struct ufile *f)
+{
+	return f->ops == &device_ops || cdev_is_bound(f);
+}
 
 static int attach_compat(struct vfio_dev *d)
 {

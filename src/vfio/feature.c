@@ -30,6 +30,10 @@ static const struct feature features[] = {
     {VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, SET, sizeof(struct vfio_device_low_power_entry_with_wakeup), NULL,
      power_enter_with_wakeup},
     {VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, SET, 0, NULL, power_exit},
+    {.index = VFIO_DEVICE_FEATURE_DMA_BUF,
+     .ops = GET,
+     .size = sizeof(struct vfio_device_feature_dma_buf),
+     .run = dmabuf_feature},
 };
 
 static const struct feature *feature_find(const struct vfio_dev *d, uint32_t index)

@@ -54,6 +54,8 @@ struct vfio {
 	size_t ndev;
 	const struct pci_func **others; /* functions that VFIO does not have, and may meet on a bus */
 	size_t nothers;
+	bool strict;					/* what Linux only warns about is refused */
+	bool tainted;					/* and has been done (rule B3). For good */
 	void (*unbound)(void *arg, struct pci_func *f); /* NULL: nobody asks */
 	void *unbound_arg;
 	void (*flush)(void *arg); /* carries out what clients have posted; NULL: nothing is posted */
@@ -136,6 +138,7 @@ struct vfio_dev {
 	bool intx_disabled; /* COMMAND.INTX_DISABLE as the client wrote it */
 	int err_trigger, req_trigger;
 
+	struct list dmabufs; /* of the present owner's */
 	struct list ioeventfds;
 	unsigned int nioeventfds;
 
@@ -210,7 +213,8 @@ bool unbind_group_gone(const struct vfio_group *g); /* no device of it is bound:
 
 /* ---- device.c ---- */
 struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_func *f);
-void device_free(struct vfio_dev *d); /* not the function */
+void device_free(struct vfio_dev *d);  /* not the function */
+bool device_is(const struct ufile *f); /* one by which a device is in use, through its group or its node */
 /* Through its group. 0, -ENOMEM, -EPERM (bound to another iommufd), and as binding_bind and binding_attach. */
 int device_open(struct vfio_dev *d, struct ufile **f);
 long device_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg);
@@ -271,6 +275,7 @@ long power_exit(struct vfio_dev *d, struct feature_call *fc);
 
 /* ---- cdev.c ---- */
 void cdev_init(struct vfio_dev *d, size_t index);
+bool cdev_is_bound(const struct ufile *f); /* a device's own node, by which it is in use */
 
 /* ---- binding.c ---- */
 /* -EPERM (a device of the group is bound to another iommufd), -ENOMEM. */
@@ -285,6 +290,16 @@ bool binding_in_group(const struct vfio_group *g, const struct ufile *iommufd);
 /* ---- hotreset.c ---- */
 long hotreset_get_info(struct ufile *f, struct ucall *c, uint64_t arg);
 long hotreset_do(struct ufile *f, struct ucall *c, uint64_t arg);
+
+/* ---- dmabuf.c ---- */
+long dmabuf_feature(struct vfio_dev *d, struct feature_call *fc);
+void dmabuf_cleanup(struct vfio_dev *d); /* the owner goes: what he exported is nobody's */
+/*
+ * What a mapping of ours at client address va leads to: [file_off, file_off + len) of file, as pages. 0, -EFAULT (no
+ * BAR there, or its memory is off), -EINVAL (strict), -ENOMEM.
+ */
+int dmabuf_legacy_pages(struct vfio *v, struct ufile *file, uint64_t file_off, uint64_t len, uint64_t va,
+			struct mm_owner *who, struct pages **p);
 
 /* ---- ioeventfd.c ---- */
 long ioeventfd_set(struct ufile *f, struct ucall *c, uint64_t arg);

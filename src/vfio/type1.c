@@ -180,6 +180,16 @@ static long type1_get_info(struct type1 *t, struct ucall *c, uint64_t arg)
 
 /* ---- MAP_DMA ---- */
 
+/* Not memory: the address of a mapped BAR, perhaps, which this interface has always taken (rule B3). */
+static int bar_pages(struct type1 *t, struct ucall *c, const struct vfio_iommu_type1_dma_map *map, struct pages **p)
+{
+	struct ufile *f;
+	uint64_t off;
+	int err = ucall_get_mapped(c, map->vaddr, map->size, &f, &off);
+
+	return err ? err : dmabuf_legacy_pages(t->v, f, off, map->size, map->vaddr, c->owner, p);
+}
+
 static long type1_map_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 {
 	const size_t minsz = OFFSETOFEND(struct vfio_iommu_type1_dma_map, size);
@@ -209,6 +219,8 @@ static long type1_map_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 	if (!iova_usable(t, map.iova, last_iova))
 		return -EINVAL;
 	ret = ucall_get_pages(c, map.vaddr, map.size, &pages);
+	if (ret == -EFAULT)
+		ret = bar_pages(t, c, &map, &pages);
 	if (ret)
 		return ret;
 	/* The process's own locked memory is what type1 counts; memory that may not be written is found out by the pin.

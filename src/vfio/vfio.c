@@ -23,6 +23,16 @@ void vfio_set_loop(struct vfio *v, struct loop *loop)
 	v->loop = loop;
 }
 
+void vfio_set_strict(struct vfio *v, bool strict)
+{
+	v->strict = strict;
+}
+
+bool vfio_tainted(const struct vfio *v)
+{
+	return v->tainted;
+}
+
 void vfio_free(struct vfio *v)
 {
 	struct vfio_group *g, *tmp;
@@ -88,6 +98,7 @@ int vfio_add(struct vfio *v, struct pci_func *f)
 	}
 	if (fresh)
 		list_add_tail(&v->groups, &g->node);
+	f->loop = v->loop;
 	/* A function that joins a group in use shares its translations from the start. */
 	if (g->container && g->container->iommu)
 		type1_attach(g->container->iommu, f);

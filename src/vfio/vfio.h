@@ -21,6 +21,10 @@ struct vfio *vfio_new(struct events *evs);
 /* The loop that watches clients' eventfds (IOEVENTFD, unmasking of INTx). Without one those are refused with -ENODEV.
  */
 void vfio_set_loop(struct vfio *v, struct loop *loop);
+/* What Linux merely warns about is refused: with EINVAL (rule B3). */
+void vfio_set_strict(struct vfio *v, bool strict);
+/* It has been done: the policy of who reaches whose memory has been gone around. For good. */
+bool vfio_tainted(const struct vfio *v);
 void vfio_free(struct vfio *v);			  /* every ufile must be gone; frees the functions */
 int vfio_add(struct vfio *v, struct pci_func *f); /* takes ownership on success; 0, -EEXIST (address taken), -ENOMEM */
 struct pci_func *vfio_func(struct vfio *v, size_t i); /* i-th, NULL past the end */

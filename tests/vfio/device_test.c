@@ -328,8 +328,10 @@ static void features(void **state)
 
 	for (i = 0; i < 20; i++) {
 		f.flags = VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET | i;
-		/* Low power has nothing to GET. BUS_MASTER (10) and the VF token (0) are not for such functions. */
-		assert_int_equal(DO(s.device, VFIO_DEVICE_FEATURE, &f), i >= 3 && i <= 5 ? -EINVAL : -ENOTTY);
+		/* Low power and dma-bufs do not go both ways. BUS_MASTER (10) and the VF token (0) are not for such
+		 * functions. */
+		assert_int_equal(DO(s.device, VFIO_DEVICE_FEATURE, &f),
+				 (i >= 3 && i <= 5) || i == VFIO_DEVICE_FEATURE_DMA_BUF ? -EINVAL : -ENOTTY);
 	}
 	f.flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_SET;
 	assert_int_equal(DO(s.device, VFIO_DEVICE_FEATURE, &f), -EINVAL);
