@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/event.h"
 #include "base/guard.h"
+#include "iommu/log.h"
 #include "iommu/private.h"
 
 /* ---- IOTLB ---- */
@@ -85,6 +86,7 @@ void dma_dev_free(struct dma_dev *d)
 		return;
 	pasids_free(d);
 	dma_dev_detach(d);
+	dma_log_stop(d);
 	free(d);
 }
 
@@ -152,6 +154,20 @@ int dma_fault_emit(struct dma_dev *d, iova_t iova, uint64_t len, bool write, int
 
 /* ---- DMA ---- */
 
+static inline void dma_logged(struct dma_dev *d, uint64_t iova, size_t len, bool write)
+{
+	if (unlikely(write && d->log))
+		log_write(d, iova, len);
+}
+
+/* What came before a fault has been moved. */
+static int dma_copy_fault(struct dma_dev *d, uint64_t iova, size_t done, size_t len, bool write, int reason,
+			  const struct dma_tag *tag)
+{
+	dma_logged(d, iova, done, write);
+	return dma_fault_emit(d, IOVA(iova + done), len - done, write, reason, tag);
+}
+
 static void dma_account(struct dma_dev *d, uint64_t iova, size_t len, bool write, const struct dma_tag *tag)
 {
 	if (write) {
@@ -181,7 +197,7 @@ static inline __attribute__((always_inline)) int dma_copy(struct dma_dev *d, uin
 
 		reason = iotlb_get(d, at, write ? IOMMU_WRITE : IOMMU_READ, &e);
 		if (unlikely(reason))
-			return dma_fault_emit(d, IOVA(at), len - done, write, dma_fault_reason(d, at, reason), tag);
+			return dma_copy_fault(d, iova, done, len, write, dma_fault_reason(d, at, reason), tag);
 		in = at - e->first;
 		n = MIN(len - done, e->size - in);
 		if (write)
@@ -192,10 +208,11 @@ static inline __attribute__((always_inline)) int dma_copy(struct dma_dev *d, uin
 		if (unlikely(left)) {
 			n = dma_peer(d, iova + done, buf + done, len - done, write);
 			if (!n)
-				return dma_fault_emit(d, IOVA(iova + done), len - done, write, DMA_FAULT_GONE, tag);
+				return dma_copy_fault(d, iova, done, len, write, DMA_FAULT_GONE, tag);
 			done += n;
 		}
 	}
+	dma_logged(d, iova, len, write);
 	dma_account(d, iova, len, write, tag);
 	return 0;
 }
@@ -220,6 +237,7 @@ int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec
 	if (likely(len && *n && iotlb_holds(hit, iova.a, write ? IOMMU_WRITE : IOMMU_READ) &&
 		   len <= hit->size - (iova.a - hit->first))) {
 		d->stats.iotlb_hits++;
+		dma_logged(d, iova.a, len, write);
 		iov[0] = (struct iovec){.iov_base = hit->host + (iova.a - hit->first), .iov_len = len};
 		*n = 1;
 		return 0;
@@ -248,6 +266,8 @@ int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec
 		}
 		done += piece;
 	}
+	/* Before the system call: it may write a part, and say only that it failed. */
+	dma_logged(d, iova.a, len, write);
 	*n = used;
 	return 0;
 }

@@ -49,6 +49,7 @@ struct dma_dev {
 	struct events *evs;
 	struct dma_stats stats;
 	void *user;
+	struct dma_log *log; /* NULL: not kept */
 	/* PASIDs */
 	uint32_t pasid;		      /* 0: a function */
 	struct dma_dev *function;     /* NULL: it is one */
@@ -57,6 +58,9 @@ struct dma_dev {
 	struct itree pasids;	      /* by number: those that are attached */
 	struct dma_dev *stray;	      /* for all that are not; NULL: there are no PASIDs */
 };
+
+/* log.c: d->log is there, and d has written. */
+void log_write(struct dma_dev *d, uint64_t iova, uint64_t len);
 
 /* ---- domains ---- */
 

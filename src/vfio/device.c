@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "iommu/log.h"
 #include "iommufd/iommufd.h"
 #include "vfio/internal.h"
 

@@ -247,6 +247,12 @@ long migration_flags(struct vfio_dev *d, struct feature_call *fc);
 long migration_state(struct vfio_dev *d, struct feature_call *fc);
 long migration_data_size(struct vfio_dev *d, struct feature_call *fc);
 
+/* ---- logging.c ---- */
+bool logging_offered(const struct vfio_dev *d);
+long logging_start(struct vfio_dev *d, struct feature_call *fc);
+long logging_stop(struct vfio_dev *d, struct feature_call *fc);
+long logging_report(struct vfio_dev *d, struct feature_call *fc);
+
 /* ---- session.c: the descriptor that a saved state goes through ---- */
 struct mig_session;
 /* Of a function that is to be saved or loaded. Not open yet: start or drop it. 0 or -ENOMEM. */
