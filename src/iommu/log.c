@@ -167,6 +167,29 @@ static bool chunk_read(struct chunk *c, struct reader *r, uint64_t first, uint64
 	return empty;
 }
 
+/* An empty chunk does not stay, so the second that is met has something in it. */
+bool dma_log_next(const struct dma_dev *d, uint64_t first, uint64_t last, uint64_t *at)
+{
+	const struct dma_log *l = d->log;
+	struct itree_node *n = itree_first(l->all ? &l->ranges : &l->chunks, first, last);
+
+	if (l->all && n)
+		*at = MAX(first, n->start);
+	for (; n && !l->all; n = itree_next(n, first, last)) {
+		const struct chunk *c = chunk_of(n);
+
+		for (unsigned int i = 0; i < CHUNK_WORDS * 64; i++) {
+			uint64_t page = c->node.start + ((uint64_t)i << PF_PAGE_SHIFT);
+
+			if (!(c->bits[i / 64] >> i % 64 & 1) || (page | (PF_PAGE_SIZE - 1)) < first || page > last)
+				continue;
+			*at = MAX(first, page);
+			return true;
+		}
+	}
+	return l->all && n;
+}
+
 void dma_log_read(struct dma_dev *d, uint64_t first, uint64_t last, bool clear,
 		  void (*fn)(void *ctx, uint64_t first, uint64_t last), void *ctx)
 {

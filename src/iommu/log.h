@@ -18,6 +18,8 @@
 int dma_log_start(struct dma_dev *d, const struct iova_range *ranges, size_t n);
 void dma_log_stop(struct dma_dev *d);
 bool dma_log_active(const struct dma_dev *d);
+/* The first address in [first, last] on a page that was written. False: there is none. */
+bool dma_log_next(const struct dma_dev *d, uint64_t first, uint64_t last, uint64_t *at);
 /* Calls fn for each stretch of whole pages in [first, last] that was written, in order; clear: forgets them. */
 void dma_log_read(struct dma_dev *d, uint64_t first, uint64_t last, bool clear,
 		  void (*fn)(void *ctx, uint64_t first, uint64_t last), void *ctx);

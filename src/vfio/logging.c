@@ -122,18 +122,8 @@ struct piece {
 	uint64_t addr, bytes;
 	uint64_t first, last; /* IOVA that its bits stand for */
 	unsigned int shift;
-	bool any;
 	uint8_t bits[PIECE_BYTES];
 };
-
-static void note(void *ctx, uint64_t first, uint64_t last)
-{
-	struct piece *p = ctx;
-
-	(void)first;
-	(void)last;
-	p->any = true;
-}
 
 static void set_bits(void *ctx, uint64_t first, uint64_t last)
 {
@@ -145,59 +135,61 @@ static void set_bits(void *ctx, uint64_t first, uint64_t last)
 		p->bits[i / 8] |= 1u << i % 8;
 }
 
-/* Cuts the next piece off [at, last]; its first bit stands for the page that at is in. */
-static void piece_cut(struct piece *p, uint64_t addr, uint64_t at, uint64_t last)
+static void forget(void *ctx, uint64_t first, uint64_t last)
 {
-	uint64_t bits = ((last - at) >> p->shift) + 1, span;
-
-	p->addr = addr;
-	p->bytes = MIN((bits + 7) / 8, PF_PAGE_SIZE - addr % PF_PAGE_SIZE);
-	p->first = at;
-	span = p->bytes * 8 > UINT64_MAX >> p->shift ? UINT64_MAX : (p->bytes * 8 << p->shift) - 1;
-	p->last = last - at <= span ? last : at + span;
-	p->any = false;
 }
 
-/* First everything is asked for, which may start the call anew; with commit, bits are handed over and forgotten. */
-static int piece_report(struct vfio_dev *d, struct ucall *c, struct piece *p, uint64_t *moved, bool commit)
+/* From the byte on that has the bit of iova, to the end of a page of the caller's or of what he asked for. */
+static void piece_cut(struct piece *p, const struct vfio_device_feature_dma_logging_report *r, uint64_t iova)
 {
-	int err;
+	uint64_t byte = ((iova - r->iova) >> p->shift) / 8, last = r->iova + (r->length - 1), bits, span;
 
-	dma_log_read(d->f->dma, p->first, p->last, false, note, p);
-	if (!p->any)
-		return 0;
-	*moved += p->bytes;
-	if (*moved > PIECES_BYTES)
-		return -ENOMEM;
-	err = ucall_copy_in(c, p->addr, p->bits, p->bytes);
+	p->addr = r->bitmap + byte;
+	p->first = r->iova + (byte * 8 << p->shift);
+	bits = ((last - p->first) >> p->shift) + 1;
+	p->bytes = MIN((bits + 7) / 8, PF_PAGE_SIZE - p->addr % PF_PAGE_SIZE);
+	span = p->bytes * 8 > UINT64_MAX >> p->shift ? UINT64_MAX : (p->bytes * 8 << p->shift) - 1;
+	p->last = last - p->first <= span ? last : p->first + span;
+}
+
+static int piece_report(struct vfio_dev *d, struct ucall *c, struct piece *p, bool commit)
+{
+	int err = ucall_copy_in(c, p->addr, p->bits, p->bytes);
+
 	if (!err && !commit)
 		err = ucall_expect_write(c, p->addr, p->bytes);
 	if (err || !commit)
-		return err == -EFAULT ? 0 : err;
+		return err;
 	dma_log_read(d->f->dma, p->first, p->last, false, set_bits, p);
 	err = ucall_copy_out(c, p->addr, p->bits, p->bytes);
 	if (!err)
-		dma_log_read(d->f->dma, p->first, p->last, true, note, p);
-	return err == -EFAULT ? 0 : err;
+		dma_log_read(d->f->dma, p->first, p->last, true, forget, NULL);
+	return err;
 }
 
+/*
+ * Piece by piece, from one that has something in it to the next: first everything is asked for, which may start the
+ * call anew; with commit, bits are handed over and forgotten.
+ */
 static int report(struct vfio_dev *d, struct ucall *c, const struct vfio_device_feature_dma_logging_report *r,
 		  struct piece *p, bool commit)
 {
-	uint64_t at = r->iova, last = r->iova + (r->length - 1), addr = r->bitmap, moved = 0;
+	uint64_t at = r->iova, last = r->iova + (r->length - 1), moved = 0;
 	int ret = 0, err;
 
-	do {
-		piece_cut(p, addr, at, last);
-		err = piece_report(d, c, p, &moved, commit);
+	while (dma_log_next(d->f->dma, at, last, &at)) {
+		piece_cut(p, r, at);
+		moved += p->bytes;
+		err = moved > PIECES_BYTES ? -ENOMEM : piece_report(d, c, p, commit);
 		/* All that is missing is asked for before the call starts anew. */
-		if (err && err != UCALL_AGAIN)
-			return err;
-		if (err)
+		if (err == UCALL_AGAIN)
 			ret = err;
+		else if (err && err != -EFAULT)
+			return err;
+		if (p->last == last)
+			break;
 		at = p->last + 1;
-		addr += p->bytes;
-	} while (p->last != last);
+	}
 	return ret;
 }
 

@@ -50,6 +50,7 @@ struct fake {
 	bool again;	      /* each input is refused with UCALL_AGAIN the first time */
 	unsigned int rounds;  /* how often the last ioctl's handler ran */
 	size_t stream_room;   /* bytes that fit between writer and reader */
+	unsigned int moments; /* for which the last ioctl waited without asking for anything */
 	struct input *inputs; /* of the ioctl in progress */
 	size_t ninputs;
 	struct output *outputs;
@@ -79,6 +80,7 @@ struct ufile *fake_file(struct fake *k, int fd); /* the file behind it; fails if
 /* read(2) that does not wait, and write(2), on one that bytes go through. */
 size_t fake_read(struct fake *k, struct ufile *f, void *buf, size_t len);
 void fake_write(struct fake *k, struct ufile *f, const void *buf, size_t len);
+bool fake_at_end(struct fake *k, struct ufile *f); /* nothing is there to read, and nothing more will be */
 int fake_open_fds(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/guard.h"
+#include "pci/state.h"
 
 /* ---- the toy function ---- */
 
@@ -71,13 +72,62 @@ static const struct pci_func_ops toy_ops = {
     .destroy = toy_destroy,
 };
 
+static int toy_quiesce(struct pci_func *f)
+{
+	struct toy *t = to_toy(f);
+
+	if (t->busy) {
+		t->busy--;
+		return -EAGAIN;
+	}
+	t->quiesced++;
+	return t->quiesce_error;
+}
+
+static void toy_run(struct pci_func *f)
+{
+	to_toy(f)->runs++;
+}
+
+static void toy_save(struct pci_func *f, struct state_out *o)
+{
+	state_begin(o, "toy", 1, 0);
+	state_put(o, to_toy(f)->reg, TOY_STATE);
+	state_end(o);
+}
+
+static int toy_load(struct pci_func *f, struct state *s)
+{
+	uint8_t reg[TOY_STATE];
+	struct state_in in;
+
+	if (state_take(s, "toy", 1, &in))
+		return -EINVAL;
+	state_get(&in, reg, sizeof(reg));
+	if (!state_good(&in) || state_all_taken(s))
+		return -EINVAL;
+	memcpy(to_toy(f)->reg, reg, sizeof(reg));
+	return 0;
+}
+
+static const struct pci_func_ops toy_that_moves_ops = {
+    .bar_read = toy_read,
+    .bar_write = toy_write,
+    .reset = toy_reset,
+    .destroy = toy_destroy,
+    .quiesce = toy_quiesce,
+    .run = toy_run,
+    .save = toy_save,
+    .load = toy_load,
+};
+
 static struct toy *toy_new(struct events *evs, uint16_t bdf, unsigned int group)
 {
 	const struct pci_ids ids = {.vendor = 0x1234, .device = 0x5678, .class = 0x010802, .revision = 1};
 	struct toy *t = calloc(1, sizeof(*t));
 
 	assert_non_null(t);
-	assert_int_equal(pci_func_init(&t->f, &toy_ops, "toy", &ids, evs), 0);
+	assert_int_equal(pci_func_init(&t->f, group == 9 ? &toy_that_moves_ops : &toy_ops, "toy", &ids, evs), 0);
 	assert_int_equal(pci_add_bar(&t->f, 0, TOY_BAR_SIZE, true, false), 0);
 	assert_int_equal(pci_add_mem_bar(&t->f, 2, PF_PAGE_SIZE, false, true), 0);
 	assert_int_equal(pci_add_pm(&t->f), 0);

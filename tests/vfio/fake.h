@@ -21,9 +21,14 @@
 #define TOY_VECTORS  8
 #define TOY_TABLE    0x2000
 #define TOY_PBA	     0x3000
+#define TOY_STATE    64
 
 struct toy {
 	struct pci_func f;
+	/* Of one that can be migrated (01:00.1); its state is the first TOY_STATE bytes of reg. */
+	unsigned int busy; /* so often it is asked before it is quiet */
+	int quiesce_error;
+	unsigned int quiesced, runs;
 	uint8_t reg[TOY_BAR_SIZE];
 	unsigned int resets;
 	struct mm_owner *charged_at_reset; /* if set: what it pays for when the function is reset goes to charged */
