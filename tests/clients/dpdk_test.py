@@ -99,8 +99,8 @@ def test_testpmd():
     p = start(*words, env=env(), stdin=-1)
     p.stdin.write("show device info all\nquit\n")
     out, err = finish(p)
-    has(out + err, "Probe PCI driver: dmadev_ioat (8086:2021) device: 0000:01:00.0", "testpmd: No probed ethernet devices",
-        "Bye...")
+    has(out + err, "Probe PCI driver: dmadev_ioat (8086:2021) device: 0000:01:00.0",
+        "testpmd: No probed ethernet devices", "Bye...")
 
 
 def test_devbind():
