@@ -4,6 +4,7 @@
 void events_init(struct events *evs)
 {
 	evs->mask = 0;
+	evs->origin = NULL;
 	list_init(&evs->listeners);
 }
 

@@ -24,7 +24,7 @@ enum event_type {
 	EVENT_REVOKE,  /* ioas, addr = IOVA, len: the device whose memory was mapped there has taken it back */
 	EVENT_REFUSE,  /* ioas, addr = IOVA, len; who = BDF that may not reach it, value = BDF whose memory it is */
 	EVENT_TAINT,   /* who = BDF, name = what was done that keeps the rules from holding */
-	EVENT_CLIENT,  /* who = pid, flags = EVENT_START or EVENT_END, value = descriptors it was given (END) */
+	EVENT_CLIENT, /* who = pid, addr = session, flags = EVENT_START or EVENT_END, value = descriptors given (END) */
 	EVENT_TYPES
 };
 
@@ -54,6 +54,19 @@ struct event {
 	const struct dma_tag *tag;
 };
 
+/*
+ * Which program's doing an event is, while the broker carries out one of its calls or posted writes. Content is the
+ * program's word and nothing more. What a listener wants to keep of it, it copies.
+ */
+struct event_origin {
+	uint32_t pid, tid;
+	uint64_t session;   /* which life of that process: never used twice */
+	uint64_t ip;	    /* of the instruction that called or wrote; 0: not known */
+	uint64_t sp, bp;    /* with stack_len */
+	const void *stack;  /* the program's memory from sp up, as it shares it: to be read once */
+	uint32_t stack_len; /* bytes; 0: ip is all there is */
+};
+
 struct event_listener {
 	struct list node;
 	uint32_t mask; /* BIT(enum event_type) */
@@ -63,6 +76,7 @@ struct event_listener {
 struct events {
 	uint32_t mask; /* the union of the listeners' masks */
 	struct list listeners;
+	const struct event_origin *origin; /* NULL: nobody's: a device did something by itself, or a client died */
 };
 
 void events_init(struct events *evs);

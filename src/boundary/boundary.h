@@ -49,6 +49,7 @@ struct image {
 	uint32_t keep_first; /* keep.c */
 	bool host_devices;
 	bool tasks;	    /* the broker asks which thread calls */
+	bool stacks;	    /* and from where */
 	bool fsgsbase;	    /* user code may read its segment bases */
 	struct text_range { /* code whose system calls are ours to see */
 		uint64_t start, end;
@@ -142,10 +143,12 @@ int rpc_send_fd(struct rpc *r, int fd);			       /* counts it in the request. 0 
 long rpc_call(struct rpc *r);				       /* the reply's ret */
 int rpc_recv_fd(struct rpc *r); /* when the reply has SLOT_HAS_FD: descriptor (O_CLOEXEC) or -errno */
 void rpc_end(struct rpc *r);
-int rpc_connect(void); /* 0 or -EIO; learns image.shadow */
-void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value);
+int rpc_connect(void);				      /* 0 or -EIO; learns image.shadow */
+void rpc_origin(struct rpc *r, const ucontext_t *uc); /* says where the program is that calls */
+/* ip: of the program's instruction. */
+void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value, uint64_t ip);
 /* 0, or -EIO: nothing answers there now: SIGBUS. */
-int rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size, uint64_t *v);
+int rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size, uint64_t *v, uint64_t ip);
 bool rpc_mmio_refused(uint64_t object, uint64_t offset, uint64_t generation); /* likewise */
 struct insn;
 int rpc_decode(const uint8_t *code, size_t n, struct insn *out);

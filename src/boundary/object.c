@@ -240,6 +240,7 @@ void object_ioctl(ucontext_t *uc)
 		UC_RET(uc) = -EIO;
 		return;
 	}
+	rpc_origin(&r, uc);
 	ret = ioctl_rounds(&r, object, UC_ARG2(uc), UC_ARG3(uc), s);
 	if (ret != -EIO)
 		ret = apply_copy_out(&r, ret);
@@ -271,6 +272,7 @@ static void region_io(ucontext_t *uc, bool write)
 		}
 		r.slot->a[0] = off + done;
 		r.slot->a[1] = n;
+		rpc_origin(&r, uc);
 		if (write) {
 			n -= guard_copy(r.payload, (void *)(buf + done), n);
 			if (!n && len)

@@ -141,10 +141,12 @@ enum emulate emulate_finish(ucontext_t *uc, const struct emulate_env *env)
 	if (!atomic_load_explicit(&s->busy, memory_order_relaxed))
 		return EMULATE_FAIL;
 	ran = offset % OOL_SLOT_SIZE == s->trap;
+	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)s->rip; /* where the access is made, for who asks */
 	if (ran && s->mem_write)
 		operand_write(env, s->addr, s->mem_size, s->bytes, s->data + s->addr % 64);
 	*frame_gpr(uc, s->scratch) = (greg_t)s->scratch_value;
-	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(s->rip + (ran ? s->len : 0));
+	if (ran)
+		uc->uc_mcontext.gregs[REG_RIP] += s->len;
 	uc->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)EFLAGS_RF;
 	if (s->tf)
 		uc->uc_mcontext.gregs[REG_EFL] |= EFLAGS_TF;

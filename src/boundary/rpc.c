@@ -104,7 +104,8 @@ static int connect_locked(void)
 	h.shadow[sizeof(h.shadow) - 1] = 0;
 	memcpy(image.shadow, h.shadow, sizeof(image.shadow));
 	image.host_devices = h.flags & HELLO_HOST_DEVICES;
-	image.tasks = h.flags & HELLO_TASKS;
+	image.tasks = h.flags & (HELLO_TASKS | HELLO_STACKS);
+	image.stacks = h.flags & HELLO_STACKS;
 	process->pid = sys0(__NR_getpid);
 	process->sock = sock;
 	process->sock_ino = sys2(__NR_fstat, sock, &st) ? 0 : st.st_ino;
@@ -179,8 +180,21 @@ int rpc_begin(struct rpc *r, enum rpc_op op, uint64_t object)
 	r->slot->flags = 0;
 	r->slot->nfds = 0;
 	r->slot->payload_len = 0;
+	r->slot->ip = 0;
+	r->slot->stack_len = 0;
 	r->slot->task = unlikely(image.tasks) ? sys0(__NR_gettid) : 0;
 	return 0;
+}
+
+/* The stack as it is now: the thread is within this call until it has been answered. */
+void rpc_origin(struct rpc *r, const ucontext_t *uc)
+{
+	if (likely(!image.stacks))
+		return;
+	r->slot->ip = UC_IP(uc);
+	r->slot->sp = UC_SP(uc);
+	r->slot->bp = uc->uc_mcontext.gregs[REG_RBP];
+	r->slot->stack_len = SLOT_STACK - guard_copy(channel_stack(r->ch, r->n), (const void *)UC_SP(uc), SLOT_STACK);
 }
 
 int rpc_send_fd(struct rpc *r, int fd)
@@ -341,7 +355,7 @@ static void hold(struct channel *ch, uint64_t offset, uint32_t end)
 	}
 }
 
-void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value)
+void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value, uint64_t ip)
 {
 	unsigned int turns = 0;
 	struct channel *ch;
@@ -360,7 +374,8 @@ void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_
 		}
 		wait_turn(&turns);
 	}
-	ch->ring[head % RING_ENTRIES] = (struct ring_entry){object, offset, value, size, 0};
+	ch->ring[head % RING_ENTRIES] =
+	    (struct ring_entry){object, offset, value, size, unlikely(image.stacks) ? sys0(__NR_gettid) : 0, ip};
 	atomic_store_explicit(&ch->ring_head, head + 1, memory_order_release);
 	spin_unlock(&ch->ring_lock);
 	ring_bell(ch);
@@ -368,7 +383,7 @@ void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_
 }
 
 /* A read of a register. What is not there reads as ones, as on a bus. */
-int rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size, uint64_t *v)
+int rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size, uint64_t *v, uint64_t ip)
 {
 	struct rpc r;
 	long ret;
@@ -378,6 +393,7 @@ int rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size, uint64_t 
 		return 0;
 	r.slot->a[0] = offset;
 	r.slot->a[1] = size;
+	r.slot->ip = unlikely(image.stacks) ? ip : 0;
 	ret = rpc_call(&r);
 	if (ret >= 0)
 		*v = r.slot->a[0];

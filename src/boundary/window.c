@@ -216,6 +216,7 @@ bool window_mmap(ucontext_t *uc)
 	r.slot->a[0] = off;
 	r.slot->a[1] = len;
 	r.slot->a[2] = prot | ((flags & MAP_TYPE) != MAP_PRIVATE ? 1ull << 32 : 0);
+	rpc_origin(&r, uc);
 	p = rpc_call(&r);
 	kind = r.slot->a[0];
 	fd_off = r.slot->a[1];
@@ -282,9 +283,9 @@ static bool window_decode(uint64_t rip, struct insn *out)
 	return out->class != INSN_UNKNOWN;
 }
 
-/* The first address that a read was refused at; 0: none. */
 struct access {
-	uint64_t refused;
+	const ucontext_t *uc;
+	uint64_t refused; /* the first address that a read was refused at; 0: none */
 };
 
 static uint64_t access_read(void *ctx, uint64_t addr, unsigned int size)
@@ -293,7 +294,7 @@ static uint64_t access_read(void *ctx, uint64_t addr, unsigned int size)
 	struct access *a = ctx;
 	uint64_t v = ~0ull;
 
-	if (w && rpc_mmio_read(w->object, w->offset + (addr - w->start), size, &v) && !a->refused)
+	if (w && rpc_mmio_read(w->object, w->offset + (addr - w->start), size, &v, UC_IP(a->uc)) && !a->refused)
 		a->refused = addr;
 	return v;
 }
@@ -306,10 +307,10 @@ static bool access_refused(void *ctx)
 static void access_write(void *ctx, uint64_t addr, unsigned int size, uint64_t val)
 {
 	struct window *w = window_find(addr);
+	struct access *a = ctx;
 
-	(void)ctx;
 	if (w)
-		rpc_post_write(w->object, w->offset + (addr - w->start), size, val);
+		rpc_post_write(w->object, w->offset + (addr - w->start), size, val, UC_IP(a->uc));
 }
 
 static bool access_is_mmio(void *ctx, uint64_t addr)
@@ -383,7 +384,7 @@ static bool bus_error(siginfo_t *si, uint64_t addr)
 
 bool window_fault(ucontext_t *uc, siginfo_t *si)
 {
-	struct access access = {0};
+	struct access access = {.uc = uc};
 	struct emulate_env env = {.ops = &access_ops,
 				  .is_mmio = access_is_mmio,
 				  .refused = access_refused,

@@ -16,6 +16,7 @@
 #include "base/guard.h"
 #include "base/log.h"
 #include "broker/private.h"
+#include "check/check.h"
 #include "broker/shadow.h"
 #include "devices/device.h"
 #include "iommufd/iommufd.h"
@@ -212,9 +213,10 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 	list_init(&b->ctl.peers);
 	b->ctl.listener.fd = -1;
 	events_init(&b->events);
-	summary_init(&b->summary, &b->events, o->summary);
+	summary_init(&b->summary, &b->events, o->summary, !o->check);
 	err[0] = 0;
-	ret = broker_init(b, err, errlen);
+	b->check = o->check ? check_new(o->check, &b->events) : NULL;
+	ret = o->check && !b->check ? -ENOMEM : broker_init(b, err, errlen);
 	if (ret) {
 		if (!err[0])
 			snprintf(err, errlen, "cannot start: %s", strerror(-ret));
@@ -252,8 +254,10 @@ void broker_stop(struct broker *b)
 	loop_stop(b->loop);
 }
 
-void broker_free(struct broker *b)
+uint64_t broker_free(struct broker *b)
 {
+	uint64_t findings = 0;
+
 	if (b->listener.fd >= 0) {
 		loop_fd_del(b->loop, &b->listener);
 		close(b->listener.fd);
@@ -265,6 +269,8 @@ void broker_free(struct broker *b)
 		session_free(list_first(&b->sessions, struct session, node));
 	if (b->objects.hangups >= 0)
 		objects_fini(&b->objects, b->loop);
+	if (b->check)
+		findings = check_end(b->check);
 	if (b->opt.summary)
 		summary_print(&b->summary, b->vfio);
 	if (b->failnth && failnth_injected(b->failnth))
@@ -282,9 +288,11 @@ void broker_free(struct broker *b)
 		shadow_free(b->shadow);
 	if (b->loop)
 		loop_free(b->loop);
+	check_free(b->check);
 	events_unlisten(&b->events, &b->summary.listener);
 	closer_free(b->closer);
 	if (b->spare_fd >= 0)
 		close(b->spare_fd);
 	free(b);
+	return findings;
 }

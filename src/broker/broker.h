@@ -11,6 +11,8 @@
 
 struct broker;
 
+struct check_options;
+
 struct broker_options {
 	const char *const *devices; /* -d specifications */
 	size_t ndevices;
@@ -24,7 +26,8 @@ struct broker_options {
 	bool strict;	     /* refuse legacy paths that Linux merely warns about */
 	bool host_devices;   /* the machine's own PCI devices stay visible beside ours */
 	bool iommufd_test;   /* serve the ioctl with which Linux's own tests of iommufd make mock devices */
-	bool summary;	     /* print what happened when the broker ends */
+	const struct check_options *check; /* NULL: nothing is checked */
+	bool summary;			   /* print what happened when the broker ends */
 	bool verbose;
 };
 
@@ -40,7 +43,10 @@ const char *broker_control(const struct broker *b);
 /* Serves until stop_fd becomes readable or hangs up, or broker_stop. 0 or -errno. */
 int broker_serve(struct broker *b, int stop_fd);
 void broker_stop(struct broker *b);
-/* Ends every session, frees everything, removes the tree and the socket; prints the summary if asked for. */
-void broker_free(struct broker *b);
+/*
+ * Ends every session, frees everything, removes the tree and the socket; prints the summary if asked for. The number of
+ * the checker's findings.
+ */
+uint64_t broker_free(struct broker *b);
 
 #endif

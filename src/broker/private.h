@@ -187,6 +187,7 @@ struct session {
 	struct list node;
 	struct broker *b;
 	pid_t pid;
+	uint64_t id;	      /* counts sessions */
 	struct loop_fd watch; /* the socket */
 	struct loop_fd death; /* a pidfd, or -1 */
 	struct loop_poll poll;
@@ -284,7 +285,7 @@ struct summary {
 	uint64_t revoked, refused, taints;
 	bool verbose;
 };
-void summary_init(struct summary *sum, struct events *evs, bool count);
+void summary_init(struct summary *sum, struct events *evs, bool count, bool faults);
 void summary_print(const struct summary *sum, struct vfio *v);
 
 struct broker {
@@ -293,6 +294,7 @@ struct broker {
 	struct events events;
 	struct summary summary;
 	struct p2p_policy p2p;
+	struct check *check; /* NULL: nothing is checked */
 	struct iommufd *iommufd;
 	struct vfio *vfio;
 	struct shadow *shadow;
@@ -301,6 +303,7 @@ struct broker {
 	struct objects objects;
 	struct list sessions;
 	struct tickets tickets;
+	uint64_t sessions_made;
 	struct session *serving; /* whose call is being carried out; NULL: nobody's */
 	struct mm_user *user;	 /* all clients are one: ours */
 	struct closer *closer;

@@ -237,8 +237,13 @@ void rpc_mmio_write(struct session *s, const struct ring_entry *e)
 		o = s->last = object_find(&s->b->objects, e->object);
 	m = o ? NULL : mapping_of(s, e->object);
 	f = o ? o->file : m ? m->file : NULL;
-	if (f && f->ops->mmio_write && mmio_valid(e->offset, e->size))
+	if (f && f->ops->mmio_write && mmio_valid(e->offset, e->size)) {
+		struct event_origin from = {.pid = s->pid, .tid = e->task, .session = s->id, .ip = e->ip};
+
+		s->b->events.origin = &from;
 		f->ops->mmio_write(f, e->offset, e->size, e->value);
+		s->b->events.origin = NULL;
+	}
 }
 
 static void mapping_free(struct session *s, struct mapping *m)
@@ -398,16 +403,36 @@ static bool may_fail(uint32_t op)
 	return op == RPC_OPEN || op == RPC_IOCTL || op == RPC_MMAP;
 }
 
-static long serve(struct request *r, uint32_t task)
+static struct event_origin origin_of(struct session *s, unsigned int slot)
 {
-	struct failnth *f = may_fail(r->op) && task ? r->s->b->failnth : NULL;
+	struct slot *sl = &s->ch->slot[slot];
+
+	return (struct event_origin){
+	    .pid = s->pid,
+	    .tid = __atomic_load_n(&sl->task, __ATOMIC_RELAXED),
+	    .session = s->id,
+	    .ip = __atomic_load_n(&sl->ip, __ATOMIC_RELAXED),
+	    .sp = __atomic_load_n(&sl->sp, __ATOMIC_RELAXED),
+	    .bp = __atomic_load_n(&sl->bp, __ATOMIC_RELAXED),
+	    .stack = channel_stack(s->ch, slot),
+	    .stack_len = MIN(__atomic_load_n(&sl->stack_len, __ATOMIC_RELAXED), SLOT_STACK),
+	};
+}
+
+static long serve(struct request *r)
+{
+	struct broker *b = r->s->b;
+	struct event_origin from = origin_of(r->s, r->slot);
+	struct failnth *f = may_fail(r->op) && from.tid ? b->failnth : NULL;
 	long ret;
 
+	b->events.origin = &from;
 	if (f)
-		failnth_begin(f, task);
+		failnth_begin(f, from.tid);
 	ret = table[r->op](r);
 	if (f)
 		failnth_end(f);
+	b->events.origin = NULL;
 	return ret;
 }
 
@@ -465,7 +490,7 @@ bool rpc_serve(struct session *s, unsigned int slot)
 	if (r.nfds)
 		session_receive(s);
 	if (r.op < RPC_COUNT)
-		ret = serve(&r, __atomic_load_n(&sl->task, __ATOMIC_RELAXED));
+		ret = serve(&r);
 	if (may_switch_memory(r.op))
 		announce_memory(s->b);
 	if (r.nfds && r.op != RPC_IOCTL)

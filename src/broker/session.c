@@ -317,7 +317,8 @@ static int send_hello(struct session *s, int memfd)
 	    .version = CHANNEL_VERSION,
 	    .channel_size = CHANNEL_SIZE,
 	    .broker_id = s->b->objects.broker_id,
-	    .flags = (s->b->opt.host_devices ? HELLO_HOST_DEVICES : 0) | (s->b->failnth ? HELLO_TASKS : 0),
+	    .flags = (s->b->opt.host_devices ? HELLO_HOST_DEVICES : 0) | (s->b->failnth ? HELLO_TASKS : 0) |
+		     (s->b->opt.check ? HELLO_STACKS : 0),
 	};
 	struct iovec iov = {&h, sizeof(h)};
 	union {
@@ -411,6 +412,7 @@ int session_accept(struct broker *b, int sock)
 	list_init(&s->tickets);
 	known_init(&s->known, b->seed);
 	s->b = b;
+	s->id = ++b->sessions_made;
 	s->watch = (struct loop_fd){sock, EPOLLIN | EPOLLRDHUP, session_ready};
 	s->poll = (struct loop_poll){
 	    .poll = session_poll, .prepare_sleep = session_prepare_sleep, .cancel_sleep = session_cancel_sleep};
@@ -451,7 +453,7 @@ void session_free(struct session *s)
 {
 	struct broker *b = s->b;
 
-	event_emit(&b->events, EVENT_CLIENT, .who = s->pid, .flags = EVENT_END, .value = s->opened);
+	event_emit(&b->events, EVENT_CLIENT, .who = s->pid, .addr = s->id, .flags = EVENT_END, .value = s->opened);
 	atomic_store(&s->ch->dead, 1);
 	loop_poll_del(b->loop, &s->poll);
 	loop_fd_del(b->loop, &s->watch);

@@ -89,10 +89,10 @@ static void on_event(struct event_listener *l, const struct event *ev)
 	}
 }
 
-void summary_init(struct summary *sum, struct events *evs, bool count)
+void summary_init(struct summary *sum, struct events *evs, bool count, bool faults)
 {
 	*sum = (struct summary){.listener = {.notify = on_event}};
-	sum->listener.mask = BIT(EVENT_FAULT) | BIT(EVENT_REFUSE) | BIT(EVENT_TAINT);
+	sum->listener.mask = (faults ? BIT(EVENT_FAULT) : 0) | BIT(EVENT_REFUSE) | BIT(EVENT_TAINT);
 	if (count)
 		sum->listener.mask |= BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN) |
 				      BIT(EVENT_IRQ) | BIT(EVENT_CLIENT) | BIT(EVENT_REVOKE);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "check/class.h"
 #include "devices/device.h"
 #include "devices/fault.h"
 
@@ -22,6 +23,9 @@ enum {
 	OPTION_IOMMUFD_TEST,
 	OPTION_FAULT,
 	OPTION_CONTROL,
+	OPTION_CHECK,
+	OPTION_STACK_DEPTH,
+	OPTION_ERROR_EXITCODE,
 };
 
 static const struct option run_options[] = {
@@ -35,6 +39,9 @@ static const struct option run_options[] = {
     {"p2p", required_argument, NULL, OPTION_P2P},
     {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
     {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
+    {"check", optional_argument, NULL, OPTION_CHECK},
+    {"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH},
+    {"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -51,6 +58,9 @@ static const struct option serve_options[] = {
     {"p2p", required_argument, NULL, OPTION_P2P},
     {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
     {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
+    {"check", optional_argument, NULL, OPTION_CHECK},
+    {"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH},
+    {"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE},
     {"verbose", no_argument, NULL, 'v'},
     {"help", no_argument, NULL, 'h'},
     {0},
@@ -206,6 +216,29 @@ static int option_memlock(const struct verb *v, const char *text, uint64_t *byte
 	return 0;
 }
 
+static int option_check(const struct verb *v, const char *list, struct args *a)
+{
+	char err[160] = "";
+
+	if (!a->broker.check)
+		a->check.classes = class_set_default();
+	if (list && class_set_parse(list, &a->check.classes, err, sizeof(err)))
+		return usage_error(v, "--check=%s: %s", list, err);
+	a->broker.check = a->check.classes ? &a->check : NULL;
+	return 0;
+}
+
+static int option_number(const struct verb *v, const char *name, unsigned int low, unsigned int high, unsigned int *n)
+{
+	char *end;
+	unsigned long value = strtoul(optarg, &end, 10);
+
+	if (*optarg < '0' || *optarg > '9' || *end || value < low || value > high)
+		return usage_error(v, "--%s %s: not a number from %u to %u", name, optarg, low, high);
+	*n = value;
+	return 0;
+}
+
 static int option_apply(const struct verb *v, int c, struct args *a)
 {
 	switch (c) {
@@ -245,6 +278,12 @@ static int option_apply(const struct verb *v, int c, struct args *a)
 	case OPTION_IOMMUFD_TEST:
 		a->broker.iommufd_test = true;
 		return 0;
+	case OPTION_CHECK:
+		return option_check(v, optarg, a);
+	case OPTION_STACK_DEPTH:
+		return option_number(v, "stack-depth", 1, 64, &a->check.depth);
+	case OPTION_ERROR_EXITCODE:
+		return option_number(v, "error-exitcode", 1, 255, &a->check.exit_code);
 	}
 	return usage_error(v, "option %d is not handled", c);
 }

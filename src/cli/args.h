@@ -3,10 +3,12 @@
 #ifndef PINFOLD_CLI_ARGS_H
 #define PINFOLD_CLI_ARGS_H
 
+#include "check/check.h"
 #include "cli/cli.h"
 
 struct args {
-	struct broker_options broker; /* devices, p2p and faults point into argv */
+	struct broker_options broker; /* devices, p2p and faults point into argv, check to the next */
+	struct check_options check;
 	const char **devices, **p2p;
 	const char **faults;
 	const char *connect; /* --connect, or NULL */

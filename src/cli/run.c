@@ -31,7 +31,8 @@ static int check_usage(const struct verb *v, const struct args *a)
 		return usage_error(v, "PROGRAM is missing");
 	if (a->connect &&
 	    (a->broker.ndevices || a->broker.summary || a->broker.memlock || a->broker.strict || a->broker.np2p ||
-	     a->broker.host_devices || a->broker.iommufd_test || a->broker.nfaults || a->broker.control))
+	     a->broker.host_devices || a->broker.iommufd_test || a->broker.nfaults || a->broker.control ||
+	     a->broker.check))
 		return usage_error(v, "with --connect, devices and other options belong to `pinfold serve`");
 	return 0;
 }
@@ -91,6 +92,7 @@ int cli_run(const struct verb *v, int argc, char **argv)
 		log_set_level(LOG_INFO);
 	reserve_standard_fds();
 	supervisor_init(&s);
+	s.findings_status = a.check.exit_code;
 	ret = start(v, &s, &a);
 	args_free(&a);
 	if (!ret)

@@ -25,8 +25,10 @@ static int stop_fd_open(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int serve(const struct verb *v, const struct broker_options *o)
+static int serve(const struct verb *v, const struct args *a)
 {
+	const struct broker_options *o = &a->broker;
+	uint64_t findings;
 	struct broker *b;
 	char err[512] = "";
 	int stop, ret;
@@ -49,9 +51,11 @@ static int serve(const struct verb *v, const struct broker_options *o)
 	ret = broker_serve(b, stop);
 	if (ret)
 		log_error("the broker stopped: %s", strerror(-ret));
-	broker_free(b);
+	findings = broker_free(b);
 	close(stop);
-	return ret ? EXIT_PINFOLD : 0;
+	if (ret)
+		return EXIT_PINFOLD;
+	return findings ? (int)a->check.exit_code : 0;
 }
 
 int cli_serve(const struct verb *v, int argc, char **argv)
@@ -67,7 +71,7 @@ int cli_serve(const struct verb *v, int argc, char **argv)
 		else if (!a.broker.socket)
 			ret = usage_error(v, "--socket PATH is missing");
 		else
-			ret = serve(v, &a.broker);
+			ret = serve(v, &a);
 	}
 	args_free(&a);
 	return ret;

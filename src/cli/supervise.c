@@ -17,6 +17,9 @@
 #include "cli/cli.h"
 
 /* The first byte of what the broker says when it has started; the rest is text. */
+/* The broker's exit status when its checker has found something. */
+#define BROKER_FINDINGS 3
+
 enum { BROKER_READY = 'R', BROKER_USAGE = 'U', BROKER_FAILED = 'F' };
 
 void supervisor_init(struct supervisor *s)
@@ -87,6 +90,7 @@ static _Noreturn void broker_main(const struct broker_options *o, int ready, int
 {
 	struct broker *b;
 	char err[512] = "", addresses[512];
+	uint64_t findings;
 	int ret;
 
 	close_all_but(ready, stop);
@@ -103,8 +107,8 @@ static _Noreturn void broker_main(const struct broker_options *o, int ready, int
 	ret = broker_serve(b, stop);
 	if (ret)
 		log_error("the broker stopped: %s", strerror(-ret));
-	broker_free(b);
-	exit(ret ? EXIT_FAILURE : EXIT_SUCCESS);
+	findings = broker_free(b);
+	exit(ret ? EXIT_FAILURE : findings ? BROKER_FINDINGS : EXIT_SUCCESS);
 }
 
 /* Reads until the other end closes; text is cut where size ends. Returns the first byte, 0 if there was none. */
@@ -317,7 +321,8 @@ static void supervisor_reap(struct supervisor *s)
 			s->program_status = status;
 		} else if (pid == s->broker && !WIFSTOPPED(status)) {
 			s->broker = 0;
-			s->broker_failed = status != 0 || s->program;
+			s->findings = WIFEXITED(status) && WEXITSTATUS(status) == BROKER_FINDINGS;
+			s->broker_failed = (status != 0 && !s->findings) || s->program;
 			if (s->broker_failed)
 				log_error("the broker ended%s: %s", s->program ? " before the program" : "",
 					  status_text(status, why, sizeof(why)));
@@ -378,6 +383,8 @@ _Noreturn void supervisor_exit(struct supervisor *s)
 	int sig = WTERMSIG(s->program_status);
 	sigset_t one;
 
+	if (s->findings && s->findings_status)
+		exit(s->findings_status);
 	if (WIFEXITED(s->program_status)) {
 		if (!WEXITSTATUS(s->program_status) && s->broker_failed)
 			exit(EXIT_PINFOLD);

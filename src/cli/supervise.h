@@ -19,8 +19,10 @@ struct supervisor {
 	pid_t program; /* 0: none, or reaped */
 	int control;   /* write end of the broker's stop pipe; -1 if there is no broker */
 	bool broker_failed;
-	int program_status; /* as waitpid has it, once program has been reaped */
-	sigset_t mask;	    /* what the program shall find, as we found it */
+	bool findings;		      /* of the checker */
+	unsigned int findings_status; /* to end with if there are any; 0: with the program's */
+	int program_status;	      /* as waitpid has it, once program has been reaped */
+	sigset_t mask;		      /* what the program shall find, as we found it */
 	struct sigaction on_child, on_pipe;
 };
 

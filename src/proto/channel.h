@@ -25,6 +25,7 @@
 
 #define CHANNEL_SLOTS 32u
 #define SLOT_PAYLOAD  (64u * 1024u)
+#define SLOT_STACK    (16u * 1024u)
 #define RING_ENTRIES  4096u
 
 /* File offsets of device regions that we hand out carry this in their upper bits (the seccomp filter looks for it). The
@@ -90,8 +91,11 @@ struct slot {
 	uint32_t flags;
 	uint32_t nfds;	      /* request: descriptors sent over the socket, tagged with the slot's number */
 	uint32_t payload_len; /* bytes in the slot's payload, either way */
-	uint32_t task;	      /* request: the thread that calls, with HELLO_TASKS */
-	uint32_t pad[14];
+	uint32_t task;	      /* request: the thread that calls, with HELLO_TASKS or HELLO_STACKS */
+	uint32_t stack_len;   /* request: bytes in the slot's stack, from sp up; 0 without HELLO_STACKS */
+	uint64_t ip;	      /* request: of the instruction that calls; 0 without HELLO_STACKS */
+	uint64_t sp, bp;      /* request: with stack_len */
+	uint32_t pad[6];
 };
 _Static_assert(sizeof(struct slot) == 128, "one slot fills two cache lines");
 
@@ -100,9 +104,10 @@ struct ring_entry {
 	uint64_t offset;
 	uint64_t value;
 	uint32_t size; /* 1, 2, 4, 8 */
-	uint32_t pad;
+	uint32_t task; /* these two with HELLO_STACKS: who wrote, and where */
+	uint64_t ip;
 };
-_Static_assert(sizeof(struct ring_entry) == 32, "ring_entry is part of the protocol");
+_Static_assert(sizeof(struct ring_entry) == 40, "ring_entry is part of the protocol");
 
 struct channel {
 	uint32_t magic, version;
@@ -124,11 +129,17 @@ struct channel {
 };
 
 #define CHANNEL_PAYLOAD_OFFSET ((sizeof(struct channel) + 4095) & ~4095ull)
-#define CHANNEL_SIZE	       (CHANNEL_PAYLOAD_OFFSET + (uint64_t)CHANNEL_SLOTS * SLOT_PAYLOAD)
+#define CHANNEL_STACK_OFFSET   (CHANNEL_PAYLOAD_OFFSET + (uint64_t)CHANNEL_SLOTS * SLOT_PAYLOAD)
+#define CHANNEL_SIZE	       (CHANNEL_STACK_OFFSET + (uint64_t)CHANNEL_SLOTS * SLOT_STACK)
 
 static inline uint8_t *channel_payload(struct channel *c, unsigned int slot)
 {
 	return (uint8_t *)c + CHANNEL_PAYLOAD_OFFSET + (uint64_t)slot * SLOT_PAYLOAD;
+}
+
+static inline uint8_t *channel_stack(struct channel *c, unsigned int slot)
+{
+	return (uint8_t *)c + CHANNEL_STACK_OFFSET + (uint64_t)slot * SLOT_STACK;
 }
 
 /*
@@ -183,6 +194,7 @@ struct hello { /* broker to client, with the channel's memfd */
 };
 #define HELLO_HOST_DEVICES 1u /* the machine's own PCI devices are shown too */
 #define HELLO_TASKS	   2u /* calls shall say which thread makes them: they may be made to fail (fail-nth) */
+#define HELLO_STACKS	   4u /* calls shall say where they are made: somebody will want to read it */
 struct fd_note {	      /* either way, with one or more descriptors */
 	uint32_t slot;
 	uint32_t nfds;

@@ -147,7 +147,7 @@ void broker_stop(struct broker *b)
 {
 }
 
-void broker_free(struct broker *b)
+uint64_t broker_free(struct broker *b)
 {
 	if (b->summary)
 		fprintf(stderr, "pinfold: stub summary\n");
@@ -157,6 +157,7 @@ void broker_free(struct broker *b)
 	}
 	note("free");
 	free(b);
+	return 0;
 }
 
 size_t fault_help(char *buf, size_t len)

@@ -44,8 +44,8 @@ def test_kill_at_random_moments():
         reached = int(s.run("python3", "-c", KILLER, str(KILLS))[0])
         equal(reached, KILLS / 2)
         # A few come and go with what a device is doing; what is lost with a kill would be hundreds.
-        eventually(lambda: len(s.descriptors()) <= fds + FEW, lambda: f"{fds} descriptors before, now {s.descriptors()}")
-        eventually(lambda: s.mappings() <= maps + FEW, lambda: f"{maps} mappings of files before, {s.mappings()} now")
+        eventually(lambda: len(s.descriptors()) <= fds + FEW, lambda: f"{fds} before, now {s.descriptors()}")
+        eventually(lambda: s.mappings() <= maps + FEW, lambda: f"{maps} mappings before, {s.mappings()} now")
         # A sanitizer keeps freed memory for a while, and looks for leaks itself.
         assert os.environ["SANITIZE"] != "none" or s.resident() < kib + 8192, \
             f"the broker grew from {kib} to {s.resident()} KiB"

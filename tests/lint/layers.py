@@ -18,10 +18,11 @@ BELOW = {
     "iommufd": GROUND | {"mm", "iommu", "pci", "devices", "uapi"},
     "vfio": GROUND | {"mm", "iommu", "pci", "devices", "uapi", "iommufd"},
     "decode": GROUND,
+    "check": GROUND | {"mm", "iommu", "pci"},
     "boundary": GROUND,
     "loader": GROUND,
-    "broker": GROUND | {"mm", "iommu", "pci", "devices", "uapi", "vfio", "iommufd", "decode"},
-    "cli": GROUND | {"devices", "broker"},
+    "broker": GROUND | {"mm", "iommu", "pci", "devices", "uapi", "vfio", "iommufd", "decode", "check"},
+    "cli": GROUND | {"devices", "broker", "check"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')
 FOREIGN = re.compile(r"^\s*#\s*include\s*<([^>]+)>")

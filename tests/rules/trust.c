@@ -220,7 +220,8 @@ static void argument_unmapped(void)
 
 	container = iommufd_open();
 	expect_eq(pthread_create(&t, NULL, come_and_go, p), 0);
-	for (unsigned int i = 0; i < 4000; i++) {
+	/* On a busy machine the other thread may rest for thousands of calls. */
+	for (unsigned int i = 0; i < 4000 || !ok; i++) {
 		int err = call(IOMMUFD_CMD_IOAS_ALLOC, p);
 
 		expect(!err || err == EFAULT || err == EINVAL);
@@ -229,7 +230,6 @@ static void argument_unmapped(void)
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(t, NULL);
-	expect(ok);
 	expect_eq(call(IOMMUFD_CMD_IOAS_ALLOC, &a), 0);
 	/* Where the answer could not be written, the object may be there: it goes with the context. */
 	expect(a.out_ioas_id >= ok + 1 && a.out_ioas_id <= ok + unheard + 1);

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "check/check.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/util.h"
+#include "check/module.h"
+#include "check/private.h"
+#include "check/symbol.h"
+#include "check/text.h"
+#include "check/worker.h"
+
+#define DEPTH	    16
+#define PATIENCE_MS 10000 /* for what is still to be printed at the end */
+
+uint64_t check_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+uint32_t check_stack(struct check *c)
+{
+	if (!c->fresh) {
+		c->stack = stacks_take(c->stacks, c->evs->origin);
+		c->fresh = true;
+	}
+	return c->stack;
+}
+
+const char *check_ago(uint64_t then, uint64_t now, char *buf, size_t size)
+{
+	double us = (now - then) / 1e3;
+
+	if (us < 1000)
+		snprintf(buf, size, "%.0f us earlier", us);
+	else if (us < 1e6)
+		snprintf(buf, size, "%.1f ms earlier", us / 1e3);
+	else
+		snprintf(buf, size, "%.1f s earlier", us / 1e6);
+	return buf;
+}
+
+static void on_map(struct check *c, const struct event *ev)
+{
+	struct mapping_note n = {
+	    .va = ev->value,
+	    .mapped_ns = check_now(),
+	    .pid = ev->who,
+	    .tid = c->evs->origin ? c->evs->origin->tid : 0,
+	    .mapped_stack = check_stack(c),
+	    .writable = ev->flags & EVENT_WRITE,
+	};
+
+	history_map(c->history, ev->ioas, ev->addr, ev->len, &n);
+}
+
+static void on_event(struct event_listener *l, const struct event *ev)
+{
+	struct check *c = container_of(l, struct check, listener);
+
+	c->fresh = false;
+	switch (ev->type) {
+	case EVENT_MAP:
+		on_map(c, ev);
+		break;
+	case EVENT_UNMAP:
+		history_unmap(c->history, ev->ioas, ev->addr, ev->len, check_now(),
+			      c->evs->origin ? c->evs->origin->tid : 0, check_stack(c));
+		break;
+	case EVENT_FAULT:
+		check_dma_fault(c, ev);
+		break;
+	case EVENT_CLIENT:
+		if (ev->flags & EVENT_END)
+			modules_forget(c->modules, ev->addr);
+		break;
+	default:
+		break;
+	}
+}
+
+/* ---- printing ---- */
+
+struct printing {
+	struct job job;
+	struct check *c;
+	struct finding f; /* a copy: the original counts on */
+};
+
+/* In one write, whatever else writes to the same place. */
+static void print_run(struct job *j)
+{
+	struct printing *p = container_of(j, struct printing, job);
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out) {
+		text_finding(out, &p->f, p->c->stacks, p->c->symbols);
+		if (!fclose(out))
+			fwrite(text, 1, len, stderr);
+	}
+	free(text);
+	free(p);
+}
+
+static void print_finding(void *ctx, struct finding *f)
+{
+	struct check *c = ctx;
+	struct printing *p = malloc(sizeof(*p));
+
+	if (!p)
+		return;
+	*p = (struct printing){.job.run = print_run, .c = c, .f = *f};
+	worker_submit(c->worker, &p->job);
+}
+
+struct check *check_new(const struct check_options *o, struct events *evs)
+{
+	struct check *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->opt = *o;
+	c->evs = evs;
+	c->began_ns = check_now();
+	c->worker = worker_new();
+	c->modules = c->worker ? modules_new(c->worker) : NULL;
+	c->stacks = c->modules ? stacks_new(c->modules, o->depth ? o->depth : DEPTH) : NULL;
+	c->symbols = c->modules ? symbols_new(c->modules) : NULL;
+	c->history = history_new();
+	c->findings = findings_new(print_finding, c);
+	c->listener = (struct event_listener){
+	    .mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_FAULT) | BIT(EVENT_CLIENT), .notify = on_event};
+	events_listen(evs, &c->listener);
+	if (c->worker && c->stacks && c->symbols && c->history && c->findings)
+		return c;
+	check_free(c);
+	return NULL;
+}
+
+uint64_t check_end(struct check *c)
+{
+	uint64_t by_class[CLASS_COUNT] = {0}, total = findings_total(c->findings);
+	const struct list *all = findings_list(c->findings);
+	struct finding *f;
+
+	worker_wait(c->worker, PATIENCE_MS);
+	if (!total)
+		return 0;
+	list_for_each (f, all, node)
+		by_class[f->class] += f->count;
+	fprintf(stderr, "pinfold: %" PRIu64 " finding%s\n", total, total == 1 ? "" : "s");
+	for (unsigned int i = 0; i < CLASS_COUNT; i++)
+		if (by_class[i])
+			fprintf(stderr, "  %s: %" PRIu64 "\n", class_name(i), by_class[i]);
+	if (findings_unsaid(c->findings))
+		fprintf(stderr, "  of kinds that there was no room to keep: %" PRIu64 "\n",
+			findings_unsaid(c->findings));
+	return total;
+}
+
+/* What the worker hangs on it may still use: then it is left to the end of the process. */
+void check_free(struct check *c)
+{
+	if (!c)
+		return;
+	events_unlisten(c->evs, &c->listener);
+	if (!worker_free(c->worker, PATIENCE_MS))
+		return;
+	symbols_free(c->symbols);
+	stacks_free(c->stacks);
+	modules_free(c->modules);
+	findings_free(c->findings);
+	history_free(c->history);
+	free(c);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The DMA checker: listens to the event stream and says who broke which rule, where, and whose call it was. It changes
+ * nothing of what it watches.
+ */
+#ifndef PINFOLD_CHECK_CHECK_H
+#define PINFOLD_CHECK_CHECK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct check;
+struct events;
+
+struct check_options {
+	uint64_t classes;	/* BIT64(enum check_class) */
+	unsigned int depth;	/* frames of a stack that are kept; 0: as many as is usual */
+	unsigned int exit_code; /* of the run, if there are findings; 0: the program's own */
+};
+
+struct check *check_new(const struct check_options *o, struct events *evs); /* NULL: out of memory */
+/* Prints the summary, if there is something to say. The number of findings. */
+uint64_t check_end(struct check *c);
+void check_free(struct check *c);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The kinds of findings. Their names are stable: suppressions, reports and other people's scripts use them. */
+#ifndef PINFOLD_CHECK_CLASS_H
+#define PINFOLD_CHECK_CLASS_H
+
+#include <stdint.h>
+
+/* CLASS(name, whether it is checked without being asked for, what it means). */
+#define CLASS_TABLE(CLASS)                                                                                             \
+	CLASS(DMA_UNMAPPED, "dma-unmapped", true, "a device reached for an address that was never mapped")             \
+	CLASS(DMA_USE_AFTER_UNMAP, "dma-use-after-unmap", true, "a device reached for a mapping that is gone")         \
+	CLASS(DMA_OUT_OF_BOUNDS, "dma-out-of-bounds", true, "a device went past the end of a mapping, or before it")   \
+	CLASS(DMA_PERMISSION, "dma-permission", true,                                                                  \
+	      "a device wrote to a mapping for reading, or read one for writing")                                      \
+	CLASS(DMA_BUS_MASTER_OFF, "dma-bus-master-off", true, "a device had work while it may not master the bus")
+
+enum check_class {
+#define CLASS(id, name, on, text) CLASS_##id,
+	CLASS_TABLE(CLASS)
+#undef CLASS
+	    CLASS_COUNT
+};
+_Static_assert(CLASS_COUNT <= 64, "sets of classes are words");
+
+const char *class_name(enum check_class c);
+const char *class_text(enum check_class c);
+/*
+ * Changes *set as a list of names says: "dma-unmapped,irq-lost"; "all", "default", "none"; a name after a minus sign is
+ * taken out. 0, or -EINVAL with one line in err, which has the nearest known name.
+ */
+int class_set_parse(const char *list, uint64_t *set, char *err, unsigned int errlen);
+uint64_t class_set_default(void);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* DMA that went nowhere: what was there before, or beside it, and whose doing that was. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/util.h"
+#include "check/private.h"
+#include "iommu/iommu.h"
+
+/* How far from a mapping a stray access is called one past its end. */
+#define NEAR 4096
+
+static void range_text(const struct mapping_note *n, char *buf, size_t size)
+{
+	snprintf(buf, size,
+		 "%" PRIu64 "-byte mapping [0x%" PRIx64 ",0x%" PRIx64 "] of ioas %" PRIu64 " (va 0x%" PRIx64 ")",
+		 n->node.last - n->node.start + 1, n->node.start, n->node.last, n->ioas, n->va);
+}
+
+static void say_mapped(struct finding *f, const struct mapping_note *n, const char *word)
+{
+	finding_part(f, ROLE_MAPPED, n->tid, n->mapped_stack, "%s by thread %" PRIu32 " here:", word, n->tid);
+}
+
+static void say_where(struct finding *f, const struct mapping_note *n, uint64_t addr)
+{
+	char range[160];
+
+	range_text(n, range, sizeof(range));
+	if (addr < n->node.start)
+		finding_part(f, ROLE_NOTE, 0, 0, "0x%" PRIx64 " is %" PRIu64 " bytes before the %s", addr,
+			     n->node.start - addr, range);
+	else if (addr > n->node.last)
+		finding_part(f, ROLE_NOTE, 0, 0, "0x%" PRIx64 " is %" PRIu64 " bytes after the %s", addr,
+			     addr - n->node.last - 1, range);
+	else
+		finding_part(f, ROLE_NOTE, 0, 0, "0x%" PRIx64 " is %" PRIu64 " bytes inside the %s", addr,
+			     addr - n->node.start, range);
+}
+
+static void use_after_unmap(struct check *c, struct finding *f, const struct mapping_note *gone)
+{
+	char ago[48];
+
+	f->class = CLASS_DMA_USE_AFTER_UNMAP;
+	f->pid = gone->pid;
+	say_where(f, gone, f->addr);
+	check_ago(gone->gone_ns, f->first_ns, ago, sizeof(ago));
+	if (gone->gone_tid || gone->gone_stack)
+		finding_part(f, ROLE_UNMAPPED, gone->gone_tid, gone->gone_stack,
+			     "unmapped %s by thread %" PRIu32 " here:", ago, gone->gone_tid);
+	else
+		finding_part(f, ROLE_UNMAPPED, 0, 0, "unmapped %s, when a descriptor was closed", ago);
+	f->blame = f->nparts - 1;
+	say_mapped(f, gone, "mapped");
+}
+
+static void never_mapped(struct check *c, struct finding *f, const struct mapping_note *near)
+{
+	f->class = near ? CLASS_DMA_OUT_OF_BOUNDS : CLASS_DMA_UNMAPPED;
+	if (!near) {
+		finding_part(f, ROLE_NOTE, 0, 0, "0x%" PRIx64 " of ioas %" PRIu64 " was never mapped", f->addr,
+			     f->ioas);
+		return;
+	}
+	f->pid = near->pid;
+	say_where(f, near, f->addr);
+	say_mapped(f, near, "mapped");
+	f->blame = f->nparts - 1;
+}
+
+static void without_permission(struct check *c, struct finding *f, const struct mapping_note *live)
+{
+	f->class = CLASS_DMA_PERMISSION;
+	if (!live)
+		return;
+	f->pid = live->pid;
+	say_where(f, live, f->addr);
+	say_mapped(f, live, f->write ? "mapped without write permission" : "mapped without read permission");
+	f->blame = f->nparts - 1;
+}
+
+static void explain(struct check *c, struct finding *f, int reason)
+{
+	const struct mapping_note *gone, *near;
+
+	switch (reason) {
+	case DMA_FAULT_PERMISSION:
+		without_permission(c, f, history_live(c->history, f->ioas, f->addr));
+		return;
+	case DMA_FAULT_MASTER:
+		f->class = CLASS_DMA_BUS_MASTER_OFF;
+		return;
+	default:
+		gone = history_gone(c->history, f->ioas, f->addr);
+		near = history_near(c->history, f->ioas, f->addr, NEAR);
+		/* Where something was mapped once, and beside it something is: past the end is the likelier mistake
+		 * only if the access began within what is still there. */
+		if (gone)
+			use_after_unmap(c, f, gone);
+		else
+			never_mapped(c, f, near);
+	}
+}
+
+void check_dma_fault(struct check *c, const struct event *ev)
+{
+	struct finding f = {
+	    .first_ns = check_now(),
+	    .pid = c->evs->origin ? c->evs->origin->pid : 0,
+	    .has_device = true,
+	    .has_range = true,
+	    .write = ev->flags & EVENT_WRITE,
+	    .bdf = ev->who,
+	    .ioas = ev->ioas,
+	    .addr = ev->addr,
+	    .len = ev->len,
+	};
+	char line[FINDING_TEXT];
+
+	dma_fault_format(ev, line, sizeof(line));
+	finding_part(&f, ROLE_CALL, 0, 0, "%s", line);
+	explain(c, &f, ev->error);
+	if (check_wants(c, f.class))
+		findings_add(c->findings, &f, f.write);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * From places in code to what a person reads: function, file, line, with inlined functions as frames of their own.
+ * Reads files, so it belongs on the worker.
+ */
+#ifndef PINFOLD_CHECK_SYMBOL_H
+#define PINFOLD_CHECK_SYMBOL_H
+
+#include <stdbool.h>
+
+#include "check/module.h"
+
+struct symbols;
+
+struct symbol {
+	const char *function; /* "" if not known */
+	const char *file;     /* as the compiler was given it; "" if not known */
+	int line;
+	bool inlined; /* into the next one */
+	const char *module;
+	uint64_t offset; /* in the function, or in the module if that is not known */
+};
+
+struct symbols *symbols_new(struct modules *m);
+void symbols_free(struct symbols *s);
+/* Calls each for the functions inlined at p, innermost first, and for the one they are in. Strings end with the call.
+ */
+void symbols_each(struct symbols *s, const struct place *p, void (*each)(void *ctx, const struct symbol *s), void *ctx);
+
+#endif

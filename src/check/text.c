@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "check/text.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "check/finding.h"
+#include "check/stack.h"
+#include "check/symbol.h"
+
+struct printer {
+	FILE *out;
+	unsigned int n;
+};
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+static void print_frame(void *ctx, const struct symbol *s)
+{
+	struct printer *p = ctx;
+
+	fprintf(p->out, "        #%u ", p->n++);
+	if (*s->function)
+		fprintf(p->out, "%s ", s->function);
+	if (*s->file)
+		fprintf(p->out, "%s:%d%s\n", base_name(s->file), s->line, s->inlined ? " (inlined)" : "");
+	else
+		fprintf(p->out, "(%s+0x%" PRIx64 ")\n", *s->module ? s->module : "generated code", s->offset);
+}
+
+void text_stack(FILE *out, uint32_t stack, struct stacks *stacks, struct symbols *symbols)
+{
+	const struct stack *st = stacks_get(stacks, stack);
+	struct printer p = {out, 0};
+
+	for (uint32_t i = 0; st && i < st->n; i++)
+		symbols_each(symbols, &st->frame[i], print_frame, &p);
+}
+
+/* ---- the one line that is for grep ---- */
+
+struct blame {
+	bool found;
+	char text[512];
+};
+
+/* The C library only does as it was told. */
+static bool is_libc(const char *module)
+{
+	const char *name = base_name(module);
+
+	return !strncmp(name, "libc.", 5) || !strncmp(name, "libc-", 5) || !strncmp(name, "ld-", 3) ||
+	       !strncmp(name, "libpthread", 10);
+}
+
+/* Of a stack the place that somebody can mend: the first outside the C library, or what there is. */
+static void blame_frame(void *ctx, const struct symbol *s)
+{
+	struct blame *b = ctx;
+
+	if (b->found || (b->text[0] && is_libc(s->module)))
+		return;
+	if (*s->file)
+		snprintf(b->text, sizeof(b->text), "%s:%d in %s", base_name(s->file), s->line, s->function);
+	else
+		snprintf(b->text, sizeof(b->text), "(%s+0x%" PRIx64 ")%s%s", base_name(s->module), s->offset,
+			 *s->function ? " in " : "", s->function);
+	b->found = *s->module && !is_libc(s->module);
+}
+
+static void print_summary(FILE *out, const struct finding *f, struct stacks *stacks, struct symbols *symbols)
+{
+	const struct stack *st = f->nparts ? stacks_get(stacks, f->part[f->blame].stack) : NULL;
+	struct blame b = {0};
+
+	for (uint32_t i = 0; st && i < st->n && !b.found; i++)
+		symbols_each(symbols, &st->frame[i], blame_frame, &b);
+	if (b.text[0])
+		fprintf(out, "SUMMARY: %s %s\n", class_name(f->class), b.text);
+	else
+		fprintf(out, "SUMMARY: %s\n", class_name(f->class));
+}
+
+void text_finding(FILE *out, const struct finding *f, struct stacks *stacks, struct symbols *symbols)
+{
+	for (unsigned int i = 0; i < f->nparts; i++) {
+		if (i)
+			fprintf(out, "    %s\n", f->part[i].text);
+		else
+			fprintf(out, "==%" PRIu32 "== pinfold: %s: %s\n", f->pid, class_name(f->class),
+				f->part[i].text);
+		text_stack(out, f->part[i].stack, stacks, symbols);
+	}
+	print_summary(out, f, stacks, symbols);
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "check/unwind.h"
+
+#include <dwarf.h>
+#include <elfutils/libdw.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/event.h"
+#include "base/util.h"
+#include "check/module.h"
+
+/* DWARF register numbers (x86-64 psABI, figure 3.36). */
+#define DW_RBP 6
+#define DW_RSP 7
+#define DW_RIP 16
+
+#define RULES 8192
+
+/* How to leave the frame at one place. */
+struct rule {
+	uint32_t module; /* 0: empty */
+	uint8_t cfa_reg; /* DW_RBP or DW_RSP; 0: there is no way known */
+	bool saves_rbp;
+	int32_t cfa_off, ra_off, rbp_off; /* the latter two from the CFA */
+	uint64_t addr;
+};
+
+struct unwinder {
+	struct modules *modules;
+	struct rule rule[RULES];
+};
+
+struct cursor {
+	const struct event_origin *from;
+	uint64_t pc, sp, bp;
+};
+
+struct unwinder *unwinder_new(struct modules *m)
+{
+	struct unwinder *u = calloc(1, sizeof(*u));
+
+	if (u)
+		u->modules = m;
+	return u;
+}
+
+void unwinder_free(struct unwinder *u)
+{
+	free(u);
+}
+
+static bool stack_read(const struct event_origin *from, uint64_t at, uint64_t *v)
+{
+	uint64_t off = at - from->sp;
+
+	if (at < from->sp || from->stack_len < sizeof(*v) || off > from->stack_len - sizeof(*v))
+		return false;
+	memcpy(v, (const char *)from->stack + off, sizeof(*v));
+	return true;
+}
+
+/* "CFA + off", as libdw writes it. */
+static bool cfa_relative(const Dwarf_Op *ops, size_t n, int32_t *off)
+{
+	if (!n || ops[0].atom != DW_OP_call_frame_cfa || n > 2 || (n == 2 && ops[1].atom != DW_OP_plus_uconst))
+		return false;
+	*off = n == 2 ? (int32_t)ops[1].number : 0;
+	return true;
+}
+
+static bool cfa_rule(const Dwarf_Op *op, size_t n, struct rule *r)
+{
+	int64_t off;
+	unsigned int reg;
+
+	if (n != 1)
+		return false;
+	if (op->atom == DW_OP_bregx) {
+		reg = op->number;
+		off = (int64_t)op->number2;
+	} else if (op->atom >= DW_OP_breg0 && op->atom <= DW_OP_breg31) {
+		reg = op->atom - DW_OP_breg0;
+		off = (int64_t)op->number;
+	} else {
+		return false;
+	}
+	if (reg != DW_RBP && reg != DW_RSP)
+		return false;
+	r->cfa_reg = reg;
+	r->cfa_off = (int32_t)off;
+	return true;
+}
+
+static void rule_make(struct rule *r, Dwarf_CFI *cfi)
+{
+	Dwarf_Op mem[3], *ops;
+	Dwarf_Frame *frame;
+	size_t n;
+
+	if (!cfi || dwarf_cfi_addrframe(cfi, r->addr, &frame))
+		return;
+	if (!dwarf_frame_cfa(frame, &ops, &n) && cfa_rule(ops, n, r)) {
+		if (dwarf_frame_register(frame, DW_RIP, mem, &ops, &n) || !cfa_relative(ops, n, &r->ra_off))
+			r->cfa_reg = 0; /* the outermost frame says that it has no return address */
+		r->saves_rbp = !dwarf_frame_register(frame, DW_RBP, mem, &ops, &n) && cfa_relative(ops, n, &r->rbp_off);
+	}
+	free(frame);
+}
+
+static const struct rule *rule_at(struct unwinder *u, const struct place *p)
+{
+	struct rule *r = &u->rule[(p->addr ^ p->addr >> 13 ^ (uint64_t)p->module << 5) % RULES];
+
+	if (r->module != p->module || r->addr != p->addr) {
+		*r = (struct rule){.module = p->module, .addr = p->addr};
+		rule_make(r, module_cfi(u->modules, p->module));
+	}
+	return r;
+}
+
+static bool step_by_rule(struct cursor *c, const struct rule *r)
+{
+	uint64_t cfa, pc, bp = c->bp;
+
+	if (!r->cfa_reg)
+		return false;
+	cfa = (r->cfa_reg == DW_RSP ? c->sp : c->bp) + (int64_t)r->cfa_off;
+	if (cfa <= c->sp || !stack_read(c->from, cfa + (int64_t)r->ra_off, &pc))
+		return false;
+	if (r->saves_rbp && !stack_read(c->from, cfa + (int64_t)r->rbp_off, &bp))
+		return false;
+	c->pc = pc;
+	c->sp = cfa;
+	c->bp = bp;
+	return true;
+}
+
+static bool step_by_frame_pointer(struct cursor *c)
+{
+	uint64_t bp, pc;
+
+	if (c->bp < c->sp || c->bp % 8 || !stack_read(c->from, c->bp, &bp) || !stack_read(c->from, c->bp + 8, &pc))
+		return false;
+	c->pc = pc;
+	c->sp = c->bp + 16;
+	c->bp = bp;
+	return true;
+}
+
+uint32_t unwind(struct unwinder *u, const struct event_origin *from, struct place *out, uint32_t max)
+{
+	struct cursor c = {from, from->ip, from->sp, from->bp};
+	uint32_t n = 0;
+
+	while (n < max) {
+		/* A return address may be the next function's first. */
+		uint64_t pc = n ? c.pc - 1 : c.pc;
+
+		out[n] = modules_find(u->modules, from->session, from->pid, pc);
+		if (n && !out[n].module)
+			break; /* no code that anybody knows: astray, or generated */
+		n++;
+		if (!out[n - 1].module ? !step_by_frame_pointer(&c) : !step_by_rule(&c, rule_at(u, &out[n - 1])))
+			break;
+		if (!c.pc)
+			break;
+	}
+	return n;
+}

@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Each class of finding: a program with that mistake is reported with that class, at that function and line, and with
+no other."""
+import os
+import re
+import subprocess
+import tempfile
+
+import tap
+
+PINFOLD, BUGGY, SOURCE = os.environ["PINFOLD"], os.environ["BUGGY"], os.environ["SOURCE"]
+WORK = tempfile.TemporaryDirectory(prefix="pinfold-check-")
+DISK = os.path.join(WORK.name, "disk.img")
+PATIENCE = 300
+
+
+def run(*options, program, status=0):
+    with open(DISK, "wb") as f:
+        f.truncate(1 << 20)
+    p = subprocess.run([PINFOLD, "run", "-d", f"nvme,path={DISK}", *options, "--", *program], capture_output=True,
+                       text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+    assert p.returncode == status, f"status {p.returncode}\n{p.stdout}\n{p.stderr}"
+    return p.stderr
+
+
+def marks(name):
+    """{role: (function, line)} of a class, from the marks in the source."""
+    found, function = {}, None
+    with open(SOURCE, encoding="utf-8") as f:
+        for n, line in enumerate(f, 1):
+            m = re.match(r"\w.*\b(\w+)\([^()]*\)$", line)
+            function = m.group(1) if m else function
+            m = re.search(r"/\* " + name + r": (\w+) \*/", line)
+            if m:
+                found[m.group(1)] = (function, n)
+    return found
+
+
+def findings(err):
+    """[(class, text)] of a run."""
+    parts = re.split(r"^(==\d+== pinfold: )", err, flags=re.M)
+    return [(p.split(":")[0], p) for p in parts[2::2]]
+
+
+def one(name):
+    err = run("--check", program=[BUGGY, name])
+    got = findings(err)
+    assert [c for c, _ in got] == [name], err
+    return got[0][1]
+
+
+def points_at(text, name, role, word):
+    """Under the line that has this word there is a frame at the marked place."""
+    function, line = marks(name)[role]
+    m = re.search(word + r".* here:\n((?: +#\d.*\n)*)", text)
+    assert m, f"no stack for {word}\n{text}"
+    assert f"{function} buggy.c:{line}" in m.group(1), f"{function}:{line} is not in\n{text}"
+
+
+def blames(text, name, role):
+    function, line = marks(name)[role]
+    assert f"SUMMARY: {name} buggy.c:{line} in {function}\n" in text, text
+
+
+def test_dma_unmapped():
+    text = one("dma-unmapped")
+    assert "0x10000000 of ioas" in text and "was never mapped" in text, text
+
+
+def test_dma_use_after_unmap():
+    text = one("dma-use-after-unmap")
+    points_at(text, "dma-use-after-unmap", "unmapped", "unmapped")
+    points_at(text, "dma-use-after-unmap", "mapped", " mapped")
+    blames(text, "dma-use-after-unmap", "unmapped")
+    assert re.search(r"fault addr 0x1000000 .*SQ1 CID \d+ PRP1", text), text
+    assert "0x1000000 is 0 bytes inside the 4096-byte mapping [0x1000000,0x1000fff]" in text, text
+
+
+def test_dma_out_of_bounds():
+    text = one("dma-out-of-bounds")
+    points_at(text, "dma-out-of-bounds", "mapped", "mapped")
+    blames(text, "dma-out-of-bounds", "mapped")
+    assert "0x1001000 is 0 bytes after the 4096-byte mapping" in text, text
+
+
+def test_dma_permission():
+    text = one("dma-permission")
+    points_at(text, "dma-permission", "mapped", "mapped without write permission")
+    blames(text, "dma-permission", "mapped")
+
+
+def test_exit_status():
+    run("--check", "--error-exitcode=42", program=[BUGGY, "dma-unmapped"], status=42)
+    run("--check", "--error-exitcode=42", program=["true"], status=0)
+    run("--check", program=["sh", "-c", "exit 7"], status=7)
+
+
+def test_class_lists():
+    assert not findings(run("--check=none", program=[BUGGY, "dma-unmapped"]))
+    assert not findings(run("--check=-dma-unmapped", program=[BUGGY, "dma-unmapped"]))
+    assert len(findings(run("--check=dma-unmapped,dma-permission", program=[BUGGY, "dma-unmapped"]))) == 1
+    err = run("--check=dma-unmaped", program=["true"], status=2)
+    assert 'there is no class "dma-unmaped"; did you mean dma-unmapped?' in err, err
+
+
+if __name__ == "__main__":
+    tap.main(globals())
