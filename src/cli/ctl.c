@@ -101,7 +101,7 @@ static int connect_to(const char *address)
 	return fd;
 }
 
-static int exchange(const struct verb *v, int fd, const char *order)
+static int exchange(const struct verb *v, int fd, const char *order, bool quiet)
 {
 	static char answer[CTL_ANSWER_MAX + 1];
 	ssize_t n = send(fd, order, strlen(order), MSG_NOSIGNAL);
@@ -114,7 +114,8 @@ static int exchange(const struct verb *v, int fd, const char *order)
 	}
 	answer[n] = 0;
 	if (answer[0] == CTL_OK) {
-		fputs(answer + 1, stdout);
+		if (!quiet)
+			fputs(answer + 1, stdout);
 		return 0;
 	}
 	answer[strcspn(answer, "\n")] = 0;
@@ -173,7 +174,8 @@ int cli_ctl(const struct verb *v, int argc, char **argv)
 		log_error("ctl: no broker takes orders at %s: %s", address, strerror(errno));
 		return EXIT_PINFOLD;
 	}
-	ret = exchange(v, fd, order);
+	/* What happens at once needs no number to take it back by. */
+	ret = exchange(v, fd, order, order_find(argv[optind])->fault);
 	close(fd);
 	return ret;
 }

@@ -16,12 +16,17 @@
 /* 4.3: PRPs alone; the data of an admin command is never described by an SGL on PCI Express. */
 static uint16_t admin_map(struct nvme *c, struct nvme_sg *sg, const struct nvme_cmd *cmd, uint64_t len)
 {
+	uint16_t status;
+
 	nvme_sg_init(sg);
 	if (NVME_PSDT(cmd->flags))
 		return NVME_INVALID_FIELD;
 	if (len > c->max_bytes)
 		return NVME_INVALID_FIELD;
-	return nvme_prp_map(c, sg, cmd, 0, len);
+	status = nvme_prp_map(c, sg, cmd, 0, len);
+	if (!status && sg->n)
+		inject_dma(&c->f, 0, &sg->v[0].iova);
+	return status;
 }
 
 uint16_t nvme_admin_to_host(struct nvme *c, const struct nvme_cmd *cmd, uint64_t len, const void *data, size_t n)
