@@ -4,6 +4,7 @@
 #include <linux/pci_regs.h>
 
 #include "base/event.h"
+#include "base/guard.h"
 #include "pci/barmem.h"
 #include "pci/internal.h"
 
@@ -200,6 +201,9 @@ int pci_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned in
 	} else if (unlikely(b->mem != NULL)) {
 		if (barmem_read(b->mem, off, &v, size))
 			return -EIO;
+	} else if (unlikely(b->view != NULL)) {
+		if (guard_copy(&v, b->view + off, size))
+			return -EIO;
 	} else if (off - b->msix_first >= b->msix_len || !pci_msix_mmio_read(f, off, size, &v)) {
 		v = f->ops->bar_read(f, bar, off, size);
 	}
@@ -225,6 +229,8 @@ int pci_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned i
 		return 0;
 	if (unlikely(b->mem != NULL))
 		return barmem_write(b->mem, off, &val, size);
+	if (unlikely(b->view != NULL))
+		return guard_copy(b->view + off, &val, size) ? -EIO : 0;
 	if (off - b->msix_first >= b->msix_len || !pci_msix_mmio_write(f, off, size, val))
 		f->ops->bar_write(f, bar, off, size, val);
 	return 0;

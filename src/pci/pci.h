@@ -79,6 +79,11 @@ struct pci_bar {
 	bool prefetch;
 	/* The BAR is plain memory (pci/barmem.h), the core's to revoke and restore. NULL: every access goes to ops. */
 	struct barmem *mem;
+	/*
+	 * Memory of the device's own instead, at that address of ours, all of it: touched with guard_copy. A client's
+	 * access to it is served here and cannot be anything but a trap. NULL: registers.
+	 */
+	char *view;
 	bool mem_kept; /* its content outlives its owner: the device is made that way (a persistent memory region) */
 	/* Accesses that start in [msix_first, msix_first + msix_len) may touch the MSI-X table or PBA. Core only. */
 	uint64_t msix_first, msix_len;

@@ -118,7 +118,9 @@ static char *bar_view(struct peer *p, uint64_t off, uint64_t *contig)
 	unsigned int bar;
 	struct pci_func *f = func_of(p, &bar);
 
-	return f->bar[bar].mem ? (char *)barmem_base(f->bar[bar].mem) + off : NULL;
+	char *base = f->bar[bar].mem ? (char *)barmem_base(f->bar[bar].mem) : f->bar[bar].view;
+
+	return base ? base + off : NULL;
 }
 
 static int bar_peer_read(struct peer *p, uint64_t off, void *buf, uint64_t len)

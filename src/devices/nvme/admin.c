@@ -38,7 +38,7 @@ uint16_t nvme_admin_to_host(struct nvme *c, const struct nvme_cmd *cmd, uint64_t
 		size_t k = MIN(n, (size_t)sg.v[i].len);
 		struct dma_tag tag = nvme_tag(cmd, 0, sg.v[i].part);
 
-		if (pci_dma_write(&c->f, sg.v[i].iova, data, k, &tag))
+		if (nvme_mem_write(c, sg.v[i].iova, data, k, &tag))
 			status = NVME_DATA_TRANSFER_ERROR;
 		data = (const char *)data + k;
 		n -= k;

@@ -159,6 +159,7 @@ void nvme_power_on(struct nvme *c)
 	nvme_stop(c);
 	c->cc = c->csts = c->aqa = c->intm = 0;
 	c->asq = c->acq = 0;
+	nvme_cmb_reset(c);
 }
 
 static bool config_valid(const struct nvme *c, uint32_t cc)
@@ -227,7 +228,7 @@ static uint32_t reg_read(const struct nvme *c, uint64_t off)
 	case NVME_REG_CAP:
 		return (uint32_t)cap;
 	case NVME_REG_CAP + 4:
-		return (uint32_t)(cap >> 32);
+		return (uint32_t)((cap | nvme_cmb_cap(c)) >> 32);
 	case NVME_REG_VS:
 		return NVME_VERSION;
 	case NVME_REG_INTMS:
@@ -248,7 +249,8 @@ static uint32_t reg_read(const struct nvme *c, uint64_t off)
 	case NVME_REG_ACQ + 4:
 		return (uint32_t)(c->acq >> 32);
 	default:
-		return 0; /* NSSR, doorbells and what is reserved */
+		/* NSSR, doorbells and what is reserved are 0. */
+		return nvme_cmb_reg_read(c, off);
 	}
 }
 
@@ -296,6 +298,7 @@ static void reg_write(struct nvme *c, uint64_t off, uint32_t val)
 		set_high(&c->acq, val);
 		break;
 	default:
+		nvme_cmb_reg_write(c, off, val);
 		break;
 	}
 }

@@ -175,7 +175,7 @@ static uint16_t compare_data(struct nvme_req *r)
 		for (uint32_t at = 0; at < s->len;) {
 			uint32_t n = MIN(s->len - at, (uint32_t)sizeof(host));
 
-			if (pci_dma_read(&r->c->f, s->iova + at, host, n, &tag))
+			if (nvme_mem_read(r->c, s->iova + at, host, n, &tag))
 				return NVME_DATA_TRANSFER_ERROR;
 			if (memcmp(host, disk, n))
 				return NVME_COMPARE_FAILURE;

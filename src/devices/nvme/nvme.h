@@ -7,6 +7,7 @@
  *   late.c      completions that a fault on purpose spoils or holds back
  *   req.c       command contexts and their buffers
  *   sg.c        a data pointer as a list of IOVA ranges; prp.c and sgl.c make one
+ *   cmb.c       memory of the controller's own: CMB and PMR; every access to an address passes there
  *   io.c        the NVM command set
  *   migrate.c   becoming quiet; state.c: what is saved of a controller, and loaded into another
  *   admin.c     the admin command set; identify.c, features.c, log.c, aer.c its larger parts
@@ -184,6 +185,15 @@ struct nvme_live {
 	uint32_t found[NVME_DOORBELLS]; /* what the page held when it was last looked at */
 };
 
+/* ---- memory of its own (cmb.c) ---- */
+struct nvme_own {
+	char *view;    /* touched with guard_copy */
+	uint64_t size; /* 0: there is none */
+	uint64_t msc;  /* CMBMSC, PMRMSC */
+	uint64_t base; /* while on: [base, base + size) is it, and nothing else */
+	bool on, invalid;
+};
+
 struct nvme {
 	struct pci_func f; /* first */
 	struct loop *loop;
@@ -200,6 +210,9 @@ struct nvme {
 	uint64_t asq, acq;
 	uint32_t cc, csts, aqa, intm;
 	unsigned int page_shift;
+	struct nvme_own cmb, pmr;
+	bool pmr_on; /* PMRCTL.EN */
+	bool owns;   /* one of the two is on */
 
 	struct nvme_sq sq[NVME_QUEUES_MAX + 1];
 	struct nvme_cq cq[NVME_QUEUES_MAX + 1];
@@ -243,6 +256,14 @@ int nvme_quiesce(struct pci_func *f);
 void nvme_run(struct pci_func *f);
 void nvme_save(struct pci_func *f, struct state_out *o);
 int nvme_load(struct pci_func *f, struct state *s);
+
+/* ---- cmb.c: memory at an address, the client's or the controller's own. As pci_dma_*, dma_iov and dma_iov_done ----
+ */
+int nvme_mem_read(struct nvme *c, uint64_t addr, void *dst, size_t len, const struct dma_tag *tag);
+int nvme_mem_write(struct nvme *c, uint64_t addr, const void *src, size_t len, const struct dma_tag *tag);
+int nvme_mem_iov(struct nvme *c, uint64_t addr, size_t len, bool write, struct iovec *iov, unsigned int *n,
+		 const struct dma_tag *tag);
+void nvme_mem_iov_done(struct nvme *c, uint64_t addr, size_t len, bool write, const struct dma_tag *tag);
 
 /* ---- queue.c ---- */
 void nvme_queue_init(struct nvme *c);

@@ -33,7 +33,7 @@ static uint16_t prp_read(struct prp_walk *w, uint64_t at, uint64_t *e, uint64_t 
 {
 	struct dma_tag tag = nvme_tag(w->cmd, w->sqid, "PRP list");
 
-	return pci_dma_read(&w->c->f, at, e, n * 8, &tag) ? NVME_DATA_TRANSFER_ERROR : NVME_OK;
+	return nvme_mem_read(w->c, at, e, n * 8, &tag) ? NVME_DATA_TRANSFER_ERROR : NVME_OK;
 }
 
 /*

@@ -120,7 +120,7 @@ static bool cq_write(struct nvme *c, struct nvme_cq *cq, uint32_t at, const void
 {
 	struct dma_tag tag = {.queue_kind = "CQ", .queue = cq->id, .part = "CQE"};
 
-	if (pci_dma_write(&c->f, cq->base + at, src, len, &tag) == 0)
+	if (nvme_mem_write(c, cq->base + at, src, len, &tag) == 0)
 		return true;
 	nvme_fatal(c, "a completion queue is not reachable");
 	return false;
@@ -212,9 +212,8 @@ static bool sq_fetch(struct nvme *c, struct nvme_sq *sq, unsigned int n)
 	unsigned int upto_end = MIN(n, sq->size - sq->head);
 	struct dma_tag tag = nvme_tag(NULL, sq->id, "SQE");
 
-	if (pci_dma_read(&c->f, sq->base + sq->head * sizeof(c->sqe[0]), c->sqe, upto_end * sizeof(c->sqe[0]), &tag) ||
-	    (n > upto_end &&
-	     pci_dma_read(&c->f, sq->base, c->sqe + upto_end, (n - upto_end) * sizeof(c->sqe[0]), &tag))) {
+	if (nvme_mem_read(c, sq->base + sq->head * sizeof(c->sqe[0]), c->sqe, upto_end * sizeof(c->sqe[0]), &tag) ||
+	    (n > upto_end && nvme_mem_read(c, sq->base, c->sqe + upto_end, (n - upto_end) * sizeof(c->sqe[0]), &tag))) {
 		nvme_fatal(c, "a submission queue is not reachable");
 		return false;
 	}

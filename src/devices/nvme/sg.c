@@ -89,7 +89,7 @@ uint16_t nvme_sg_read(struct nvme *c, const struct nvme_sg *sg, void *dst, const
 		const struct nvme_seg *s = &sg->v[i];
 		struct dma_tag tag = nvme_tag(cmd, sqid, s->part);
 
-		if (pci_dma_read(&c->f, s->iova, dst, s->len, &tag))
+		if (nvme_mem_read(c, s->iova, dst, s->len, &tag))
 			return NVME_DATA_TRANSFER_ERROR;
 		dst = (char *)dst + s->len;
 	}
@@ -103,7 +103,7 @@ uint16_t nvme_sg_write(struct nvme *c, const struct nvme_sg *sg, const void *src
 		const struct nvme_seg *s = &sg->v[i];
 		struct dma_tag tag = nvme_tag(cmd, sqid, s->part);
 
-		if (!s->bucket && pci_dma_write(&c->f, s->iova, src, s->len, &tag))
+		if (!s->bucket && nvme_mem_write(c, s->iova, src, s->len, &tag))
 			return NVME_DATA_TRANSFER_ERROR;
 		src = (const char *)src + s->len;
 	}
@@ -121,7 +121,7 @@ int nvme_sg_iov(struct nvme *c, const struct nvme_sg *sg, bool write, struct iov
 		const struct nvme_seg *s = &sg->v[i];
 		struct dma_tag tag = nvme_tag(cmd, sqid, s->part);
 		unsigned int k = max - used;
-		int rc = k ? dma_iov(c->f.dma, IOVA(s->iova), s->len, write, iov + used, &k, &tag) : -E2BIG;
+		int rc = k ? nvme_mem_iov(c, s->iova, s->len, write, iov + used, &k, &tag) : -E2BIG;
 
 		if (rc)
 			return rc;
@@ -136,6 +136,6 @@ void nvme_sg_done(struct nvme *c, const struct nvme_sg *sg, bool write, const st
 	for (unsigned int i = 0; i < sg->n; i++) {
 		struct dma_tag tag = nvme_tag(cmd, sqid, sg->v[i].part);
 
-		dma_iov_done(c->f.dma, IOVA(sg->v[i].iova), sg->v[i].len, write, &tag);
+		nvme_mem_iov_done(c, sg->v[i].iova, sg->v[i].len, write, &tag);
 	}
 }

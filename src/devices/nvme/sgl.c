@@ -46,7 +46,7 @@ static uint16_t sgl_read(struct sgl_walk *w, uint64_t at, struct nvme_sgl *d, un
 {
 	struct dma_tag tag = nvme_tag(w->cmd, w->sqid, "SGL segment");
 
-	return pci_dma_read(&w->c->f, at, d, n * sizeof(*d), &tag) ? NVME_DATA_TRANSFER_ERROR : NVME_OK;
+	return nvme_mem_read(w->c, at, d, n * sizeof(*d), &tag) ? NVME_DATA_TRANSFER_ERROR : NVME_OK;
 }
 
 /* One segment; *seg is replaced by the next, or its type becomes that of a data block when there is none. */

@@ -17,8 +17,37 @@ enum {
 	NVME_REG_AQA = 0x24,
 	NVME_REG_ASQ = 0x28,
 	NVME_REG_ACQ = 0x30,
+	NVME_REG_CMBLOC = 0x38,
+	NVME_REG_CMBSZ = 0x3c,
+	NVME_REG_CMBMSC = 0x50,
+	NVME_REG_CMBSTS = 0x58,
+	NVME_REG_PMRCAP = 0xe00,
+	NVME_REG_PMRCTL = 0xe04,
+	NVME_REG_PMRSTS = 0xe08,
+	NVME_REG_PMREBS = 0xe0c,
+	NVME_REG_PMRSWTP = 0xe10,
+	NVME_REG_PMRMSCL = 0xe14,
+	NVME_REG_PMRMSCU = 0xe18,
 	NVME_REG_DOORBELLS = 0x1000,
 };
+
+/* 3.1.11 to 3.1.13: the Controller Memory Buffer */
+#define NVME_CMBLOC_CQMMS   0x08U /* queues may lie in it and outside */
+#define NVME_CMBLOC_CDPMLS  0x20U /* and so may the parts of a data pointer, */
+#define NVME_CMBLOC_CDPCILS 0x40U /* whatever the command does, */
+#define NVME_CMBLOC_CDMMMS  0x80U /* and data and metadata */
+#define NVME_CMBSZ_ALL	    0x1fU /* SQS, CQS, LISTS, RDS, WDS */
+#define NVME_CMBMSC_CRE	    0x1U
+#define NVME_CMBMSC_CMSE    0x2U
+
+/* 3.1.25 to 3.1.31: the Persistent Memory Region */
+#define NVME_PMRCAP_RDS	    0x8U
+#define NVME_PMRCAP_WDS	    0x10U
+#define NVME_PMRCAP_WBM_STS (2U << 10) /* reading PMRSTS makes what was written before persistent */
+#define NVME_PMRCAP_CMSS    (1U << 24)
+#define NVME_PMRSTS_NRDY    (1U << 8)
+#define NVME_PMRSTS_CBAI    (1U << 12)
+#define NVME_PMRMSC_CMSE    0x2U
 
 #define NVME_VERSION 0x00010400U
 
@@ -28,6 +57,8 @@ enum {
 #define NVME_CAP_TO(n)	   ((uint64_t)(n) << 24)
 #define NVME_CAP_NSSRS	   (1ULL << 36)
 #define NVME_CAP_CSS_NVM   (1ULL << 37)
+#define NVME_CAP_PMRS	   (1ULL << 56)
+#define NVME_CAP_CMBS	   (1ULL << 57)
 #define NVME_CAP_MPSMAX(n) ((uint64_t)(n) << 52)
 
 /* 3.1.5 */

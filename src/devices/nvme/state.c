@@ -26,6 +26,7 @@
 #define R_WAITING  "nvme.waiting"
 #define R_EVENTS   "nvme.events"
 #define R_ERRORS   "nvme.errors"
+#define R_MEMORY   "nvme.memory"
 
 #define THREE_BITS 7U
 
@@ -167,13 +168,23 @@ static void put_errors(struct state_out *o, const struct nvme *c)
 	state_put(o, c->errors, sizeof(c->errors));
 }
 
+/* What the buffer holds is the function's own; a persistent region's file is as shared as the disks are. */
+static void put_memory(struct state_out *o, const struct nvme *c)
+{
+	state_put_u64(o, c->cmb.size);
+	state_put_u64(o, c->pmr.size);
+	state_put_u64(o, c->cmb.msc);
+	state_put_u64(o, c->pmr.msc);
+	state_put_u32(o, c->pmr_on);
+}
+
 static const struct {
 	const char *name;
 	void (*put)(struct state_out *o, const struct nvme *c);
 } parts[] = {
-    {R_SHAPE, put_shape},	{R_REGS, put_registers}, {R_FEATURES, put_features},
-    {R_COUNTERS, put_counters}, {R_SQ, put_sqs},	 {R_CQ, put_cqs},
-    {R_WAITING, put_waiting},	{R_EVENTS, put_events},	 {R_ERRORS, put_errors},
+    {R_SHAPE, put_shape},   {R_REGS, put_registers}, {R_FEATURES, put_features}, {R_COUNTERS, put_counters},
+    {R_SQ, put_sqs},	    {R_CQ, put_cqs},	     {R_WAITING, put_waiting},	 {R_EVENTS, put_events},
+    {R_ERRORS, put_errors}, {R_MEMORY, put_memory},
 };
 
 void nvme_save(struct pci_func *f, struct state_out *o)
@@ -195,6 +206,8 @@ struct staged {
 	uint32_t cc, csts, aqa, intm;
 	unsigned int page_shift;
 	bool io_created, shutdown;
+	uint64_t cmbmsc, pmrmsc;
+	bool pmr_on;
 	char serial[21], model[41];
 	struct nvme_features feat;
 	struct nvme_counters count;
@@ -422,13 +435,25 @@ static bool get_errors(struct state_in *in, const struct nvme *c, struct staged 
 	return true;
 }
 
+static bool get_memory(struct state_in *in, const struct nvme *c, struct staged *s)
+{
+	bool ok = state_get_u64(in) == c->cmb.size && state_get_u64(in) == c->pmr.size;
+
+	s->cmbmsc = state_get_u64(in);
+	s->pmrmsc = state_get_u64(in);
+	ok &= get_flag(in, &s->pmr_on);
+	return ok && !(s->cmbmsc & 0xffc) && !(s->pmrmsc & 0xffd) && (c->cmb.size || !s->cmbmsc) &&
+	       (c->pmr.size || (!s->pmrmsc && !s->pmr_on));
+}
+
 /* In this order: what a part is held against comes before it. */
 static const struct {
 	const char *name;
 	bool (*get)(struct state_in *in, const struct nvme *c, struct staged *s);
 } loads[] = {
-    {R_SHAPE, get_shape}, {R_REGS, get_registers}, {R_FEATURES, get_features}, {R_COUNTERS, get_counters},
-    {R_CQ, get_cqs},	  {R_SQ, get_sqs},	   {R_EVENTS, get_events},     {R_ERRORS, get_errors},
+    {R_SHAPE, get_shape},	{R_REGS, get_registers}, {R_FEATURES, get_features},
+    {R_COUNTERS, get_counters}, {R_CQ, get_cqs},	 {R_SQ, get_sqs},
+    {R_EVENTS, get_events},	{R_ERRORS, get_errors},	 {R_MEMORY, get_memory},
 };
 
 static void drop_waiting(struct staged *s)
@@ -521,6 +546,7 @@ static void commit(struct nvme *c, struct staged *s)
 	c->aqa = s->aqa;
 	c->intm = s->intm;
 	c->page_shift = s->page_shift;
+	nvme_cmb_restore(c, s->cmbmsc, s->pmrmsc, s->pmr_on);
 	memcpy(c->serial, s->serial, sizeof(c->serial));
 	memcpy(c->model, s->model, sizeof(c->model));
 	c->feat = s->feat;

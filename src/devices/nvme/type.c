@@ -21,7 +21,13 @@ enum {
 	OPTION_MDTS,
 	OPTION_SERIAL,
 	OPTION_MODEL,
+	OPTION_CMB_SIZE,
+	OPTION_PMR_PATH,
+	OPTION_PMR_SIZE,
 };
+
+#define CMB_SIZE_MAX (1ULL << 30) /* of its memory each byte is one of ours */
+#define PMR_SIZE_MAX (64ULL << 30)
 
 static const struct device_option options[] = {
     [OPTION_PATH] = {"path", OPT_STRING, NULL, true,
@@ -36,6 +42,12 @@ static const struct device_option options[] = {
     [OPTION_SERIAL] = {"serial", OPT_STRING, NULL, false,
 		       "serial number, up to 20 characters; by default made from the image's inode number"},
     [OPTION_MODEL] = {"model", OPT_STRING, "Pinfold NVMe", false, "model number, up to 40 characters"},
+    [OPTION_CMB_SIZE] = {"cmb-size", OPT_SIZE, "0", false, "controller memory buffer in BAR 2, a power of two; 0: none",
+			 0, CMB_SIZE_MAX},
+    [OPTION_PMR_PATH] = {"pmr-path", OPT_STRING, NULL, false, "file that is the persistent memory region in BAR 4"},
+    [OPTION_PMR_SIZE] = {"pmr-size", OPT_SIZE, "0", false,
+			 "its size, a power of two (the file is extended to it); 0: the file's length", 0,
+			 PMR_SIZE_MAX},
     {NULL},
 };
 
@@ -61,6 +73,7 @@ static void ctrl_free(struct nvme *c)
 	if (c->pool)
 		nvme_pool_detach(c->pool);
 	pci_func_fini(&c->f);
+	nvme_cmb_fini(c);
 	free(c);
 }
 
@@ -69,6 +82,7 @@ static void ctrl_reset(struct pci_func *f)
 	struct nvme *c = container_of(f, struct nvme, f);
 
 	nvme_power_on(c);
+	nvme_cmb_forget(c);
 	/* Rule A5: between two owners. */
 	if (!f->sink)
 		nvme_live_renew(c);
@@ -229,6 +243,10 @@ static int create(const struct device_env *env, const struct device_value *v, st
 		rc = nvme_shutdown_new(c);
 	if (rc)
 		snprintf(err, errlen, "nvme: %s", strerror(-rc));
+	if (!rc)
+		rc = nvme_cmb_init(c, v[OPTION_CMB_SIZE].num, err, errlen);
+	if (!rc)
+		rc = nvme_pmr_init(c, v[OPTION_PMR_PATH].str, v[OPTION_PMR_SIZE].num, err, errlen);
 	if (!rc)
 		rc = open_namespaces(c, v, err, errlen);
 	if (rc) {
