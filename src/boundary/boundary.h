@@ -60,7 +60,11 @@ extern struct image image;
 
 /* ---- filter.c ---- */
 #define FILTER_TRAP_DATA 0x7066 /* arrives as si_errno: tells our traps from those of a filter of the program's */
-int filter_install(void);	/* 0 or -errno */
+enum filter_kind {
+	FILTER_ALL,    /* what is always of interest */
+	FILTER_FOLLOW, /* what changes mappings beside that, for every thread */
+};
+int filter_install(enum filter_kind kind); /* 0 or -errno */
 
 /* ---- trap.c: SIGSYS ---- */
 void trap_handler(int sig, siginfo_t *si, void *uc);
@@ -237,6 +241,23 @@ bool shared_before_fork(uint64_t ticket[2]);
 void shared_lock(void);
 void shared_unlock(void);
 void shared_in_child(const uint64_t *ticket); /* NULL: it has none */
+
+/* ---- follow.c: memory that devices reach at its own address ---- */
+/*
+ * Before the program changes what is at [start, start + len); len 0: at all that follows. held: what an earlier call
+ * for the same change returned, else false. The result is for follow_changed(), when the change has been made.
+ */
+bool follow_change(bool held, uint64_t start, uint64_t len);
+bool follow_change_all(void); /* the same, before all of it goes */
+void follow_changed(bool held);
+/* Around the ioctl that describes memory to be followed, all of which goes through follow_add(). 0 or -errno. */
+int follow_begin(void);
+void follow_add(uint64_t start, uint64_t len);
+void follow_end(void);
+void follow_lock(void);
+void follow_unlock(void);
+void follow_after_fork(void);
+void follow_syscall(ucontext_t *uc, long nr);
 
 /* ---- signals.c ---- */
 int signals_init(void);

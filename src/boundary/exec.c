@@ -446,10 +446,13 @@ static bool prepare(ucontext_t *uc, bool at, struct scratch *s)
 
 void exec_syscall(ucontext_t *uc, long nr)
 {
-	struct scratch *s = scratch_get();
+	struct scratch *s;
 	greg_t given[] = {UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc)};
 	long ret = -ENOMEM;
 
+	/* Not held: a call that fails may let a handler of the program run. */
+	follow_changed(follow_change_all());
+	s = scratch_get();
 	if (prepare(uc, nr == __NR_execveat, s)) {
 		room_lend(s);
 		/* A call that fails, as those along PATH do, must leave the child as it is. */

@@ -59,6 +59,10 @@ static const uint16_t always[] = {
     __NR_lsetxattr, __NR_removexattr, __NR_lremovexattr,
 };
 
+static const uint16_t followed[] = {
+    __NR_mprotect, __NR_pkey_mprotect, __NR_brk, __NR_shmdt, __NR_shmat, __NR_remap_file_pages, __NR_exit_group,
+};
+
 /* jump over the n following instructions unless the number (in A) is nr */
 #define CASE(nr, n) JEQ(nr, 0, n)
 
@@ -192,30 +196,17 @@ int pinfold_boundary_add_text(uint64_t start, uint64_t end, const char *exe)
 	image.ntext = 0;
 	image.text[image.ntext++] = (struct text_range){start, end};
 	image.exe = exe;
-	return filter_install();
+	return filter_install(FILTER_ALL);
 }
 
-int filter_install(void)
+/* The rest: a list, and whose calls they are. */
+static void build_list(struct builder *b, const uint16_t *nr, unsigned int n, const unsigned int *trap_jumps,
+		       unsigned int ntrap)
 {
-	struct scratch *s = scratch_get();
-	struct builder *b = (struct builder *)s->buf;
-	unsigned int trap_jumps[24], ntrap = 0, ip_test;
-	struct sock_fprog prog;
-	long ret;
+	unsigned int ip_test;
 
-	_Static_assert(sizeof(*b) <= sizeof(s->buf), "the filter is built in scratch space");
-	b->n = 0;
-	LOAD(DATA(arch));
-	JEQ(AUDIT_ARCH_X86_64, 1, 0);
-	ALLOW;
-	LOAD(DATA(nr));
-	/* clone3 hides its flags in memory; without it libc uses clone. */
-	JEQ(__NR_clone3, 0, 1);
-	RET(SECCOMP_RET_ERRNO | ENOSYS);
-	build_conditions(b, trap_jumps, &ntrap);
-
-	for (unsigned int i = 0; i < ARRAY_SIZE(always); i++)
-		JEQ(always[i], ARRAY_SIZE(always) - i, 0);
+	for (unsigned int i = 0; i < n; i++)
+		JEQ(nr[i], n - i, 0);
 	ALLOW;
 	ip_test = b->n;
 	for (unsigned int i = 0; i < ntrap; i++)
@@ -230,6 +221,32 @@ int filter_install(void)
 		build_range(b, start, last);
 	}
 	ALLOW;
+}
+
+int filter_install(enum filter_kind kind)
+{
+	struct scratch *s = scratch_get();
+	struct builder *b = (struct builder *)s->buf;
+	unsigned int trap_jumps[24], ntrap = 0, flags = 0;
+	struct sock_fprog prog;
+	long ret;
+
+	_Static_assert(sizeof(*b) <= sizeof(s->buf), "the filter is built in scratch space");
+	b->n = 0;
+	LOAD(DATA(arch));
+	JEQ(AUDIT_ARCH_X86_64, 1, 0);
+	ALLOW;
+	LOAD(DATA(nr));
+	if (kind == FILTER_FOLLOW) {
+		flags = SECCOMP_FILTER_FLAG_TSYNC;
+		build_list(b, followed, ARRAY_SIZE(followed), NULL, 0);
+	} else {
+		/* clone3 hides its flags in memory; without it libc uses clone. */
+		JEQ(__NR_clone3, 0, 1);
+		RET(SECCOMP_RET_ERRNO | ENOSYS);
+		build_conditions(b, trap_jumps, &ntrap);
+		build_list(b, always, ARRAY_SIZE(always), trap_jumps, ntrap);
+	}
 
 	if (b->n > FILTER_MAX) {
 		scratch_put(s);
@@ -239,7 +256,7 @@ int filter_install(void)
 	prog.filter = b->insn;
 	ret = sys5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (!ret)
-		ret = sys3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog);
+		ret = sys3(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
 	scratch_put(s);
-	return ret;
+	return ret > 0 ? -EPERM : ret; /* a thread that has a filter of its own */
 }

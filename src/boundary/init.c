@@ -132,6 +132,6 @@ __attribute__((constructor)) static void boundary_init(int argc, char **argv, ch
 	keep_init();
 	if (process_init() || signals_init())
 		complain("this process cannot be prepared; its system calls are not seen");
-	else if (filter_install())
+	else if (filter_install(FILTER_ALL))
 		complain("seccomp is refused here; system calls of this process are not seen");
 }

@@ -419,7 +419,7 @@ static bool run_between_moves(ucontext_t *uc, long nr, uint64_t start, uint64_t 
 	return true;
 }
 
-void memory_mmap(ucontext_t *uc)
+static void map_memory(ucontext_t *uc, bool followed)
 {
 	uint64_t len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc), off = UC_ARG6(uc);
 	long p;
@@ -433,7 +433,7 @@ void memory_mmap(ucontext_t *uc)
 	}
 	if (!(flags & MAP_FIXED) || !something_of_ours(UC_ARG1(uc), len)) {
 		/* What has to be read in may take its time. */
-		if (!(flags & MAP_FIXED) || flags & (MAP_POPULATE | MAP_LOCKED) ||
+		if (!(flags & MAP_FIXED) || (flags & (MAP_POPULATE | MAP_LOCKED) && !followed) ||
 		    !run_between_moves(uc, __NR_mmap, UC_ARG1(uc), len))
 			trap_resume(uc);
 		return;
@@ -444,15 +444,26 @@ void memory_mmap(ucontext_t *uc)
 	UC_RET(uc) = p;
 }
 
+void memory_mmap(ucontext_t *uc)
+{
+	bool fixed = UC_ARG4(uc) & MAP_FIXED && UC_ARG2(uc);
+	bool frozen = fixed && follow_change(false, UC_ARG1(uc), ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE));
+
+	map_memory(uc, frozen);
+	follow_changed(frozen);
+}
+
 void memory_munmap(ucontext_t *uc)
 {
 	uint64_t start = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
+	bool frozen = len && follow_change(false, start, len);
 
 	/* First, because from then on the range may be anybody's. What the kernel refuses is left as it is. */
 	if (len && !(start & ~PF_PAGE_MASK) && start + len > start)
 		memory_forget(start, len);
 	if (!run_between_moves(uc, __NR_munmap, start, len))
 		trap_resume(uc);
+	follow_changed(frozen);
 }
 
 static bool has_adopted(uint64_t start, uint64_t len)
@@ -502,12 +513,16 @@ void memory_madvise(ucontext_t *uc)
 {
 	uint64_t start = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
 	int advice = UC_ARG3(uc);
+	bool frozen;
 
+	/* What is not adopted is shared: discarding it in one mapping leaves the pages as they are. */
 	if (start & ~PF_PAGE_MASK || !len || !has_adopted(start, len)) {
 		trap_resume(uc);
 		return;
 	}
+	frozen = follow_change(false, start, len);
 	UC_RET(uc) = advice == MADV_REMOVE ? -EINVAL : discard_adopted(start, start + len, advice);
+	follow_changed(frozen);
 }
 
 /* Moves each mapping of [from, from + len) to the same place in [to, to + len), which is ours to replace. */
@@ -597,7 +612,7 @@ static bool remap_is_valid(uint64_t old, uint64_t old_len, uint64_t new_len, uin
 		fixed + new_len > fixed);
 }
 
-void memory_mremap(ucontext_t *uc)
+static void remap_memory(ucontext_t *uc)
 {
 	uint64_t old = UC_ARG1(uc), old_len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
 	uint64_t new_len = ALIGN_UP((uint64_t)UC_ARG3(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc), fixed = UC_ARG5(uc);
@@ -635,9 +650,22 @@ void memory_mremap(ucontext_t *uc)
 	}
 }
 
+void memory_mremap(ucontext_t *uc)
+{
+	uint64_t fixed = UC_ARG4(uc) & MREMAP_FIXED ? UC_ARG5(uc) : 0;
+	bool frozen =
+	    follow_change(false, UC_ARG1(uc), MAX(ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), PF_PAGE_SIZE));
+
+	if (fixed && UC_ARG3(uc))
+		follow_change(frozen, fixed, ALIGN_UP((uint64_t)UC_ARG3(uc), PF_PAGE_SIZE));
+	remap_memory(uc);
+	follow_changed(frozen);
+}
+
 /* ---- fork ---- */
 void memory_lock(void)
 {
+	follow_lock();
 	spin_lock(&describe_lock);
 	spin_lock(&adopt_lock);
 	shared_lock();
@@ -648,6 +676,7 @@ void memory_unlock(void)
 	shared_unlock();
 	spin_unlock(&adopt_lock);
 	spin_unlock(&describe_lock);
+	follow_unlock();
 }
 
 static long unshare_on_stack(void *arg)

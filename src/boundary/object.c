@@ -77,8 +77,19 @@ static void append_write(struct rpc *r, uint64_t addr, uint64_t len)
 		}
 }
 
+/* Outside of the range of errnos: the ioctl has to be started again, within follow_begin(). */
+#define FOLLOW_FIRST (-4092)
+
+static bool wants_followed(const struct ucall_part *need, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (need[i].kind == PART_PAGES && need[i].got & PAGES_FOLLOWED)
+			return true;
+	return false;
+}
+
 /* Supplies what the broker asked for. The list is copied out of the payload first: the answer takes its place. */
-static int supply(struct rpc *r, struct scratch *s)
+static int supply(struct rpc *r, struct scratch *s, bool following)
 {
 	size_t n = MIN(r->slot->payload_len / sizeof(struct ucall_part), sizeof(s->buf) / sizeof(struct ucall_part));
 	struct ucall_part *need = (struct ucall_part *)s->buf;
@@ -88,6 +99,8 @@ static int supply(struct rpc *r, struct scratch *s)
 	r->slot->payload_len = 0;
 	r->slot->nfds = 0;
 	r->slot->flags = 0;
+	if (!following && wants_followed(need, n))
+		return FOLLOW_FIRST;
 	for (size_t i = 0; i < n && !ret; i++) {
 		switch (need[i].kind) {
 		case PART_BYTES:
@@ -97,7 +110,9 @@ static int supply(struct rpc *r, struct scratch *s)
 			append_fd(r, need[i].addr);
 			break;
 		case PART_PAGES:
-			ret = memory_describe(r, need[i].addr, need[i].len, need[i].got == 1);
+			if (need[i].got & PAGES_FOLLOWED)
+				follow_add(need[i].addr, need[i].len);
+			ret = memory_describe(r, need[i].addr, need[i].len, need[i].got & PAGES_FRESH);
 			break;
 		case PART_BACKING:
 			ret = memory_send_backing(r, need[i].addr, need[i].len);
@@ -163,7 +178,7 @@ static void later(struct rpc *r, unsigned int times)
 	r->slot->flags = 0;
 }
 
-static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t arg, struct scratch *s)
+static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t arg, struct scratch *s, bool following)
 {
 	unsigned int round = 0, waits = 0;
 	long ret, fault = 0;
@@ -180,7 +195,7 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 		else if (is_later(r))
 			later(r, waits++);
 		else
-			ret = supply(r, s);
+			ret = supply(r, s, following);
 		if (ret || round++ > 4096 + waits) {
 			ret = ret ? ret : -EIO;
 			break;
@@ -223,31 +238,44 @@ static long take_fd(struct rpc *r, long ret)
 	return -EFAULT;
 }
 
+static long ioctl_run(ucontext_t *uc, uint64_t object, bool following)
+{
+	struct scratch *s = scratch_get(); /* before the slot, as everywhere */
+	struct rpc r;
+	long ret;
+
+	if (rpc_begin(&r, RPC_IOCTL, object)) {
+		scratch_put(s);
+		return -EIO;
+	}
+	rpc_origin(&r, uc);
+	ret = ioctl_rounds(&r, object, UC_ARG2(uc), UC_ARG3(uc), s, following);
+	if (ret != -EIO && ret != FOLLOW_FIRST)
+		ret = apply_copy_out(&r, ret);
+	if (r.slot->flags & SLOT_HAS_FD)
+		ret = take_fd(&r, ret);
+	rpc_end(&r);
+	scratch_put(s);
+	return ret;
+}
+
 void object_ioctl(ucontext_t *uc)
 {
-	struct scratch *s;
 	uint64_t object;
-	struct rpc r;
 	long ret;
 
 	if (!object_of_fd(UC_ARG1(uc), &object)) {
 		trap_resume(uc);
 		return;
 	}
-	s = scratch_get(); /* before the slot, as everywhere */
-	if (rpc_begin(&r, RPC_IOCTL, object)) {
-		scratch_put(s);
-		UC_RET(uc) = -EIO;
-		return;
+	ret = ioctl_run(uc, object, false);
+	if (ret == FOLLOW_FIRST) {
+		ret = follow_begin();
+		if (!ret) {
+			ret = ioctl_run(uc, object, true);
+			follow_end();
+		}
 	}
-	rpc_origin(&r, uc);
-	ret = ioctl_rounds(&r, object, UC_ARG2(uc), UC_ARG3(uc), s);
-	if (ret != -EIO)
-		ret = apply_copy_out(&r, ret);
-	if (r.slot->flags & SLOT_HAS_FD)
-		ret = take_fd(&r, ret);
-	rpc_end(&r);
-	scratch_put(s);
 	UC_RET(uc) = ret;
 }
 

@@ -198,6 +198,7 @@ static void fork_child(int inherited_sock, const uint64_t *ticket, _Atomic uint3
 		sys1(__NR_close, inherited_sock);
 	scratch_after_fork();
 	window_after_fork();
+	follow_after_fork();
 	process->pid = sys0(__NR_getpid);
 	process->sock = -1;
 	shared_in_child(ticket);

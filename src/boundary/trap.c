@@ -95,6 +95,15 @@ void trap_handler(int sig, siginfo_t *si, void *ctx)
 	case __NR_dup3:
 		keep_syscall(uc, nr);
 		return;
+	case __NR_mprotect:
+	case __NR_pkey_mprotect:
+	case __NR_brk:
+	case __NR_shmdt:
+	case __NR_shmat:
+	case __NR_remap_file_pages:
+	case __NR_exit_group:
+		follow_syscall(uc, nr);
+		return;
 	case __NR_fstat:
 		node_fstat_syscall(uc);
 		return;
