@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
-# run.sh PINFOLD PROGRAM CASE...: runs the cases beside a fresh disk and a device that asks for pages, with the test interface. The broker must have
-# nothing to say at the end but that nothing is left.
+# run.sh PINFOLD PROGRAM CASE...: runs the cases beside a fresh disk and a device that asks for pages, with the test
+# interface. The broker must have nothing to say at the end but that nothing is left.
 work=$(mktemp -d) || exit 99
 trap 'rm -rf "$work"' EXIT
 truncate -s 1M "$work/disk.img"
