@@ -665,7 +665,6 @@ void memory_mremap(ucontext_t *uc)
 /* ---- fork ---- */
 void memory_lock(void)
 {
-	follow_lock();
 	spin_lock(&describe_lock);
 	spin_lock(&adopt_lock);
 	shared_lock();
@@ -676,7 +675,6 @@ void memory_unlock(void)
 	shared_unlock();
 	spin_unlock(&adopt_lock);
 	spin_unlock(&describe_lock);
-	follow_unlock();
 }
 
 static long unshare_on_stack(void *arg)

@@ -118,6 +118,7 @@ static void unlock_all(void)
 	signals_unlock();
 	window_unlock();
 	memory_unlock();
+	follow_unlock();
 }
 
 /*
@@ -225,9 +226,11 @@ void process_fork(ucontext_t *uc)
 	uint64_t child_stack = nr == __NR_clone ? UC_ARG2(uc) : 0;
 	bool shares_files = nr == __NR_clone && UC_ARG1(uc) & CLONE_FILES;
 	uint64_t flags = nr == __NR_clone ? fork_flags(UC_ARG1(uc)) : 0, ticket[2];
-	bool inherits = shared_before_fork(ticket), copies;
 	_Atomic uint32_t *done = NULL;
+	bool inherits, copies;
 
+	follow_lock();
+	inherits = shared_before_fork(ticket);
 	lock_all();
 	copies = memory_has_adopted();
 	if (copies || inherits)
