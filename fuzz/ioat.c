@@ -147,7 +147,7 @@ static void check(struct host *h)
 		struct ioat_chan *c = &container_of(h->f, struct ioat, f)->chan[i];
 
 		CHECK(c->state == IOAT_ACTIVE || list_empty(&c->node));
-		CHECK(c->state != IOAT_ACTIVE || list_empty(&c->node) == !!c->recovery.deadline);
+		CHECK(c->state != IOAT_ACTIVE || list_empty(&c->node) == !!c->timer.deadline);
 		CHECK(c->state != IOAT_IDLE || c->done == c->count);
 		CHECK(c->state != IOAT_HALTED || !c->busy);
 		CHECK(!c->unreported && c->moved <= c->desc.size);

@@ -17,43 +17,18 @@
 static void set_state(struct ioat_chan *c, enum ioat_state state)
 {
 	c->state = state;
-	loop_timer_cancel(c->dev->loop, &c->recovery);
+	c->late = false;
+	loop_timer_cancel(c->dev->loop, &c->timer);
 	list_del(&c->node);
 	if (state == IOAT_ACTIVE)
 		list_add_tail(&c->dev->running, &c->node);
 }
 
-static void recovered(struct loop_timer *t)
+/* Active, but not before the timer has expired. */
+static void set_waiting(struct ioat_chan *c, uint64_t ns)
 {
-	struct ioat_chan *c = container_of(t, struct ioat_chan, recovery);
-
-	list_add_tail(&c->dev->running, &c->node);
-	ioat_turn_now(c->dev);
-}
-
-/*
- * After an error the first descriptors take their time, as an engine's do that has to fill its pipes again. DPDK's
- * driver depends on it: it starts the rest of the chain before it looks at how far the chain got, and what is complete
- * by then it takes for reported.
- */
-static void start(struct ioat_chan *c)
-{
-	set_state(c, IOAT_ACTIVE);
-	if (!c->failed) {
-		ioat_turn_now(c->dev);
-		return;
-	}
-	c->failed = false;
 	list_del(&c->node);
-	loop_timer_arm(c->dev->loop, &c->recovery, IOAT_RECOVERY_NS);
-}
-
-void ioat_chan_init(struct ioat_chan *c, struct ioat *d, unsigned int index)
-{
-	*c = (struct ioat_chan){.dev = d, .index = index};
-	list_init(&c->node);
-	loop_timer_init(&c->recovery, recovered);
-	ioat_chan_power_on(c);
+	loop_timer_arm(c->dev->loop, &c->timer, ns);
 }
 
 uint64_t ioat_chan_status(const struct ioat_chan *c)
@@ -63,6 +38,7 @@ uint64_t ioat_chan_status(const struct ioat_chan *c)
 
 static void chain_forget(struct ioat_chan *c)
 {
+	inject_reset(&c->dev->f, c->index);
 	c->busy = c->unreported = false;
 	c->count = c->done = 0;
 	c->completed = c->cur = c->next = 0;
@@ -84,17 +60,18 @@ static int write_status(struct ioat_chan *c, uint64_t status)
 {
 	struct dma_tag tag = ioat_tag(c, "completion");
 
+	c->unreported = c->dev->f.run != PCI_RUNNING;
+	c->report = status;
+	if (c->unreported)
+		return 0;
 	if (c->cmp & (IOAT_CHANCMP_ALIGN - 1))
 		return -EINVAL;
 	return pci_dma_write(&c->dev->f, c->cmp, &status, sizeof(status), &tag);
 }
 
-static int report_pending(struct ioat_chan *c)
+static int write_unreported(struct ioat_chan *c)
 {
-	if (!c->unreported)
-		return 0;
-	c->unreported = false;
-	return write_status(c, c->report);
+	return c->unreported ? write_status(c, c->report) : 0;
 }
 
 /* Errors stop the channel whatever ERRMASK says: there is nothing that it could go on with. */
@@ -108,7 +85,7 @@ void ioat_chan_halt(struct ioat_chan *c, uint32_t err)
 		 (unsigned long long)c->cur);
 	c->busy = false;
 	c->failed = true;
-	if (report_pending(c))
+	if (write_unreported(c))
 		err |= IOAT_ERR_CHANCMP;
 	set_state(c, IOAT_HALTED);
 	if (c->ctrl & IOAT_CHANCTRL_ERR_COMP && !(err & IOAT_ERR_CHANCMP) && write_status(c, ioat_chan_status(c)))
@@ -120,7 +97,20 @@ void ioat_chan_halt(struct ioat_chan *c, uint32_t err)
 		ioat_interrupt(c);
 }
 
-void ioat_chan_complete(struct ioat_chan *c)
+/* What a fault on purpose makes of a status: another state, another descriptor's address, or no status at all. */
+static uint64_t corrupted(uint64_t status, const struct inject_fate *fate)
+{
+	switch (fate->field) {
+	case INJECT_FIELD_STATUS:
+		return status ^ (1 + fate->noise % IOAT_CHANSTS_STATE);
+	case INJECT_FIELD_ID:
+		return status ^ (1 + fate->noise % 63) * IOAT_DESC_ALIGN;
+	default:
+		return status ^ fate->noise;
+	}
+}
+
+static void complete(struct ioat_chan *c, const struct inject_fate *fate)
 {
 	uint32_t ctl = c->desc.ctl;
 
@@ -132,6 +122,8 @@ void ioat_chan_complete(struct ioat_chan *c)
 	if (ctl & IOAT_CTL_COMPLETE) {
 		c->unreported = true;
 		c->report = ioat_chan_status(c);
+		if (fate->corrupt)
+			c->report = corrupted(c->report, fate);
 	}
 	if (ctl & IOAT_CTL_INT) {
 		ioat_chan_report(c);
@@ -139,10 +131,81 @@ void ioat_chan_complete(struct ioat_chan *c)
 	}
 }
 
+void ioat_chan_complete(struct ioat_chan *c)
+{
+	c->fate = (struct inject_fate){0};
+	if (inject_completion(&c->dev->f, c->index, c->done, &c->fate) && c->fate.delay) {
+		c->late = true;
+		set_waiting(c, c->fate.delay);
+		return;
+	}
+	complete(c, &c->fate);
+}
+
 void ioat_chan_report(struct ioat_chan *c)
 {
-	if (report_pending(c))
+	if (write_unreported(c))
 		ioat_chan_halt(c, IOAT_ERR_CHANCMP);
+}
+
+/* ---- running ---- */
+static void timer_expired(struct loop_timer *t)
+{
+	struct ioat_chan *c = container_of(t, struct ioat_chan, timer);
+
+	list_add_tail(&c->dev->running, &c->node);
+	if (c->late) {
+		c->late = false;
+		complete(c, &c->fate);
+		ioat_chan_report(c);
+	}
+	ioat_turn_now(c->dev);
+}
+
+/*
+ * After an error the first descriptors take their time, as an engine's do that has to fill its pipes again. DPDK's
+ * driver depends on it: it starts the rest of the chain before it looks at how far the chain got, and what is complete
+ * by then it takes for reported.
+ */
+static void start(struct ioat_chan *c)
+{
+	set_state(c, IOAT_ACTIVE);
+	if (!c->failed) {
+		ioat_turn_now(c->dev);
+		return;
+	}
+	c->failed = false;
+	set_waiting(c, IOAT_RECOVERY_NS);
+}
+
+void ioat_chan_init(struct ioat_chan *c, struct ioat *d, unsigned int index)
+{
+	*c = (struct ioat_chan){.dev = d, .index = index};
+	list_init(&c->node);
+	loop_timer_init(&c->timer, timer_expired);
+	ioat_chan_power_on(c);
+}
+
+void ioat_chan_load(struct ioat_chan *c, const struct ioat_chan *from)
+{
+	c->ctrl = from->ctrl;
+	c->count = from->count;
+	c->done = from->done;
+	c->err = from->err;
+	c->errmask = from->errmask;
+	c->chain = from->chain;
+	c->cmp = from->cmp;
+	c->completed = from->completed;
+	c->unreported = from->unreported;
+	c->report = from->report;
+	c->cur = from->cur;
+	c->next = from->next;
+	c->first = from->first;
+	c->failed = from->failed;
+	c->busy = from->busy;
+	c->moved = from->moved;
+	c->desc = from->desc;
+	set_state(c, from->state);
 }
 
 /* ---- what software does ---- */
@@ -155,8 +218,7 @@ void ioat_chan_set_chain(struct ioat_chan *c, uint64_t addr)
 	c->chain = addr;
 	chain_forget(c);
 	c->next = addr;
-	if (!c->err)
-		set_state(c, IOAT_ARMED);
+	set_state(c, c->err ? IOAT_HALTED : IOAT_ARMED);
 }
 
 /* [E7] 14.5, CHANCMD: a reset may be the only way out of whatever happened; two commands at a time are an error. */

@@ -12,10 +12,12 @@ static uint32_t chan_step(struct ioat_chan *c)
 	uint32_t n = 0, err = 0, cost = 0;
 
 	if (!c->busy) {
+		if (!inject_command(&c->dev->f, c->index, c->done))
+			return 0;
 		cost = IOAT_DESC_COST;
 		c->busy = true;
 		err = ioat_op_fetch(c);
-	} else {
+	} else if (!ioat_op_finished(c)) {
 		err = ioat_op_slice(c, &n);
 		c->moved += n;
 		cost = n;
@@ -29,12 +31,17 @@ static uint32_t chan_step(struct ioat_chan *c)
 	return cost;
 }
 
+/* Until the channel has nothing to do, has to wait, or others are due. */
 static uint32_t chan_run(struct ioat_chan *c, uint32_t max)
 {
 	uint32_t used = 0;
 
-	while (c->state == IOAT_ACTIVE && used < max)
-		used += chan_step(c);
+	while (c->state == IOAT_ACTIVE && !list_empty(&c->node) && used < max) {
+		if (inject_stuck(&c->dev->f, c->index))
+			list_del(&c->node);
+		else
+			used += chan_step(c);
+	}
 	ioat_chan_report(c);
 	return used;
 }
@@ -43,6 +50,8 @@ static void turn(struct ioat *d)
 {
 	uint32_t left = IOAT_TURN_COST, used;
 
+	if (d->f.run != PCI_RUNNING)
+		return;
 	d->in_turn = true;
 	while (left && !list_empty(&d->running)) {
 		struct ioat_chan *c = list_first(&d->running, struct ioat_chan, node);
@@ -66,4 +75,18 @@ void ioat_turn_now(struct ioat *d)
 {
 	if (!d->in_turn && list_empty(&d->work.node))
 		turn(d);
+}
+
+void ioat_resume(struct pci_func *f)
+{
+	struct ioat *d = container_of(f, struct ioat, f);
+
+	for (unsigned int i = 0; i < d->nchans; i++) {
+		struct ioat_chan *c = &d->chan[i];
+
+		if (c->state == IOAT_ACTIVE && list_empty(&c->node) && !c->timer.deadline)
+			list_add_tail(&d->running, &c->node);
+	}
+	if (!list_empty(&d->running))
+		loop_work_queue(d->loop, &d->work);
 }

@@ -7,12 +7,13 @@
  *   engine.c	turns: who runs, and for how long
  *   op.c	what a descriptor says, and its bytes
  *   intr.c	interrupts
+ *   state.c	migration
  *   type.c	the device type
  *
- * Invariants. A channel that is ACTIVE is on the list of those that run, or its recovery timer is; any other is on
- * neither. No DMA outlives a call: a channel that was reset, suspended or halted touches nothing any more when that
- * call returns. A turn moves a bounded number of bytes. A descriptor is read once, checked, and then acted upon from
- * the copy.
+ * Invariants. On the list of those that run are ACTIVE channels alone; one that is not on it waits for its timer, or
+ * is stuck on purpose. No DMA outlives a call: a channel that was reset, suspended or halted touches nothing any more
+ * when that call returns. A turn moves a bounded number of bytes. A descriptor is read once, checked, and then acted
+ * upon from the copy.
  */
 #ifndef PINFOLD_DEVICES_IOAT_IOAT_H
 #define PINFOLD_DEVICES_IOAT_IOAT_H
@@ -25,6 +26,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 #include "devices/ioat/spec.h"
+#include "pci/inject.h"
 #include "pci/pci.h"
 
 #define IOAT_TURN_COST	 (1U << 20) /* bytes in one turn */
@@ -40,8 +42,10 @@ struct ioat_chan {
 	struct ioat *dev;
 	unsigned int index;
 	struct list node; /* in dev->running */
-	struct loop_timer recovery;
-	bool failed; /* since it ran last */
+	struct loop_timer timer;
+	bool failed; /* since it ran last: it recovers first */
+	bool late;   /* the descriptor in progress is done, and is to be reported when the timer expires */
+	struct inject_fate fate;
 
 	/* registers */
 	enum ioat_state state;
@@ -73,7 +77,6 @@ struct ioat {
 	uint8_t genctrl, intrctrl; /* INTRCTRL: what is stored, MASTER and MSIX */
 	uint16_t intrdelay;
 	uint32_t attn;
-	bool line; /* INTx is asserted */
 
 	uint64_t pattern; /* fill is full of it */
 	uint8_t fill[4096] __attribute__((aligned(64)));
@@ -96,7 +99,8 @@ void ioat_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned
 /* ---- chan.c ---- */
 void ioat_chan_init(struct ioat_chan *c, struct ioat *d, unsigned int index);
 void ioat_chan_power_on(struct ioat_chan *c);
-uint64_t ioat_chan_status(const struct ioat_chan *c); /* CHANSTS */
+void ioat_chan_load(struct ioat_chan *c, const struct ioat_chan *from); /* registers and progress, already checked */
+uint64_t ioat_chan_status(const struct ioat_chan *c);			/* CHANSTS */
 void ioat_chan_set_chain(struct ioat_chan *c, uint64_t addr);
 void ioat_chan_command(struct ioat_chan *c, uint8_t cmd);
 void ioat_chan_append(struct ioat_chan *c, uint16_t count);
@@ -110,8 +114,10 @@ void ioat_chan_halt(struct ioat_chan *c, uint32_t err);
 /* ---- engine.c ---- */
 void ioat_turn_run(struct loop_work *w);
 void ioat_turn_now(struct ioat *d); /* unless one is due from the loop, or under way */
+void ioat_resume(struct pci_func *f);
 
 /* ---- op.c: 0 or CHANERR bits ---- */
+uint32_t ioat_op_error(const struct ioat_desc *d, unsigned int xfercap); /* what is malformed in it */
 uint32_t ioat_op_fetch(struct ioat_chan *c);
 /* Moves up to IOAT_SLICE of the bytes that are left; *n: how many. */
 uint32_t ioat_op_slice(struct ioat_chan *c, uint32_t *n);
@@ -123,5 +129,11 @@ static inline bool ioat_op_finished(const struct ioat_chan *c)
 /* ---- intr.c ---- */
 void ioat_interrupt(struct ioat_chan *c);
 void ioat_line_update(struct ioat *d); /* after a change of ATTNSTATUS, INTRCTRL or MSI-X */
+
+/* ---- state.c ---- */
+int ioat_quiesce(struct pci_func *f);
+void ioat_run(struct pci_func *f);
+void ioat_save(struct pci_func *f, struct state_out *o);
+int ioat_load(struct pci_func *f, struct state *s);
 
 #endif

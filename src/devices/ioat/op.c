@@ -4,41 +4,39 @@
 #include "devices/ioat/ioat.h"
 
 /* ---- reading and checking ---- */
-/* The second address is what the transfer runs to; addresses do not wrap. */
 static bool wraps(uint64_t addr, uint32_t size)
 {
 	return size - 1 > UINT64_MAX - addr;
 }
 
-static uint32_t refuse_wrap(struct ioat_chan *c, uint64_t addr, bool write)
+uint32_t ioat_op_error(const struct ioat_desc *d, unsigned int xfercap)
 {
-	struct dma_tag tag = ioat_tag(c, write ? "destination" : "source");
-
-	dma_fault_emit(c->dev->f.dma, IOVA(addr), c->desc.size, write, DMA_FAULT_WRAP, &tag);
-	return write ? IOAT_ERR_DST_ADDR : IOAT_ERR_SRC_ADDR;
-}
-
-static uint32_t check(struct ioat_chan *c)
-{
-	const struct ioat_desc *d = &c->desc;
 	uint32_t op = IOAT_CTL_OP(d->ctl), flags = d->ctl & 0xffffff;
 
 	if (op > IOAT_OP_FILL || (flags & ~(op == IOAT_OP_COPY ? IOAT_CTL_COPY_MASK : IOAT_CTL_FILL_MASK)))
 		return IOAT_ERR_CONTROL;
-	if (!d->size || d->size > 1ULL << c->dev->xfercap)
+	if (!d->size || d->size > 1ULL << xfercap)
 		return IOAT_ERR_LENGTH;
 	if (flags & IOAT_CTL_NULL)
 		return 0;
 	if (op == IOAT_OP_COPY && wraps(d->src, d->size))
-		return refuse_wrap(c, d->src, false);
-	if (wraps(d->dst, d->size))
-		return refuse_wrap(c, d->dst, true);
-	return 0;
+		return IOAT_ERR_SRC_ADDR;
+	return wraps(d->dst, d->size) ? IOAT_ERR_DST_ADDR : 0;
+}
+
+static void wrap_emit(struct ioat_chan *c, uint32_t err)
+{
+	bool write = err == IOAT_ERR_DST_ADDR;
+	struct dma_tag tag = ioat_tag(c, write ? "destination" : "source");
+
+	dma_fault_emit(c->dev->f.dma, IOVA(write ? c->desc.dst : c->desc.src), c->desc.size, write, DMA_FAULT_WRAP,
+		       &tag);
 }
 
 uint32_t ioat_op_fetch(struct ioat_chan *c)
 {
 	struct dma_tag tag;
+	uint32_t err;
 
 	c->cur = c->next;
 	if (c->cur & (IOAT_DESC_ALIGN - 1))
@@ -48,8 +46,15 @@ uint32_t ioat_op_fetch(struct ioat_chan *c)
 		return IOAT_ERR_DESC;
 	c->first = false;
 	c->next = c->desc.next;
-	c->moved = c->desc.ctl & IOAT_CTL_NULL ? c->desc.size : 0;
-	return check(c);
+	c->moved = 0;
+	err = ioat_op_error(&c->desc, c->dev->xfercap);
+	if (err & (IOAT_ERR_SRC_ADDR | IOAT_ERR_DST_ADDR))
+		wrap_emit(c, err);
+	else if (c->desc.ctl & IOAT_CTL_NULL)
+		c->moved = c->desc.size;
+	else if (!err)
+		inject_dma(&c->dev->f, c->index, &c->desc.dst);
+	return err;
 }
 
 /* ---- moving ---- */

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/pci_regs.h>
 
 #include "devices/device.h"
 #include "devices/ioat/ioat.h"
@@ -56,7 +55,12 @@ static const struct pci_func_ops ops = {
     .bar_read = ioat_bar_read,
     .bar_write = ioat_bar_write,
     .reset = func_reset,
+    .resume = ioat_resume,
     .destroy = func_destroy,
+    .quiesce = ioat_quiesce,
+    .run = ioat_run,
+    .save = ioat_save,
+    .load = ioat_load,
 };
 
 static int add_capabilities(struct pci_func *f, unsigned int vectors)
@@ -71,7 +75,7 @@ static int add_capabilities(struct pci_func *f, unsigned int vectors)
 		rc = pci_add_msix(f, vectors, 0, IOAT_MSIX_TABLE, IOAT_MSIX_PBA);
 	if (rc)
 		return rc;
-	pci_cfg_define(f, PCI_INTERRUPT_PIN, 1, 1, 0, 0);
+	pci_add_intx(f);
 	pci_cfg_define(f, IOAT_CFG_DMAUNCERRSTS, 4, 0, 0, ~0U);
 	pci_cfg_define(f, IOAT_CFG_CHANERR_INT, 4, 0, 0, ~0U);
 	pci_cfg_define(f, IOAT_CFG_ERRMASK_INT, 4, 0, ~0U, 0);
