@@ -11,21 +11,33 @@
 #include "base/list.h"
 
 enum event_type {
-	EVENT_MAP,     /* ioas, addr = IOVA, len, value = client VA */
-	EVENT_UNMAP,   /* ioas, addr = IOVA, len */
-	EVENT_PIN,     /* value = pages pinned by this step; who = client pid */
-	EVENT_UNPIN,   /* value = pages released */
-	EVENT_DMA,     /* who = BDF, addr = IOVA, len, flags = EVENT_WRITE */
-	EVENT_FAULT,   /* who = BDF, pasid, addr = IOVA, len, flags, error = errno, tag */
-	EVENT_MMIO,    /* who = BDF, addr = region index << 40 | offset, len = size, value, flags */
-	EVENT_IRQ,     /* who = BDF, value = vector */
-	EVENT_OPEN,    /* who = client pid, name = what was opened */
+	EVENT_MAP,	   /* ioas, addr = IOVA, len, value = client VA */
+	EVENT_UNMAP,	   /* ioas, addr = IOVA, len */
+	EVENT_MAP_REFUSED, /* ioas, addr = IOVA, len, value = client VA, error: what a client asked for in vain */
+	EVENT_UNMAP_ASKED, /* ioas, addr = IOVA, len, value = bytes that went, error: what it got */
+	EVENT_PIN,	   /* value = pages pinned by this step; who = client pid */
+	EVENT_UNPIN,	   /* value = pages released */
+	EVENT_DMA,	   /* who = BDF, addr = IOVA, len, flags = EVENT_WRITE */
+	EVENT_FAULT,	   /* who = BDF, pasid, addr = IOVA, len, flags, error = errno, tag */
+	EVENT_MMIO,	   /* who = BDF, addr = region index << 40 | offset, len = size, value, flags */
+	EVENT_IRQ,	   /* who = BDF, value = vector */
+	EVENT_MISUSE, /* who = domain and BDF, value = enum event_misuse, addr and flags as of MMIO, len = size, name */
+	EVENT_OPEN,   /* who = client pid, name = what was opened */
 	EVENT_RELEASE, /* name */
 	EVENT_REVOKE,  /* ioas, addr = IOVA, len: the device whose memory was mapped there has taken it back */
 	EVENT_REFUSE,  /* ioas, addr = IOVA, len; who = BDF that may not reach it, value = BDF whose memory it is */
 	EVENT_TAINT,   /* who = BDF, name = what was done that keeps the rules from holding */
 	EVENT_CLIENT, /* who = pid, addr = session, flags = EVENT_START or EVENT_END, value = descriptors given (END) */
 	EVENT_TYPES
+};
+
+/* What a program did to a device that no driver does; name says more. */
+enum event_misuse {
+	MISUSE_MEMORY_OFF, /* an access to a BAR that does not decode */
+	MISUSE_WIDTH,	   /* a size or an alignment that the register does not have */
+	MISUSE_RANGE,	   /* outside the registers that there are */
+	MISUSE_READ_ONLY,  /* a write to a register that does not take one */
+	MISUSE_PROTOCOL,   /* a value that the device's specification forbids at this moment */
 };
 
 enum { EVENT_WRITE = 1, EVENT_START = 2, EVENT_END = 4 };

@@ -153,7 +153,7 @@ void rpc_origin(struct rpc *r, const ucontext_t *uc); /* says where the program 
 void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value, uint64_t ip);
 /* 0, or -EIO: nothing answers there now: SIGBUS. */
 int rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size, uint64_t *v, uint64_t ip);
-bool rpc_mmio_refused(uint64_t object, uint64_t offset, uint64_t generation); /* likewise */
+bool rpc_mmio_refused(uint64_t object, uint64_t offset, uint64_t generation, uint64_t ip); /* likewise */
 struct insn;
 int rpc_decode(const uint8_t *code, size_t n, struct insn *out);
 

@@ -409,7 +409,7 @@ static int rpc_begin_test(struct rpc *r, uint64_t object, uint64_t generation)
 }
 
 /* A file is asked about after it has faulted, a trap before each access: not while all is well. */
-bool rpc_mmio_refused(uint64_t object, uint64_t offset, uint64_t generation)
+bool rpc_mmio_refused(uint64_t object, uint64_t offset, uint64_t generation, uint64_t ip)
 {
 	struct rpc r;
 	long ret;
@@ -418,6 +418,7 @@ bool rpc_mmio_refused(uint64_t object, uint64_t offset, uint64_t generation)
 		return generation != 0;
 	r.slot->a[0] = offset;
 	r.slot->a[1] = generation;
+	r.slot->ip = unlikely(image.stacks) ? ip : 0;
 	ret = rpc_call(&r);
 	rpc_end(&r);
 	return ret == -EIO || (generation && ret < 0);

@@ -368,9 +368,9 @@ static int get_base(int code, uint64_t *base)
 	return sys2(__NR_arch_prctl, code, base);
 }
 
-static bool window_refuses(const struct window *w, uint64_t addr)
+static bool window_refuses(const struct window *w, uint64_t addr, uint64_t ip)
 {
-	return rpc_mmio_refused(w->object, w->offset + (addr - w->start), w->generation);
+	return rpc_mmio_refused(w->object, w->offset + (addr - w->start), w->generation, ip);
 }
 
 /* As Linux says it of memory that is switched off. */
@@ -405,8 +405,9 @@ bool window_fault(ucontext_t *uc, siginfo_t *si)
 	/* A file of memory that is gone, or only was for the moment (rule C3). What else goes wrong there is not ours.
 	 */
 	if (w->generation)
-		return si->si_signo == SIGBUS && si->si_code == BUS_ADRERR && !window_refuses(w, (uint64_t)si->si_addr);
-	if (window_refuses(w, (uint64_t)si->si_addr))
+		return si->si_signo == SIGBUS && si->si_code == BUS_ADRERR &&
+		       !window_refuses(w, (uint64_t)si->si_addr, UC_IP(uc));
+	if (window_refuses(w, (uint64_t)si->si_addr, UC_IP(uc)))
 		return bus_error(si, (uint64_t)si->si_addr);
 	if (!window_decode(UC_IP(uc), &in))
 		return false;

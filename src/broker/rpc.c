@@ -325,9 +325,15 @@ static long rpc_MMIO_TEST(struct request *r)
 {
 	struct ufile *f = mapped_file_of(r);
 
+	uint64_t nothing;
+	long ret;
+
 	if (!f)
 		return -EBADF;
-	return f->ops->mmio_test ? f->ops->mmio_test(f, r->a[0], r->a[1]) : 0;
+	ret = f->ops->mmio_test ? f->ops->mmio_test(f, r->a[0], r->a[1]) : 0;
+	if (ret == -EIO && f->ops->mmio_read)
+		f->ops->mmio_read(f, r->a[0], 1, &nothing); /* refused too, and said so to the event stream */
+	return ret;
 }
 
 static long rpc_DECODE(struct request *r)

@@ -60,6 +60,32 @@ static void on_map(struct check *c, const struct event *ev)
 	history_map(c->history, ev->ioas, ev->addr, ev->len, &n);
 }
 
+struct finding check_finding(struct check *c, enum check_class class)
+{
+	return (struct finding){
+	    .class = class, .first_ns = check_now(), .pid = c->evs->origin ? c->evs->origin->pid : 0};
+}
+
+/* The stream keeps the union of what its listeners want: it hears of a change by listening anew. */
+static void listen(struct check *c, uint32_t mask)
+{
+	if (c->listener.mask == mask)
+		return;
+	events_unlisten(c->evs, &c->listener);
+	c->listener.mask = mask;
+	events_listen(c->evs, &c->listener);
+}
+
+void check_listen(struct check *c, uint32_t more)
+{
+	listen(c, c->listener.mask | more);
+}
+
+void check_unlisten(struct check *c, uint32_t less)
+{
+	listen(c, c->listener.mask & ~less);
+}
+
 static void on_event(struct event_listener *l, const struct event *ev)
 {
 	struct check *c = container_of(l, struct check, listener);
@@ -68,6 +94,26 @@ static void on_event(struct event_listener *l, const struct event *ev)
 	switch (ev->type) {
 	case EVENT_MAP:
 		on_map(c, ev);
+		check_map_made(c, ev);
+		break;
+	case EVENT_MAP_REFUSED:
+		check_map_refused(c, ev);
+		break;
+	case EVENT_UNMAP_ASKED:
+		if (check_wants(c, CLASS_UNMAP_MISMATCH))
+			check_unmap_asked(c, ev);
+		break;
+	case EVENT_DMA:
+		check_dma_done(c, ev);
+		break;
+	case EVENT_MISUSE:
+		check_misuse(c, ev);
+		break;
+	case EVENT_IRQ:
+		check_irq(c, ev);
+		break;
+	case EVENT_TAINT:
+		check_taint(c, ev);
 		break;
 	case EVENT_UNMAP:
 		history_unmap(c->history, ev->ioas, ev->addr, ev->len, check_now(),
@@ -135,11 +181,16 @@ struct check *check_new(const struct check_options *o, struct events *evs)
 	c->stacks = c->modules ? stacks_new(c->modules, o->depth ? o->depth : DEPTH) : NULL;
 	c->symbols = c->modules ? symbols_new(c->modules) : NULL;
 	c->history = history_new();
+	c->refusals = refusals_new();
 	c->findings = findings_new(print_finding, c);
-	c->listener = (struct event_listener){
-	    .mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_FAULT) | BIT(EVENT_CLIENT), .notify = on_event};
+	c->listener = (struct event_listener){.mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_MAP_REFUSED) |
+						      BIT(EVENT_UNMAP_ASKED) | BIT(EVENT_FAULT) | BIT(EVENT_MISUSE) |
+						      BIT(EVENT_TAINT) | BIT(EVENT_CLIENT),
+					      .notify = on_event};
+	if (check_wants(c, CLASS_IRQ_LOST))
+		c->listener.mask |= BIT(EVENT_IRQ);
 	events_listen(evs, &c->listener);
-	if (c->worker && c->stacks && c->symbols && c->history && c->findings)
+	if (c->worker && c->stacks && c->symbols && c->history && c->refusals && c->findings)
 		return c;
 	check_free(c);
 	return NULL;
@@ -179,5 +230,6 @@ void check_free(struct check *c)
 	modules_free(c->modules);
 	findings_free(c->findings);
 	history_free(c->history);
+	refusals_free(c->refusals);
 	free(c);
 }

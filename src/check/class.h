@@ -12,7 +12,16 @@
 	CLASS(DMA_OUT_OF_BOUNDS, "dma-out-of-bounds", true, "a device went past the end of a mapping, or before it")   \
 	CLASS(DMA_PERMISSION, "dma-permission", true,                                                                  \
 	      "a device wrote to a mapping for reading, or read one for writing")                                      \
-	CLASS(DMA_BUS_MASTER_OFF, "dma-bus-master-off", true, "a device had work while it may not master the bus")
+	CLASS(DMA_BUS_MASTER_OFF, "dma-bus-master-off", true, "a device had work while it may not master the bus")     \
+	CLASS(MAP_OVERLAP_IGNORED, "map-overlap-ignored", true, "DMA went where a mapping had been refused")           \
+	CLASS(UNMAP_MISMATCH, "unmap-mismatch", true, "an unmap did not match what is mapped")                         \
+	CLASS(MMIO_DISABLED, "mmio-disabled", true, "a BAR was touched that does not decode")                          \
+	CLASS(MMIO_WIDTH, "mmio-width", true, "a register was accessed in a size or alignment that it does not have")  \
+	CLASS(MMIO_OUT_OF_RANGE, "mmio-out-of-range", true, "an access went past the registers that there are")        \
+	CLASS(MMIO_READ_ONLY_WRITE, "mmio-read-only-write", true, "a register was written that cannot be")             \
+	CLASS(IRQ_LOST, "irq-lost", true, "an interrupt was raised that nobody had asked for")                         \
+	CLASS(DEVICE_PROTOCOL, "device-protocol", true, "a device was told what its specification forbids")            \
+	CLASS(UNSAFE_MAP, "unsafe-map", true, "a container maps the address of a BAR, which no policy is asked about")
 
 enum check_class {
 #define CLASS(id, name, on, text) CLASS_##id,

@@ -105,19 +105,15 @@ static void explain(struct check *c, struct finding *f, int reason)
 
 void check_dma_fault(struct check *c, const struct event *ev)
 {
-	struct finding f = {
-	    .first_ns = check_now(),
-	    .pid = c->evs->origin ? c->evs->origin->pid : 0,
-	    .has_device = true,
-	    .has_range = true,
-	    .write = ev->flags & EVENT_WRITE,
-	    .bdf = ev->who,
-	    .ioas = ev->ioas,
-	    .addr = ev->addr,
-	    .len = ev->len,
-	};
+	struct finding f = check_finding(c, CLASS_DMA_UNMAPPED);
 	char line[FINDING_TEXT];
 
+	f.has_device = f.has_range = true;
+	f.write = ev->flags & EVENT_WRITE;
+	f.bdf = ev->who;
+	f.ioas = ev->ioas;
+	f.addr = ev->addr;
+	f.len = ev->len;
 	dma_fault_format(ev, line, sizeof(line));
 	finding_part(&f, ROLE_CALL, 0, 0, "%s", line);
 	explain(c, &f, ev->error);

@@ -181,11 +181,16 @@ static const struct mapping_note *note_of(struct itree_node *n)
 	return n ? container_of(n, struct mapping_note, node) : NULL;
 }
 
-const struct mapping_note *history_live(struct history *h, uint64_t ioas, uint64_t iova)
+const struct mapping_note *history_overlap(struct history *h, uint64_t ioas, uint64_t first, uint64_t last)
 {
 	struct space *s = space_of(h, ioas);
 
-	return s ? note_of(itree_first(&s->live, iova, iova)) : NULL;
+	return s ? note_of(itree_first(&s->live, first, last)) : NULL;
+}
+
+const struct mapping_note *history_live(struct history *h, uint64_t ioas, uint64_t iova)
+{
+	return history_overlap(h, ioas, iova, iova);
 }
 
 /* The same addresses are mapped again and again: of all that held this one the last is sought, for a while. */

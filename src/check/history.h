@@ -34,6 +34,8 @@ void history_unmap(struct history *h, uint64_t ioas, uint64_t iova, uint64_t len
 		   uint32_t stack);
 /* The mapping that holds iova; NULL if there is none. */
 const struct mapping_note *history_live(struct history *h, uint64_t ioas, uint64_t iova);
+/* The first one that meets [first, last]. */
+const struct mapping_note *history_overlap(struct history *h, uint64_t ioas, uint64_t first, uint64_t last);
 /* The last one that held iova and is gone. */
 const struct mapping_note *history_gone(struct history *h, uint64_t ioas, uint64_t iova);
 /* The nearest mapping that is there and ends, or begins, less than `within` bytes from iova. */

@@ -22,6 +22,7 @@ struct check {
 	struct history *history;
 	struct findings *findings;
 	uint64_t began_ns;
+	struct refusals *refusals;
 	bool fresh; /* of one event: the stack of its origin has been taken */
 	uint32_t stack;
 };
@@ -36,7 +37,25 @@ uint32_t check_stack(struct check *c);
 /* "2.5 ms earlier", for a moment before now. */
 const char *check_ago(uint64_t then, uint64_t now, char *buf, size_t size);
 
+/* A finding about the event that is being told, its origin's. */
+struct finding check_finding(struct check *c, enum check_class class);
+void check_listen(struct check *c, uint32_t more); /* to these events too */
+void check_unlisten(struct check *c, uint32_t less);
+
 /* dma.c: what devices do */
 void check_dma_fault(struct check *c, const struct event *ev);
+
+/* map.c: what programs ask for in vain, and go on from */
+struct refusals *refusals_new(void);
+void refusals_free(struct refusals *r);
+void check_map_refused(struct check *c, const struct event *ev);
+void check_map_made(struct check *c, const struct event *ev);
+void check_unmap_asked(struct check *c, const struct event *ev);
+void check_dma_done(struct check *c, const struct event *ev); /* while there are refusals */
+
+/* misuse.c: what programs do to devices */
+void check_misuse(struct check *c, const struct event *ev);
+void check_irq(struct check *c, const struct event *ev);
+void check_taint(struct check *c, const struct event *ev);
 
 #endif

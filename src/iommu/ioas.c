@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "base/alloc.h"
+#include "base/event.h"
 #include "iommu/private.h"
 
 struct reserved {
@@ -330,4 +331,16 @@ void ioas_remove_domain(struct ioas *io, struct domain *d)
 		take_areas(io, d, NULL);
 	ioas_unreserve(io, d);
 	ioas_update_alignment(io); /* it can only sink */
+}
+
+int ioas_refused(const struct ioas *io, iova_t iova, uint64_t len, uint64_t va, int err)
+{
+	event_emit(io->evs, EVENT_MAP_REFUSED, .ioas = io->id, .addr = iova.a, .len = len, .value = va, .error = -err);
+	return err;
+}
+
+void ioas_unmap_asked(const struct ioas *io, uint64_t iova, uint64_t len, uint64_t unmapped, int err)
+{
+	event_emit(io->evs, EVENT_UNMAP_ASKED, .ioas = io->id, .addr = iova, .len = len, .value = unmapped,
+		   .error = -err);
 }

@@ -67,6 +67,10 @@ int ioas_set_large_pages(struct ioas *io, bool on);
  * those attached may not reach, rule B2), -ENOMEM (limit or memory). On error nothing has changed.
  */
 int ioas_map(struct ioas *io, iova_t iova, uint64_t len, struct pages *p, uint64_t off, int prot);
+/* For reports: a client asked for that and was refused; it was told err, which is returned. */
+int ioas_refused(const struct ioas *io, iova_t iova, uint64_t len, uint64_t va, int err);
+/* For reports: a client asked to unmap that. */
+void ioas_unmap_asked(const struct ioas *io, uint64_t iova, uint64_t len, uint64_t unmapped, int err);
 /* Would ioas_map find [iova, iova + len) free? 0, -EINVAL, -EOVERFLOW, -EEXIST as above. */
 int ioas_check_free(const struct ioas *io, iova_t iova, uint64_t len);
 /*

@@ -225,12 +225,14 @@ static long map_dma(struct iommufd_ctx *ctx, struct ucall *c, uint64_t arg)
 		err = ioas_check_free(ctx->compat->io, IOVA(map.iova), map.size);
 	if (!err)
 		err = ucall_get_pages_lazy(c, first, span, &p);
-	if (err)
+	if (err == UCALL_AGAIN)
 		return err;
+	if (err)
+		return ioas_refused(ctx->compat->io, IOVA(map.iova), map.size, map.vaddr, err);
 	pages_configure(p, prot & IOMMU_WRITE, ctx->account, false);
 	err = ioas_map(ctx->compat->io, IOVA(map.iova), map.size, p, map.vaddr - first, prot);
 	pages_put(p);
-	return err;
+	return err ? ioas_refused(ctx->compat->io, IOVA(map.iova), map.size, map.vaddr, err) : 0;
 }
 
 /* The first type1 unmaps parts of what it mapped: it is cut before, at the end first. */
@@ -275,6 +277,7 @@ static long unmap_dma(struct iommufd_ctx *ctx, struct ucall *c, uint64_t arg)
 		if (err)
 			return err;
 		err = unmap_range(ctx->compat->io, &un, &unmapped);
+		ioas_unmap_asked(ctx->compat->io, un.iova, un.size, unmapped, err);
 	}
 	un.size = unmapped;
 	out = ucall_copy_out(c, arg, &un, minsz);

@@ -209,11 +209,19 @@ int ioas_page_span(uint64_t start, uint64_t len, uint64_t *first, uint64_t *span
 	return 0;
 }
 
+/* Only who names an address can go on as if something were there. */
+static int map_answer(struct ioas_object *o, uint32_t flags, uint64_t iova, uint64_t len, uint64_t va, int err)
+{
+	return err && err != UCALL_AGAIN && o && flags & IOMMU_IOAS_MAP_FIXED_IOVA
+		   ? ioas_refused(o->io, IOVA(iova), len, va, err)
+		   : err;
+}
+
 long ioctl_ioas_map(struct ioctl_call *k)
 {
 	struct iommu_ioas_map *cmd = k->cmd;
+	struct ioas_object *o = NULL;
 	uint64_t first, span;
-	struct ioas_object *o;
 	struct pages *p;
 	int err;
 
@@ -230,10 +238,11 @@ long ioctl_ioas_map(struct ioctl_call *k)
 	if (!err)
 		err = ucall_get_pages_lazy(k->c, first, span, &p);
 	if (err)
-		return err;
+		return map_answer(o, cmd->flags, cmd->iova, cmd->length, cmd->user_va, err);
 	pages_configure(p, cmd->flags & IOMMU_IOAS_MAP_WRITEABLE, k->ctx->account, false);
 	err = map_pages(o, cmd->flags, &cmd->iova, cmd->length, p, cmd->user_va - first);
 	pages_put(p);
+	err = map_answer(o, cmd->flags, cmd->iova, cmd->length, cmd->user_va, err);
 	return err ? err : ioctl_respond(k, sizeof(*cmd));
 }
 
@@ -347,6 +356,7 @@ long ioctl_ioas_unmap(struct ioctl_call *k)
 		err = ioas_unmap(o->io, cmd->iova, last, &unmapped);
 		if (!err && !unmapped)
 			err = -ENOENT;
+		ioas_unmap_asked(o->io, cmd->iova, cmd->length, unmapped, err);
 	}
 	if (err)
 		return err;

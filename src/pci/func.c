@@ -88,6 +88,13 @@ void pci_func_place(struct pci_func *f, uint16_t domain, uint16_t bdf, unsigned 
 	pci_bar_place(f);
 }
 
+void pci_misuse(struct pci_func *f, enum event_misuse kind, unsigned int bar, uint64_t off, unsigned int size,
+		bool write, const char *text)
+{
+	event_emit(f->evs, EVENT_MISUSE, .who = (uint32_t)f->domain << 16 | f->bdf, .value = kind,
+		   .addr = (uint64_t)bar << 40 | off, .len = size, .flags = write ? EVENT_WRITE : 0, .name = text);
+}
+
 void pci_bdf_format(const struct pci_func *f, char buf[16])
 {
 	snprintf(buf, 16, "%04x:%02x:%02x.%x", f->domain, f->bdf >> 8, f->bdf >> 3 & 0x1f, f->bdf & 7);

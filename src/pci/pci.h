@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/event.h"
 #include "iommu/iommu.h"
 #include "mm/peer.h"
 #include "pci/peer.h"
@@ -296,6 +297,9 @@ void pci_mem_renew(struct pci_func *f);
 void pci_msix_enable(struct pci_func *f, bool on);
 uint64_t pci_bar_address(const struct pci_func *f, unsigned int bar); /* as the BAR says; 0 if there is none */
 void pci_msix_set_entry_masked(struct pci_func *f, unsigned int v, bool masked); /* unmask delivers what pends */
-void pci_bdf_format(const struct pci_func *f, char buf[16]);			 /* "0000:01:00.0" */
+/* Tells the event stream that the program did what no driver does. text: of static lifetime, one clause. */
+void pci_misuse(struct pci_func *f, enum event_misuse kind, unsigned int bar, uint64_t off, unsigned int size,
+		bool write, const char *text);
+void pci_bdf_format(const struct pci_func *f, char buf[16]); /* "0000:01:00.0" */
 
 #endif

@@ -136,6 +136,11 @@ static unsigned int access_size(uint64_t off, uint64_t len)
 	return size;
 }
 
+static void say_memory_off(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, bool write)
+{
+	pci_misuse(f, MISUSE_MEMORY_OFF, bar, off, size, write, "its memory does not decode");
+}
+
 static int bar_access(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint8_t *rd,
 		      const uint8_t *wr)
 {
@@ -172,6 +177,8 @@ static ssize_t bar_rw(struct pci_func *f, unsigned int bar, uint8_t *rd, const u
 
 			n = access_size(off + done, n);
 			ret = bar_access(f, bar, off + done, n, rd ? rd + done : NULL, wr ? wr + done : NULL);
+			if (ret == -EIO)
+				say_memory_off(f, bar, off + done, n, wr);
 			if (ret)
 				return ret;
 		}
@@ -249,7 +256,10 @@ int region_mmio_read(struct ufile *file, uint64_t file_off, unsigned int size, u
 
 	if (!f)
 		return -EINVAL;
-	return device_memory_on(to_dev(file)) ? pci_bar_read(f, bar, off, size, val) : -EIO;
+	if (device_memory_on(to_dev(file)))
+		return pci_bar_read(f, bar, off, size, val);
+	say_memory_off(f, bar, off, size, false);
+	return -EIO;
 }
 
 int region_mmio_write(struct ufile *file, uint64_t file_off, unsigned int size, uint64_t val)
@@ -260,7 +270,10 @@ int region_mmio_write(struct ufile *file, uint64_t file_off, unsigned int size, 
 
 	if (!f)
 		return -EINVAL;
-	return device_memory_on(to_dev(file)) ? pci_bar_write(f, bar, off, size, val) : -EIO;
+	if (device_memory_on(to_dev(file)))
+		return pci_bar_write(f, bar, off, size, val);
+	say_memory_off(f, bar, off, size, true);
+	return -EIO;
 }
 
 /* Of the file that is mapped now; never 0. */

@@ -213,7 +213,7 @@ static long type1_map_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 	if (add_overflows(map.iova, map.size - 1, &last_iova) || add_overflows(map.vaddr, map.size - 1, &last_va))
 		return -EINVAL;
 	if (ioas_overlaps(t->io, map.iova, last_iova))
-		return -EEXIST;
+		return ioas_refused(t->io, IOVA(map.iova), map.size, map.vaddr, -EEXIST);
 	if (!dma_avail(t))
 		return -ENOSPC;
 	if (!iova_usable(t, map.iova, last_iova))
@@ -221,14 +221,16 @@ static long type1_map_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 	ret = ucall_get_pages(c, map.vaddr, map.size, &pages);
 	if (ret == -EFAULT)
 		ret = bar_pages(t, c, &map, &pages);
-	if (ret)
+	if (ret == UCALL_AGAIN)
 		return ret;
+	if (ret)
+		return ioas_refused(t->io, IOVA(map.iova), map.size, map.vaddr, ret);
 	/* The process's own locked memory is what type1 counts; memory that may not be written is found out by the pin.
 	 */
 	pages_configure(pages, prot & IOMMU_WRITE, MM_ACCOUNT_PROCESS, false);
 	ret = ioas_map(t->io, IOVA(map.iova), map.size, pages, 0, prot);
 	pages_put(pages);
-	return ret;
+	return ret ? ioas_refused(t->io, IOVA(map.iova), map.size, map.vaddr, ret) : 0;
 }
 
 /* ---- UNMAP_DMA ---- */
@@ -328,9 +330,14 @@ static long type1_unmap_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 		ret = un.flags & VFIO_DMA_UNMAP_FLAG_ALL ? plan_all(t, &un, &plan) : plan_range(t, &un, &plan);
 	if (!ret && dirty)
 		ret = dirty_report(t, c, &bm, plan.first, plan.last);
+	if (ret == UCALL_AGAIN)
+		return ret;
+	if (!ret)
+		plan_finish(t, &plan);
+	if (!(un.flags & VFIO_DMA_UNMAP_FLAG_ALL))
+		ioas_unmap_asked(t->io, un.iova, un.size, ret ? 0 : plan.bytes, ret);
 	if (ret)
 		return ret;
-	plan_finish(t, &plan);
 	un.size = plan.bytes;
 	ret = ucall_copy_out(c, arg, &un, sizeof(un));
 	if (!ret && plan.bytes)

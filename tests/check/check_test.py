@@ -90,6 +90,22 @@ def test_dma_permission():
     blames(text, "dma-permission", "mapped")
 
 
+def test_map_overlap_ignored():
+    """A map fails with EEXIST, nobody looks, and the device's data go to the old buffer."""
+    text = one("map-overlap-ignored")
+    points_at(text, "map-overlap-ignored", "call", "had failed .EEXIST.")
+    points_at(text, "map-overlap-ignored", "there", "what is there")
+    blames(text, "map-overlap-ignored", "call")
+
+
+def test_calls():
+    """Classes whose finding is one call or one access."""
+    for name in ("unmap-mismatch", "mmio-width", "mmio-read-only-write", "device-protocol", "mmio-disabled"):
+        text = one(name)
+        points_at(text, name, "call", "thread")
+        blames(text, name, "call")
+
+
 def test_exit_status():
     run("--check", "--error-exitcode=42", program=[BUGGY, "dma-unmapped"], status=42)
     run("--check", "--error-exitcode=42", program=["true"], status=0)

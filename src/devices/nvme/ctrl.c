@@ -297,6 +297,11 @@ static void reg_write(struct nvme *c, uint64_t off, uint32_t val)
 	case NVME_REG_ACQ + 4:
 		set_high(&c->acq, val);
 		break;
+	case NVME_REG_CAP:
+	case NVME_REG_CAP + 4:
+	case NVME_REG_VS:
+		pci_misuse(&c->f, MISUSE_READ_ONLY, 0, off, 4, true, "the register is read-only");
+		break;
 	default:
 		nvme_cmb_reg_write(c, off, val);
 		break;
@@ -335,8 +340,10 @@ void nvme_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned
 {
 	struct nvme *c = container_of(f, struct nvme, f);
 
-	if (size < 4 || off % size)
+	if (size < 4 || off % size) {
+		pci_misuse(f, MISUSE_WIDTH, bar, off, size, true, "registers are written as aligned dwords or qwords");
 		return;
+	}
 	dword_write(c, off, (uint32_t)val);
 	if (size == 8)
 		dword_write(c, off + 4, (uint32_t)(val >> 32));

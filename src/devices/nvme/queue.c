@@ -345,13 +345,20 @@ static void turn_now(struct nvme *c)
 /* ---- doorbells ---- */
 enum { DOORBELL_BAD_REGISTER = 0, DOORBELL_BAD_VALUE = 1 }; /* figure 147 */
 
+static void doorbell_refused(struct nvme *c, unsigned int error, unsigned int index, const char *text)
+{
+	pci_misuse(&c->f, MISUSE_PROTOCOL, 0, NVME_REG_DOORBELLS + 4ull * index, 4, true, text);
+	nvme_aer_error(c, error);
+}
+
 /* 5.2 and 3.1.24: the same value again, a value outside the queue, more entries than the queue has room for. */
 static void sq_doorbell(struct nvme *c, struct nvme_sq *sq, uint32_t val)
 {
 	uint32_t used = ring_used(sq->head, sq->tail, sq->size);
 
 	if (val >= sq->size || val == sq->tail || used + ring_used(sq->tail, val, sq->size) >= sq->size) {
-		nvme_aer_error(c, DOORBELL_BAD_VALUE);
+		doorbell_refused(c, DOORBELL_BAD_VALUE, 2 * sq->id,
+				 "a submission queue's tail went outside the queue, or past its head");
 		return;
 	}
 	if (sq->id)
@@ -367,7 +374,8 @@ static void sq_doorbell(struct nvme *c, struct nvme_sq *sq, uint32_t val)
 static void cq_doorbell(struct nvme *c, struct nvme_cq *cq, uint32_t val)
 {
 	if (val >= cq->size || val == cq->head || ring_used(cq->head, val, cq->size) > cq_shown(cq)) {
-		nvme_aer_error(c, DOORBELL_BAD_VALUE);
+		doorbell_refused(c, DOORBELL_BAD_VALUE, 2 * cq->id + 1,
+				 "a completion queue's head went past what was completed");
 		return;
 	}
 	cq->head = val;
@@ -394,7 +402,7 @@ void nvme_doorbell(struct nvme *c, unsigned int index, uint32_t val)
 	if (!nvme_running(c))
 		return;
 	if (q > NVME_QUEUES_MAX || !(is_cq ? c->cq[q].live : c->sq[q].live))
-		nvme_aer_error(c, DOORBELL_BAD_REGISTER);
+		doorbell_refused(c, DOORBELL_BAD_REGISTER, index, "a doorbell of a queue that does not exist");
 	else if (is_cq)
 		cq_doorbell(c, &c->cq[q], val & 0xffff);
 	else
