@@ -8,6 +8,8 @@
 
 #include "base/alloc.h"
 #include "broker/private.h"
+#include "pci/pci.h"
+#include "vfio/vfio.h"
 
 struct known {
 	struct list bucket, age; /* age: in known_files.holds while held */
@@ -51,8 +53,9 @@ static void known_free(struct known_files *k, struct known *n)
 	free(n);
 }
 
-void known_init(struct known_files *k, uint64_t seed)
+void known_init(struct known_files *k, struct vfio *v, uint64_t seed)
 {
+	k->vfio = v;
 	k->seed = seed;
 	k->count = k->held = 0;
 	list_init(&k->age);
@@ -102,6 +105,17 @@ struct backing *known_backing(struct known_files *k, struct backing_cache *c, ui
 	return backing_find_key(c, n->key);
 }
 
+/* A BAR's memory is no client's, whatever descriptors of it he has: it would outlast its revocation (rules A4, B3). */
+static bool is_device_memory(const struct known_files *k, struct backing_key key)
+{
+	const struct pci_func *f;
+
+	for (size_t i = 0; k->vfio && (f = vfio_func(k->vfio, i)); i++)
+		if (pci_owns_file(f, key.dev, key.ino))
+			return true;
+	return false;
+}
+
 int known_show(struct known_files *k, struct backing_cache *c, int fd, struct backing **out)
 {
 	struct backing *b;
@@ -109,6 +123,10 @@ int known_show(struct known_files *k, struct backing_cache *c, int fd, struct ba
 
 	if (err)
 		return err;
+	if (is_device_memory(k, backing_key(b))) {
+		backing_put(b);
+		return -EFAULT;
+	}
 	if (!known_add(k, backing_key(b))) {
 		backing_put(b);
 		return -ENOMEM;

@@ -107,13 +107,14 @@ bool client_fd_closes_at_once(struct broker *b, int fd);
 #define HELD_MAX      1024
 
 struct known_files {
+	struct vfio *vfio; /* whose devices have memory that is not to be shown */
 	uint64_t seed;
 	struct list bucket[KNOWN_BUCKETS];
 	struct list age;   /* of those that are not held: least recently used first */
 	struct list holds; /* the others */
 	unsigned int count, held;
 };
-void known_init(struct known_files *k, uint64_t seed);
+void known_init(struct known_files *k, struct vfio *v, uint64_t seed);
 void known_fini(struct known_files *k);
 /* The backing of a file that has been shown, with the access it was shown with; a new reference. NULL: not shown, or
  * let go of since. */

@@ -410,7 +410,7 @@ int session_accept(struct broker *b, int sock)
 		goto close_sock;
 	list_init(&s->mappings);
 	list_init(&s->tickets);
-	known_init(&s->known, b->seed);
+	known_init(&s->known, b->vfio, b->seed);
 	s->b = b;
 	s->id = ++b->sessions_made;
 	s->watch = (struct loop_fd){sock, EPOLLIN | EPOLLRDHUP, session_ready};

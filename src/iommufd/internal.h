@@ -33,6 +33,7 @@
 struct iommufd {
 	struct events *evs;
 	struct backing_cache *cache;
+	struct list mock_dmabufs;
 	struct list followers; /* ioas_object.follower */
 	bool test;
 };
@@ -301,5 +302,6 @@ int iommufd_mmap_map(struct iommufd_ctx *ctx, uint64_t off, uint64_t len, int pr
 #define MOCK_CMD_MIN  68
 #define MOCK_CMD_SIZE 72
 iommufd_object_destroy_fn access_object_destroy, selftest_destroy;
+void mock_dmabufs_fini(struct iommufd *m);
 
 #endif

@@ -151,11 +151,14 @@ struct iommufd *iommufd_new(struct events *evs, struct backing_cache *cache, boo
 		return NULL;
 	*m = (struct iommufd){.evs = evs, .cache = cache, .test = test};
 	list_init(&m->followers);
+	list_init(&m->mock_dmabufs);
 	return m;
 }
 
 void iommufd_free(struct iommufd *m)
 {
+	if (m)
+		mock_dmabufs_fini(m);
 	free(m);
 }
 

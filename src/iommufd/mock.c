@@ -509,6 +509,8 @@ static ioctl_fn *const mock_ops[MOCK_OPS] = {
     [MOCK_OP_PASID_REPLACE] = mock_pasid_replace,
     [MOCK_OP_PASID_DETACH] = mock_pasid_detach,
     [MOCK_OP_PASID_CHECK_HWPT] = mock_pasid_check_hwpt,
+    [MOCK_OP_DMABUF_GET] = mock_dmabuf_get,
+    [MOCK_OP_DMABUF_REVOKE] = mock_dmabuf_revoke,
 };
 
 long ioctl_mock(struct ioctl_call *k)

@@ -31,6 +31,6 @@ extern const struct iommufd_viommu_ops mock_viommu_ops;
 
 ioctl_fn mock_create_access, mock_destroy_access_pages, mock_access_pages, mock_access_rw, mock_access_replace_ioas,
     mock_dev_check_cache, mock_trigger_vevent, mock_pasid_attach, mock_pasid_replace, mock_pasid_detach,
-    mock_pasid_check_hwpt;
+    mock_pasid_check_hwpt, mock_dmabuf_get, mock_dmabuf_revoke;
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The kernel's test interface to IOMMUFD (CONFIG_IOMMUFD_TEST), as its own tests use it: layout and values of
- * Linux 6.12, and up to 6.17 where marked. */
+ * Linux 6.12, and up to 6.19 where marked. */
 #ifndef PINFOLD_IOMMUFD_MOCK_ABI_H
 #define PINFOLD_IOMMUFD_MOCK_ABI_H
 
@@ -28,6 +28,8 @@ enum mock_op {
 	MOCK_OP_PASID_REPLACE,
 	MOCK_OP_PASID_DETACH,
 	MOCK_OP_PASID_CHECK_HWPT,
+	MOCK_OP_DMABUF_GET, /* 6.19 */
+	MOCK_OP_DMABUF_REVOKE,
 	MOCK_OPS
 };
 
@@ -105,6 +107,13 @@ struct mock_cmd {
 		struct {
 			__u32 pasid, pt_id;
 		} pasid;
+		struct {
+			__u32 length, open_flags;
+		} dmabuf_get;
+		struct {
+			__s32 dmabuf_fd;
+			__u32 revoked;
+		} dmabuf_revoke;
 	};
 	__u32 last;
 };

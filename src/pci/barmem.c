@@ -166,6 +166,11 @@ int barmem_file(struct barmem *m)
 	return m->file ? barfile_fd(m->file) : -1;
 }
 
+int barmem_file_now(const struct barmem *m)
+{
+	return m->file ? barfile_fd(m->file) : -1;
+}
+
 uint64_t barmem_generation(const struct barmem *m)
 {
 	return m->generation;

@@ -48,6 +48,7 @@ void barmem_clear(struct barmem *m); /* all zero; only while revoked */
  * there is none. From this call on there is something to revoke.
  */
 int barmem_file(struct barmem *m);
+int barmem_file_now(const struct barmem *m);	    /* the same, but none is made. -1: there is none */
 uint64_t barmem_generation(const struct barmem *m); /* changes when what was given out works no more */
 bool barmem_open(const struct barmem *m);	    /* not revoked */
 /* Neither fails. When barmem_revoke returns, nothing that was given out reaches the content. */

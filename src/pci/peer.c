@@ -2,12 +2,14 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/loop.h"
 #include "mm/peer.h"
 #include "pci/barmem.h"
 #include "pci/internal.h"
+#include "pci/live.h"
 #include "pci/p2p.h"
 
 #define POSTED_MAX 4096 /* writes that wait: who sends more is not answered */
@@ -175,6 +177,28 @@ static const struct peer_ops bar_peer_ops = {
     .write = bar_peer_write,
     .admits = bar_admits,
 };
+
+/* ---- files ---- */
+
+static bool is_file(int fd, dev_t dev, ino_t ino)
+{
+	struct stat st;
+
+	return fd >= 0 && !fstat(fd, &st) && st.st_dev == dev && st.st_ino == ino;
+}
+
+bool pci_owns_file(const struct pci_func *f, dev_t dev, ino_t ino)
+{
+	for (unsigned int i = 0; i < PCI_BARS; i++) {
+		const struct pci_bar *b = &f->bar[i];
+
+		if (b->mem && is_file(barmem_file_now(b->mem), dev, ino))
+			return true;
+		if (b->live && is_file(b->live->fd, dev, ino))
+			return true;
+	}
+	return false;
+}
 
 /* ---- revocation ---- */
 

@@ -13,7 +13,9 @@
 #ifndef PINFOLD_PCI_PEER_H
 #define PINFOLD_PCI_PEER_H
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct mm_owner;
 struct pages;
@@ -21,6 +23,12 @@ struct pci_func;
 
 /* Takes all memory of the function's back from other devices: for when it goes without decode being switched off. */
 void pci_peers_revoke(struct pci_func *f);
+
+/*
+ * Is that a file through which clients map the function's memory? As memory of a client's it would be out of reach of
+ * all this: nothing could be revoked, and nobody would be asked.
+ */
+bool pci_owns_file(const struct pci_func *f, dev_t dev, ino_t ino);
 
 /*
  * [off, off + len) of a BAR, page aligned, as pages that go by client addresses from va on. legacy: whoever gets at
