@@ -21,6 +21,8 @@
 
 #define PIPE_BYTES  (1 << 20) /* what an unprivileged user may have */
 #define CHUNK_BYTES (256UL << 10)
+#define PIPES_MAX   8 /* of large memory */
+#define EXACT_BYTES (4UL << 20)
 #define NS_PER_MS   1000000L
 #define LOOK_MS	    5	/* between two looks at a thread that does not get on */
 #define PATIENCE_MS 100 /* asleep in the kernel, in one order */
@@ -28,6 +30,17 @@
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
 #endif
+
+struct pipe {
+	int end[2];
+	uint64_t used;
+};
+
+/* A stretch of the file that a pipe holds. */
+struct run {
+	uint64_t off, len;
+	const struct pipe *pipe;
+};
 
 enum order { ORDER_FILL, ORDER_CUT };
 
@@ -39,8 +52,11 @@ struct barfile {
 	int fd;
 	uint64_t size;
 	uint8_t *map;
-	int pipe[2];
-	size_t pipe_bytes;
+	struct pipe pipe[PIPES_MAX];
+	unsigned int npipes;
+	size_t pipe_bytes; /* what each of them holds */
+	struct run *run;   /* room for as many as the pipes hold pages */
+	unsigned int nruns;
 	_Atomic uint32_t order, done, progress, tid;
 	enum order what;
 	int store;
@@ -83,19 +99,6 @@ static void write_nonzero(int fd, const uint8_t *buf, size_t n, uint64_t off)
 	}
 }
 
-/* The next stretch of fd that may not be zero. */
-static bool next_data(int fd, uint64_t *from, uint64_t *to)
-{
-	off_t start = lseek(fd, *to, SEEK_DATA);
-	off_t end = start < 0 ? -1 : lseek(fd, start, SEEK_HOLE);
-
-	if (end <= start)
-		return false;
-	*from = start;
-	*to = end;
-	return true;
-}
-
 void barfile_copy(int from, int to, uint64_t size)
 {
 	uint8_t buf[16 * PF_PAGE_SIZE];
@@ -120,31 +123,49 @@ static void cut_to(struct barfile *f, uint64_t len)
 		return;
 }
 
+/* The next stretch of fd from *to on that may hold something, up to limit. */
+static bool next_data(int fd, uint64_t *from, uint64_t *to, uint64_t limit)
+{
+	off_t start = lseek(fd, *to, SEEK_DATA);
+	off_t end = start < 0 ? -1 : lseek(fd, start, SEEK_HOLE);
+
+	if (end <= start || (uint64_t)start >= limit)
+		return false;
+	*from = start;
+	*to = MIN((uint64_t)end, limit);
+	return true;
+}
+
+static void pipe_empty(struct barfile *f, const struct pipe *p)
+{
+	while (read(p->end[0], f->chunk, CHUNK_BYTES) > 0)
+		;
+}
+
 /* The file grows when a page is filled in, not before: who looks finds the content or nothing. */
 static void file_fill(struct barfile *f)
 {
+	const struct pipe *p = &f->pipe[0];
 	uint64_t from, to = 0;
 
 	cut_to(f, 0);
-	while (next_data(f->store, &from, &to)) {
-		for (uint64_t off = from; off < to;) {
-			ssize_t n = pread(f->store, f->chunk, MIN(CHUNK_BYTES, to - off), off);
-
-			if (n <= 0)
+	while (next_data(f->store, &from, &to, f->size)) {
+		/* A hole in front of it shows zeros, which is what is there. */
+		for (off_t in = from, out = from; (uint64_t)out < to;) {
+			if (splice(f->store, &in, p->end[1], NULL, to - in, SPLICE_F_NONBLOCK) <= 0 && in == out)
 				break;
-			/* Not by a hole in front of it alone: growth over a hole shows zeros, which are right. */
-			if (pwrite(f->fd, f->chunk, n, off) != n)
+			if (splice(p->end[0], NULL, f->fd, &out, in - out, SPLICE_F_NONBLOCK) <= 0)
 				break;
-			off += n;
 			atomic_fetch_add(&f->progress, 1);
 		}
+		pipe_empty(f, p);
 	}
 	cut_to(f, f->size);
 }
 
 /*
- * A page that is not there when the pipe takes the others could be stored to, and be lost, until it is cut off. So all
- * are made to be there; a page that is merely allocated would not do.
+ * Makes pages be there that are not: one that a client touches for the first time after the pipe has taken the others
+ * would be lost, with what he stored. A page that is merely allocated would not do.
  */
 static void populate(struct barfile *f, uint64_t off, uint64_t len)
 {
@@ -156,65 +177,112 @@ static void populate(struct barfile *f, uint64_t off, uint64_t len)
 		guard_copy(&byte, f->map + off + i, 1);
 }
 
-/* Fills the pipe with the file's pages from off on: how far it got, less than len where a client has cut the file. */
-static uint64_t hold(struct barfile *f, uint64_t off, uint64_t len)
+/* Puts the file's pages in [off, off + len) into the pipe. Less than len: a client has cut the file. */
+static uint64_t hold(struct barfile *f, const struct pipe *p, uint64_t off, uint64_t len)
 {
 	off_t at = off;
 
-	while ((uint64_t)at < off + len) {
-		ssize_t n = splice(f->fd, &at, f->pipe[1], NULL, off + len - at, SPLICE_F_NONBLOCK);
-
-		if (n <= 0)
+	while ((uint64_t)at < off + len)
+		if (splice(f->fd, &at, p->end[1], NULL, off + len - at, SPLICE_F_NONBLOCK) <= 0)
 			break;
-	}
 	return at - off;
 }
 
-static void move_held(struct barfile *f, uint64_t off, uint64_t len)
+/*
+ * Adds what has to be taken out of [off, off + len) to the runs; returns its size. All of it if the memory is small. Of
+ * large memory the pages that are there: one that is stored to for the first time ever in the instant of the cut is
+ * lost.
+ */
+static uint64_t runs_find(struct barfile *f, uint64_t off, uint64_t len)
 {
-	while (len) {
-		size_t want = MIN(CHUNK_BYTES, len), got = 0;
+	uint64_t from, to = off, sum = 0;
+
+	if (f->size <= EXACT_BYTES) {
+		populate(f, off, len);
+		f->run[f->nruns++] = (struct run){.off = off, .len = len};
+		return len;
+	}
+	while (next_data(f->fd, &from, &to, off + len)) {
+		f->run[f->nruns++] = (struct run){.off = from, .len = to - from};
+		sum += to - from;
+	}
+	return sum;
+}
+
+static void run_move(struct barfile *f, const struct run *r)
+{
+	for (uint64_t done = 0; done < r->len;) {
+		size_t want = MIN(CHUNK_BYTES, r->len - done), got = 0;
 
 		while (got < want) {
-			ssize_t n = read(f->pipe[0], f->chunk + got, want - got);
+			ssize_t n = read(r->pipe->end[0], f->chunk + got, want - got);
 
 			if (n <= 0)
 				return;
 			got += n;
 		}
-		write_nonzero(f->store, f->chunk, want, off);
-		off += want;
-		len -= want;
+		write_nonzero(f->store, f->chunk, ALIGN_DOWN(want, PF_PAGE_SIZE), r->off + done);
+		done += want;
 	}
 }
 
+/* The cut, and then what it has cut off and the pipes hold. */
+static void runs_move(struct barfile *f, uint64_t end)
+{
+	cut_to(f, end);
+	for (unsigned int i = 0; i < f->nruns; i++)
+		run_move(f, &f->run[i]);
+	f->nruns = 0;
+	for (unsigned int i = 0; i < f->npipes; i++) {
+		pipe_empty(f, &f->pipe[i]);
+		f->pipe[i].used = 0;
+	}
+}
+
+/*
+ * From the end, as much at a time as the pipes hold: each cut looks at all that is mapped behind it, in every process.
+ */
 static void file_cut(struct barfile *f)
 {
-	uint64_t end = f->size;
+	uint64_t end = f->size, len;
+	struct pipe *p = f->pipe;
 
-	while (end) {
-		uint64_t len = MIN(end, f->pipe_bytes), held;
+	for (; end; end -= len) {
+		unsigned int first = f->nruns;
+		uint64_t sum;
 
-		populate(f, end - len, len);
-		held = hold(f, end - len, len);
-		cut_to(f, end - len);
-		move_held(f, end - len, ALIGN_DOWN(held, PF_PAGE_SIZE));
-		end -= len;
+		len = MIN(end, f->pipe_bytes);
+		sum = runs_find(f, end - len, len);
+		if (p->used + sum > f->pipe_bytes && ++p == f->pipe + f->npipes) {
+			f->nruns = first;
+			runs_move(f, end);
+			p = f->pipe;
+			first = 0;
+			sum = runs_find(f, end - len, len);
+		}
+		p->used += sum;
+		for (unsigned int i = first; i < f->nruns; i++) {
+			f->run[i].pipe = p;
+			f->run[i].len = hold(f, p, f->run[i].off, f->run[i].len);
+		}
 		atomic_fetch_add(&f->progress, 1);
 	}
+	runs_move(f, 0);
 }
 
 static void file_free(struct barfile *f)
 {
 	if (f->map)
 		munmap(f->map, f->size);
-	for (int i = 0; i < 2; i++)
-		if (f->pipe[i] >= 0)
-			close(f->pipe[i]);
+	for (unsigned int i = 0; i < f->npipes; i++) {
+		close(f->pipe[i].end[0]);
+		close(f->pipe[i].end[1]);
+	}
 	if (f->busy_store >= 0)
 		close(f->busy_store);
 	if (f->fd >= 0)
 		close(f->fd);
+	free(f->run);
 	free(f->chunk);
 	free(f);
 }
@@ -269,32 +337,55 @@ static bool pipe_holds_pages(struct barfile *f)
 {
 	uint8_t byte = 0, seen = 0;
 	off_t off = 0;
-	bool held = pwrite(f->fd, "", 1, 0) == 1 && splice(f->fd, &off, f->pipe[1], NULL, 1, SPLICE_F_NONBLOCK) == 1;
+	bool held =
+	    pwrite(f->fd, "", 1, 0) == 1 && splice(f->fd, &off, f->pipe[0].end[1], NULL, 1, SPLICE_F_NONBLOCK) == 1;
 
 	byte = 1;
 	if (held && !guard_copy(f->map, &byte, 1))
-		held = read(f->pipe[0], &seen, 1) == 1 && seen == 1;
+		held = read(f->pipe[0].end[0], &seen, 1) == 1 && seen == 1;
 	cut_to(f, 0);
 	return held;
 }
 
+/* All hold as much as the first; one that does not is not used. */
+static void pipe_add(struct barfile *f)
+{
+	struct pipe *p = &f->pipe[f->npipes];
+	long bytes;
+
+	if (pipe2(p->end, O_CLOEXEC | O_NONBLOCK))
+		return;
+	fcntl(p->end[1], F_SETPIPE_SZ, MIN(f->size, (uint64_t)PIPE_BYTES)); /* else what it has */
+	bytes = fcntl(p->end[1], F_GETPIPE_SZ);
+	if (!f->npipes)
+		f->pipe_bytes = MAX(bytes, (long)PF_PAGE_SIZE);
+	if (bytes >= (long)f->pipe_bytes) {
+		f->npipes++;
+		return;
+	}
+	close(p->end[0]);
+	close(p->end[1]);
+}
+
 static bool file_setup(struct barfile *f)
 {
-	long pages;
+	unsigned int pipes = f->size > EXACT_BYTES ? PIPES_MAX : 1;
 	void *p;
 
 	f->chunk = malloc(CHUNK_BYTES);
 	f->fd = memfd_create("pinfold-bar", MFD_CLOEXEC);
-	if (!f->chunk || f->fd < 0 || pipe2(f->pipe, O_CLOEXEC | O_NONBLOCK))
+	if (!f->chunk || f->fd < 0)
 		return false;
 	p = mmap(NULL, f->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, f->fd, 0);
 	if (p == MAP_FAILED)
 		return false;
 	f->map = p;
-	fcntl(f->pipe[1], F_SETPIPE_SZ, MIN(f->size, (uint64_t)PIPE_BYTES)); /* else what it has */
-	pages = fcntl(f->pipe[1], F_GETPIPE_SZ) / (long)PF_PAGE_SIZE;
-	f->pipe_bytes = MAX(pages, 1) * PF_PAGE_SIZE;
-	return pipe_holds_pages(f) && !file_start(f);
+	while (pipes--)
+		pipe_add(f);
+	if (!f->npipes)
+		return false;
+	f->run = calloc((f->npipes + 1) * (f->pipe_bytes / PF_PAGE_SIZE), sizeof(*f->run));
+	return f->run && pipe_holds_pages(f) && !file_start(f);
 }
 
 struct barfile *barfile_new(uint64_t size)
@@ -303,7 +394,7 @@ struct barfile *barfile_new(uint64_t size)
 
 	if (!f)
 		return NULL;
-	f->fd = f->pipe[0] = f->pipe[1] = f->store = f->busy_store = -1;
+	f->fd = f->store = f->busy_store = -1;
 	f->size = size;
 	if (file_setup(f))
 		return f;

@@ -10,8 +10,10 @@
  * has moved into memory of ours that base shows instead. Restored, it moves back, and all mappings work again by
  * faulting.
  *
- * Nothing is lost on the way: the pages are held in a pipe while they are cut off, and read from there, so that a store
- * that did not fault is in the content. They are cut from the end of the file, and come back from its beginning.
+ * Nothing is lost on the way: the pages are held in pipes while they are cut off, and read from there, so that a store
+ * that did not fault is in the content. (Of more than 4 MiB, untouched pages are not made first, for the time that
+ * would take: the first store ever to one, in the instant of the cut, is lost.) They are cut from the end of the file,
+ * and come back from its beginning.
  *
  * Trust: a client holds a descriptor of the file, and may write to it, cut it or extend it. So
  *   - base is touched with guard_copy, or given to system calls, which answer EFAULT: pages may be missing;
