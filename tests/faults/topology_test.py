@@ -57,7 +57,8 @@ def test_lspci():
 
 def test_sysfs():
     out, _ = run(SWITCH, "sh", "-c", "cd /sys/bus/pci/devices/0000:03:00.0 && pwd -P && cd -P .. && "
-                 "cat secondary_bus_number class && cat /sys/bus/pci/devices/0000:03:00.0/vfio-dev/vfio0/uevent && readlink -f driver")
+                 "cat secondary_bus_number class /sys/bus/pci/devices/0000:03:00.0/vfio-dev/vfio0/uevent && "
+                 "readlink -f driver")
     equal(out.splitlines(), [
         "/sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/0000:02:00.0/0000:03:00.0", "3", "0x060400", "MAJOR=248",
         "MINOR=0", "DEVNAME=vfio/devices/vfio0", "/sys/bus/pci/drivers/pcieport"])

@@ -229,7 +229,8 @@ static long hot_reset(struct fake *k, struct ufile *device, const int32_t *group
 		int32_t fd[4];
 	} r = {{.argsz = sizeof(r), .count = n}};
 
-	memcpy(r.fd, groups, n * sizeof(groups[0]));
+	for (unsigned int i = 0; i < n; i++)
+		r.fd[i] = groups[i];
 	return DO(device, VFIO_DEVICE_PCI_HOT_RESET, &r);
 }
 
