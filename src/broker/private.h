@@ -319,7 +319,7 @@ struct broker {
 	unsigned int nfaults; /* numbers given to faults so far */
 	char address[128];
 	bool unlink_socket;
-	bool memory_off; /* some channel may say so */
+	bool memory_off; /* as announced in the channels */
 };
 
 #endif

@@ -36,7 +36,6 @@ struct mapping {
 	struct ufile *file;
 	uint64_t object;
 	uint64_t bytes;
-	uint64_t at; /* the offset of one of its bytes */
 };
 
 static struct ufile *file_of(struct request *r)
@@ -274,7 +273,7 @@ static long rpc_MMAP(struct request *r)
 		if (!m)
 			return -ENOMEM;
 		r->s->nmappings++;
-		*m = (struct mapping){.file = ufile_get(f), .object = r->object, .at = r->a[0]};
+		*m = (struct mapping){.file = ufile_get(f), .object = r->object};
 		list_add_tail(&r->s->mappings, &m->node);
 	}
 	if (map.fd >= 0) {
@@ -442,35 +441,26 @@ static long serve(struct request *r)
 	return ret;
 }
 
-static bool maps_memory_that_is_off(const struct session *s)
-{
-	struct mapping *m;
-
-	list_for_each (m, &s->mappings, node)
-		if (m->file->ops->mmio_test && m->file->ops->mmio_test(m->file, m->at, 0))
-			return true;
-	return false;
-}
-
 /*
  * Posted writes have no answer that could say that they went nowhere. So before the call returns that switches memory
- * off, every client that maps some of it knows to ask before it touches a mapping (rule A4).
+ * off, every client knows to ask before it touches a mapping (rule A4). All are told: what a child has inherited is in
+ * no list here.
  */
 static void announce_memory(struct broker *b)
 {
 	bool off = vfio_memory_off(b->vfio);
 	struct session *s;
 
-	if (!off && !b->memory_off)
+	if (off == b->memory_off)
 		return;
 	b->memory_off = off;
 	list_for_each (s, &b->sessions, node)
-		atomic_store_explicit(&s->ch->memory_off, off && maps_memory_that_is_off(s), memory_order_relaxed);
+		atomic_store_explicit(&s->ch->memory_off, off, memory_order_relaxed);
 }
 
 static bool may_switch_memory(uint32_t op)
 {
-	return op == RPC_PWRITE || op == RPC_IOCTL || op == RPC_PREAD || op == RPC_MMAP;
+	return op == RPC_PWRITE || op == RPC_IOCTL || op == RPC_PREAD;
 }
 
 bool rpc_serve(struct session *s, unsigned int slot)

@@ -355,6 +355,7 @@ static int map_channel(struct session *s)
 	s->ch->version = CHANNEL_VERSION;
 	s->ch->spin_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 50000 : 0;
 	s->ch->broker_sleeps = 1;
+	s->ch->memory_off = s->b->memory_off;
 	err = send_hello(s, fd);
 	if (err) {
 		munmap(p, CHANNEL_SIZE);
