@@ -48,8 +48,8 @@ _pinfold() {
 		return
 	fi
 	case $verb in
-	run) options="-d --device --connect --summary --memlock --strict --p2p --host-devices --iommufd-test --verbose --help" ;;
-	serve) options="-d --device --socket --summary --memlock --strict --p2p --host-devices --iommufd-test --verbose --help" ;;
+	run) options="-d --device --connect --summary --memlock --strict --p2p --check --report --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
+	serve) options="-d --device --socket --summary --memlock --strict --p2p --check --report --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
 	help)
 		mapfile -t COMPREPLY < <(compgen -W "run serve help version" -- "$cur")
 		return

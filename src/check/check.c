@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "check/check.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/log.h"
 #include "base/util.h"
+#include "check/left.h"
 #include "check/module.h"
 #include "check/private.h"
+#include "check/report.h"
 #include "check/symbol.h"
 #include "check/text.h"
 #include "check/worker.h"
@@ -60,6 +66,11 @@ static void on_map(struct check *c, const struct event *ev)
 	history_map(c->history, ev->ioas, ev->addr, ev->len, &n);
 }
 
+void check_bdf(uint32_t who, char buf[16])
+{
+	snprintf(buf, 16, "%04x:%02x:%02x.%x", who >> 16, who >> 8 & 0xff, who >> 3 & 0x1f, who & 7);
+}
+
 struct finding check_finding(struct check *c, enum check_class class)
 {
 	return (struct finding){
@@ -86,6 +97,13 @@ void check_unlisten(struct check *c, uint32_t less)
 	listen(c, c->listener.mask & ~less);
 }
 
+static void on_gone(void *ctx, const struct mapping_note *n)
+{
+	struct check *c = ctx;
+
+	left_note(c->left, n->mapped_stack, n->pid, n->node.last - n->node.start + 1, c->evs->origin);
+}
+
 static void on_event(struct event_listener *l, const struct event *ev)
 {
 	struct check *c = container_of(l, struct check, listener);
@@ -103,6 +121,13 @@ static void on_event(struct event_listener *l, const struct event *ev)
 		if (check_wants(c, CLASS_UNMAP_MISMATCH))
 			check_unmap_asked(c, ev);
 		break;
+	case EVENT_PIN:
+		c->pinned += ev->value;
+		c->pinned_peak = MAX(c->pinned_peak, c->pinned);
+		break;
+	case EVENT_UNPIN:
+		c->pinned -= MIN(c->pinned, ev->value);
+		break;
 	case EVENT_DMA:
 		check_dma_done(c, ev);
 		break;
@@ -117,7 +142,7 @@ static void on_event(struct event_listener *l, const struct event *ev)
 		break;
 	case EVENT_UNMAP:
 		history_unmap(c->history, ev->ioas, ev->addr, ev->len, check_now(),
-			      c->evs->origin ? c->evs->origin->tid : 0, check_stack(c));
+			      c->evs->origin ? c->evs->origin->tid : 0, check_stack(c), on_gone, c);
 		break;
 	case EVENT_FAULT:
 		check_dma_fault(c, ev);
@@ -182,27 +207,65 @@ struct check *check_new(const struct check_options *o, struct events *evs)
 	c->symbols = c->modules ? symbols_new(c->modules) : NULL;
 	c->history = history_new();
 	c->refusals = refusals_new();
+	c->left = left_new();
 	c->findings = findings_new(print_finding, c);
-	c->listener = (struct event_listener){.mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_MAP_REFUSED) |
-						      BIT(EVENT_UNMAP_ASKED) | BIT(EVENT_FAULT) | BIT(EVENT_MISUSE) |
-						      BIT(EVENT_TAINT) | BIT(EVENT_CLIENT),
-					      .notify = on_event};
+	c->listener =
+	    (struct event_listener){.mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_MAP_REFUSED) |
+					    BIT(EVENT_UNMAP_ASKED) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN) |
+					    BIT(EVENT_FAULT) | BIT(EVENT_MISUSE) | BIT(EVENT_TAINT) | BIT(EVENT_CLIENT),
+				    .notify = on_event};
 	if (check_wants(c, CLASS_IRQ_LOST))
 		c->listener.mask |= BIT(EVENT_IRQ);
 	events_listen(evs, &c->listener);
-	if (c->worker && c->stacks && c->symbols && c->history && c->refusals && c->findings)
+	if (c->worker && c->stacks && c->symbols && c->history && c->refusals && c->left && c->findings)
 		return c;
 	check_free(c);
 	return NULL;
 }
 
+/* ---- the end ---- */
+
+struct writing {
+	struct job job;
+	const struct check *c;
+};
+
+/* What was there before stays if the new one cannot be written. */
+static void write_report(struct job *j)
+{
+	const struct check *c = container_of(j, struct writing, job)->c;
+	char path[4096];
+	FILE *out;
+	int err;
+
+	if (snprintf(path, sizeof(path), "%s.part", c->opt.report) >= (int)sizeof(path)) {
+		log_error("report %s: %s", c->opt.report, strerror(ENAMETOOLONG));
+		return;
+	}
+	out = fopen(path, "we");
+	err = out ? report_write(c, out) : -errno;
+	if (out && fclose(out) && !err)
+		err = -errno;
+	if (!err && rename(path, c->opt.report))
+		err = -errno;
+	if (!err)
+		return;
+	log_error("report %s: %s", c->opt.report, strerror(-err));
+	unlink(path);
+}
+
 uint64_t check_end(struct check *c)
 {
+	static struct writing writing = {.job.run = write_report};
 	uint64_t by_class[CLASS_COUNT] = {0}, total = findings_total(c->findings);
 	const struct list *all = findings_list(c->findings);
 	struct finding *f;
 
-	worker_wait(c->worker, PATIENCE_MS);
+	writing.c = c;
+	if (c->opt.report)
+		worker_submit(c->worker, &writing.job);
+	if (!worker_wait(c->worker, PATIENCE_MS))
+		log_warn("the checker's last words hang: a file does not answer");
 	if (!total)
 		return 0;
 	list_for_each (f, all, node)
@@ -231,5 +294,6 @@ void check_free(struct check *c)
 	findings_free(c->findings);
 	history_free(c->history);
 	refusals_free(c->refusals);
+	left_free(c->left);
 	free(c);
 }

@@ -149,7 +149,7 @@ static void note_split(struct history *h, struct space *s, const struct mapping_
 }
 
 void history_unmap(struct history *h, uint64_t ioas, uint64_t iova, uint64_t len, uint64_t now, uint32_t tid,
-		   uint32_t stack)
+		   uint32_t stack, void (*gone)(void *ctx, const struct mapping_note *n), void *ctx)
 {
 	struct space *s = space_of(h, ioas);
 	uint64_t last = iova + len - 1;
@@ -170,6 +170,7 @@ void history_unmap(struct history *h, uint64_t ioas, uint64_t iova, uint64_t len
 		n->gone_stack = stack;
 		itree_insert(&s->gone, &n->node);
 		list_add_tail(&h->gone, &n->order);
+		gone(ctx, n);
 		if (++h->ngone > GONE_MAX)
 			gone_forget_oldest(h);
 		s = space_of(h, ioas);

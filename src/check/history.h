@@ -30,8 +30,9 @@ struct history *history_new(void);
 void history_free(struct history *h);
 /* note: all but node, order, ioas and the gone_*. */
 void history_map(struct history *h, uint64_t ioas, uint64_t iova, uint64_t len, const struct mapping_note *note);
+/* gone: called for each mapping, or part of one, that goes. */
 void history_unmap(struct history *h, uint64_t ioas, uint64_t iova, uint64_t len, uint64_t now, uint32_t tid,
-		   uint32_t stack);
+		   uint32_t stack, void (*gone)(void *ctx, const struct mapping_note *n), void *ctx);
 /* The mapping that holds iova; NULL if there is none. */
 const struct mapping_note *history_live(struct history *h, uint64_t ioas, uint64_t iova);
 /* The first one that meets [first, last]. */

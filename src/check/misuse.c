@@ -12,11 +12,6 @@ static const enum check_class class_of[] = {
     [MISUSE_PROTOCOL] = CLASS_DEVICE_PROTOCOL,
 };
 
-static void bdf_text(uint32_t who, char buf[16])
-{
-	snprintf(buf, 16, "%04x:%02x:%02x.%x", who >> 16, who >> 8 & 0xff, who >> 3 & 0x1f, who & 7);
-}
-
 void check_misuse(struct check *c, const struct event *ev)
 {
 	const struct event_origin *from = c->evs->origin;
@@ -30,7 +25,7 @@ void check_misuse(struct check *c, const struct event *ev)
 	f.has_device = true;
 	f.bdf = ev->who;
 	f.write = ev->flags & EVENT_WRITE;
-	bdf_text(ev->who, bdf);
+	check_bdf(ev->who, bdf);
 	finding_part(&f, ROLE_NOTE, 0, 0, "%s BAR %u offset 0x%" PRIx64 ", %s of %" PRIu64 " bytes: %s", bdf,
 		     (unsigned int)(ev->addr >> 40), off, f.write ? "write" : "read", ev->len, ev->name);
 	if (from && from->ip)
@@ -53,7 +48,7 @@ void check_irq(struct check *c, const struct event *ev)
 	f = check_finding(c, CLASS_IRQ_LOST);
 	f.has_device = true;
 	f.bdf = ev->who;
-	bdf_text(ev->who, bdf);
+	check_bdf(ev->who, bdf);
 	finding_part(&f, ROLE_NOTE, 0, 0,
 		     "%s raised vector %" PRIu64 ", and nobody had set that up: no eventfd, or MSI-X is off", bdf,
 		     ev->value);
@@ -71,7 +66,7 @@ void check_taint(struct check *c, const struct event *ev)
 	f = check_finding(c, CLASS_UNSAFE_MAP);
 	f.has_device = true;
 	f.bdf = ev->who;
-	bdf_text(ev->who, bdf);
+	check_bdf(ev->who, bdf);
 	finding_part(&f, ROLE_CALL, from ? from->tid : 0, check_stack(c), "%s: %s; by thread %" PRIu32 " here:", bdf,
 		     ev->name, from ? from->tid : 0);
 	findings_add(c->findings, &f, 0);

@@ -23,7 +23,9 @@ struct check {
 	struct findings *findings;
 	uint64_t began_ns;
 	struct refusals *refusals;
-	bool fresh; /* of one event: the stack of its origin has been taken */
+	struct left *left;
+	uint64_t pinned, pinned_peak; /* pages */
+	bool fresh;		      /* of one event: the stack of its origin has been taken */
 	uint32_t stack;
 };
 
@@ -37,6 +39,7 @@ uint32_t check_stack(struct check *c);
 /* "2.5 ms earlier", for a moment before now. */
 const char *check_ago(uint64_t then, uint64_t now, char *buf, size_t size);
 
+void check_bdf(uint32_t who, char buf[16]); /* "0000:01:00.0" */
 /* A finding about the event that is being told, its origin's. */
 struct finding check_finding(struct check *c, enum check_class class);
 void check_listen(struct check *c, uint32_t more); /* to these events too */

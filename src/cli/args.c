@@ -24,6 +24,7 @@ enum {
 	OPTION_FAULT,
 	OPTION_CONTROL,
 	OPTION_CHECK,
+	OPTION_REPORT,
 	OPTION_STACK_DEPTH,
 	OPTION_ERROR_EXITCODE,
 };
@@ -40,6 +41,7 @@ static const struct option run_options[] = {
     {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
     {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
     {"check", optional_argument, NULL, OPTION_CHECK},
+    {"report", required_argument, NULL, OPTION_REPORT},
     {"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH},
     {"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE},
     {"verbose", no_argument, NULL, 'v'},
@@ -59,6 +61,7 @@ static const struct option serve_options[] = {
     {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
     {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
     {"check", optional_argument, NULL, OPTION_CHECK},
+    {"report", required_argument, NULL, OPTION_REPORT},
     {"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH},
     {"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE},
     {"verbose", no_argument, NULL, 'v'},
@@ -280,6 +283,9 @@ static int option_apply(const struct verb *v, int c, struct args *a)
 		return 0;
 	case OPTION_CHECK:
 		return option_check(v, optarg, a);
+	case OPTION_REPORT:
+		a->check.report = optarg;
+		return a->broker.check ? 0 : option_check(v, NULL, a);
 	case OPTION_STACK_DEPTH:
 		return option_number(v, "stack-depth", 1, 64, &a->check.depth);
 	case OPTION_ERROR_EXITCODE:

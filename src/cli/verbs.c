@@ -21,6 +21,13 @@
 	"      --strict        refuse the unsafe legacy paths that Linux only warns about\n"                           \
 	"      --p2p INITIATOR:TARGET\n"                                                                               \
 	"                      let a device reach another one's memory; addresses, or all\n"                           \
+	"      --check[=CLASS,...]\n"                                                                                  \
+	"                      say who made a device's DMA go astray, and where in the program; CLASS:\n"              \
+	"                      a kind of finding, all, default, or -CLASS to leave one out\n"                          \
+	"      --report FILE   what --check found, as JSON\n"                                                          \
+	"      --stack-depth N frames of each stack (16)\n"                                                            \
+	"      --error-exitcode N\n"                                                                                   \
+	"                      exit with N if --check found something\n"                                               \
 	"      --host-devices  show the machine's own PCI devices beside the emulated ones\n"                          \
 	"      --iommufd-test  answer the ioctl of Linux's own iommufd tests, with mock devices\n"                     \
 	"  -v, --verbose       say more\n"                                                                             \

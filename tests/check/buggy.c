@@ -5,6 +5,7 @@
  */
 #include "../client/client.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <unistd.h>
 #include <linux/pci_regs.h>
@@ -188,6 +189,12 @@ static void mmio_disabled(void)
 	config_write(PCI_COMMAND, 2, cmd);
 }
 
+static void crash(void)
+{
+	dma_unmapped();
+	raise(SIGSEGV);
+}
+
 static const struct {
 	const char *class;
 	void (*run)(void);
@@ -202,6 +209,7 @@ static const struct {
     {"mmio-read-only-write", mmio_read_only_write},
     {"device-protocol", device_protocol},
     {"mmio-disabled", mmio_disabled},
+    {"crash", crash},
 };
 
 int main(int argc, char **argv)

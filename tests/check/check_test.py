@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Each class of finding: a program with that mistake is reported with that class, at that function and line, and with
 no other."""
+import json
 import os
 import re
 import subprocess
@@ -104,6 +105,56 @@ def test_calls():
         text = one(name)
         points_at(text, name, "call", "thread")
         blames(text, name, "call")
+
+
+def test_report():
+    path = os.path.join(WORK.name, "report.json")
+    run(f"--report={path}", program=[BUGGY, "dma-use-after-unmap"])
+    with open(path, encoding="utf-8") as f:
+        report = json.load(f)
+    assert report["version"] == 1 and len(report["findings"]) == 1 and not report["left_mapped"], report
+    f = report["findings"][0]
+    assert (f["class"], f["count"], f["device"], f["access"], f["iova"], f["length"]) == \
+        ("dma-use-after-unmap", 1, "0000:01:00.0", "write", "0x1000000", "0x1000"), f
+    parts = {p["role"]: p for p in f["parts"]}
+    for role in ("mapped", "unmapped"):
+        frames = [(x.get("function"), x.get("line")) for x in parts[role]["stack"]]
+        assert marks("dma-use-after-unmap")[role] in frames, frames
+    assert f["parts"][f["blame"]]["role"] == "unmapped", f
+
+
+def test_report_says_what_was_left_mapped():
+    path = os.path.join(WORK.name, "report.json")
+    run(f"--report={path}", program=[BUGGY, "dma-permission"])
+    with open(path, encoding="utf-8") as f:
+        left = json.load(f)["left_mapped"]
+    assert len(left) == 1 and left[0]["mappings"] == 1 and left[0]["bytes"] == 4096, left
+    assert marks("dma-permission")["mapped"] in [(x.get("function"), x.get("line")) for x in left[0]["stack"]], left
+
+
+def test_report_that_cannot_be_written():
+    for path, why in (("/nowhere/report.json", "No such file or directory"), ("/dev/full/x", "Not a directory")):
+        err = run(f"--report={path}", program=["true"])
+        assert f"report {path}: {why}" in err, err
+    full = os.path.join(WORK.name, "full")
+    os.makedirs(full, exist_ok=True)
+    with open(os.path.join(full, "r.json"), "w", encoding="utf-8") as f:
+        f.write("before")
+    os.symlink("/dev/full", os.path.join(full, "r.json.part"))
+    err = run(f"--report={full}/r.json", program=["true"])
+    assert "No space left on device" in err, err
+    with open(os.path.join(full, "r.json"), encoding="utf-8") as f:
+        assert f.read() == "before"
+
+
+def test_crash():
+    """The report is written although the program died in the middle of its work."""
+    path = os.path.join(WORK.name, "report.json")
+    run("--report=" + path, program=[BUGGY, "crash"], status=-11)
+    with open(path, encoding="utf-8") as f:
+        report = json.load(f)
+    assert [f["class"] for f in report["findings"]] == ["dma-unmapped"], report
+    assert report["left_mapped"], report
 
 
 def test_exit_status():
