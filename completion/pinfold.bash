@@ -28,6 +28,28 @@ _pinfold_device() {
 	esac
 }
 
+_pinfold_faults="remove reset link-down link-up lost-irq stuck-queue delay wrong-dma corrupt"
+
+_pinfold_ctl() {
+	local cur=$1 prev=$2
+	case $prev in
+	--connect | --control)
+		compopt -o filenames
+		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+		;;
+	inject)
+		compopt -o nospace
+		mapfile -t COMPREPLY < <(compgen -W "$_pinfold_faults" -- "$cur")
+		;;
+	clear) mapfile -t COMPREPLY < <(compgen -W "all" -- "$cur") ;;
+	unbind | bind | insert | remove | reset | link-down | link-up | list | status) ;;
+	*)
+		mapfile -t COMPREPLY < <(compgen -W "list status inject clear unbind bind insert remove reset link-down \
+			link-up --connect --control --help" -- "$cur")
+		;;
+	esac
+}
+
 _pinfold() {
 	local cur=$2 prev=$3 verb=${COMP_WORDS[1]} i word options
 	# "=" divides words: put a device's specification together again.
@@ -44,20 +66,29 @@ _pinfold() {
 		[[ $word == = || ${COMP_WORDS[i - 1]} == = ]] || break
 	done
 	if ((COMP_CWORD == 1)); then
-		mapfile -t COMPREPLY < <(compgen -W "run serve help version --help --version" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "run serve ctl help version --help --version" -- "$cur")
 		return
 	fi
 	case $verb in
-	run) options="-d --device --connect --summary --memlock --strict --p2p --check --report --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
-	serve) options="-d --device --socket --summary --memlock --strict --p2p --check --report --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
+	run) options="-d --device --fault --control --connect --summary --memlock --strict --p2p --check --report --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
+	serve) options="-d --device --fault --control --socket --summary --memlock --strict --p2p --check --report --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
+	ctl)
+		_pinfold_ctl "$cur" "$prev"
+		return
+		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W "run serve help version" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "run serve ctl help version" -- "$cur")
 		return
 		;;
 	*) return ;;
 	esac
 	case $prev in
-	--connect | --socket)
+	--fault)
+		compopt -o nospace
+		mapfile -t COMPREPLY < <(compgen -W "$_pinfold_faults help" -- "$cur")
+		return
+		;;
+	--connect | --socket | --control)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
@@ -73,7 +104,7 @@ _pinfold() {
 		--)
 			break
 			;;
-		-d | --device | --connect | --socket | --memlock)
+		-d | --device | --fault | --control | --connect | --socket | --memlock)
 			((i++))
 			while [[ ${COMP_WORDS[i + 1]} == = ]]; do
 				((i += 2))
