@@ -360,6 +360,8 @@ static void test_cut(void **state)
 	assert_int_equal(reads(f.dev, BASE + 3 * PG), 0);
 	assert_int_equal(reads(f.dev, BASE + 7 * PG), 'h');
 	assert_int_equal(ioas_cut(f.ioas, (uint64_t[]){BASE + 100}, 1), -EINVAL);
+	assert_int_equal(ioas_cut(f.ioas, (uint64_t[]){BASE + 1}, 1), 0);
+	assert_int_equal(ioas_area_count(f.ioas), 2);
 	/* A client that may lock nothing more may still cut what it has. */
 	f.limit = 0;
 	assert_int_equal(ioas_cut(f.ioas, (uint64_t[]){BASE + PG}, 1), 0);
