@@ -343,6 +343,24 @@ static int slice_add(struct slice_list *l, const struct page_desc *d, struct bac
 	return 0;
 }
 
+/* Appends what is described, and takes over the reference to b. clip: what lies past the file's end is a hole. */
+static int slice_file(struct slice_list *l, const struct page_desc *d, struct backing *b, bool clip)
+{
+	uint64_t size = b && clip ? backing_size(b) : UINT64_MAX, left = size > d->offset ? size - d->offset : 0;
+	struct page_desc within = *d, hole = {0};
+	int err = 0;
+
+	within.len = MIN(d->len, left);
+	hole.len = d->len - within.len;
+	if (within.len)
+		err = slice_add(l, &within, b);
+	if (err || !within.len)
+		backing_put(b);
+	if (!err && hole.len)
+		err = slice_add(l, &hole, NULL);
+	return err;
+}
+
 /* Appends a hole in place of what the part says is not to be had, which begins at va; *done gets its length. */
 static int slice_hole(const struct part *p, uint64_t va, uint64_t left, struct slice_list *l, uint64_t *done)
 {
@@ -375,11 +393,9 @@ static int slices_of_part(struct call *c, const struct part *p, bool holes, stru
 		}
 		if (err && !(holes && (err == -EFAULT || (err == -ESTALE && c->retried_pages))))
 			return err;
-		err = slice_add(l, &d[i], b);
-		if (err) {
-			backing_put(b);
+		err = slice_file(l, &d[i], b, holes);
+		if (err)
 			return err;
-		}
 		if (add_overflows(*done, d[i].len, done))
 			return -EFAULT;
 	}

@@ -27,7 +27,6 @@ uint64_t backing_id(const struct backing *b); /* page_ref.backing */
 struct list *backing_pages(struct backing *b);
 struct list *backing_cache_pages(struct backing_cache *c); /* the same list */
 bool backing_writable(const struct backing *b);
-uint64_t backing_size(const struct backing *b); /* of the file now, in bytes, rounded up to whole pages */
 
 /*
  * A reference to a map of at least [0, end), which lies within backing_size(); it also holds the backing.

@@ -62,6 +62,7 @@ struct backing_key backing_key(const struct backing *b);
 /* The backing with exactly this key, a new reference; NULL if there is none. */
 struct backing *backing_find_key(struct backing_cache *c, struct backing_key key);
 void backing_put(struct backing *b);
+uint64_t backing_size(const struct backing *b); /* of the file now, in bytes, rounded up to whole pages */
 
 /* ---- pages ---- */
 struct page_slice {

@@ -148,6 +148,33 @@ static void pin_never_peek(void)
 	expect_unreachable((uintptr_t)p);
 }
 
+/* What lies past the end of its file is found out when it is to be pinned, as any other bad address. */
+static void pin_past_the_end(void)
+{
+	int fd = memfd_create("short", MFD_CLOEXEC);
+	uint32_t second;
+	uint8_t *p;
+
+	expect(fd >= 0 && !ftruncate(fd, PAGE));
+	p = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	expect(p != MAP_FAILED);
+	device_started();
+	fill_page(p, 'a');
+	second = space_with_rings();
+	expect_eq(space_map(second, p, DATA_IOVA, 2 * PAGE, RW), 0);
+	expect_eq(space_map(second, p + 2 * PAGE, OTHER_IOVA, 2 * PAGE, RW), 0);
+	expect_eq(attach_to(second), EFAULT);
+	expect_eq(space_unmap(second, DATA_IOVA, 2 * PAGE), 0);
+	expect_eq(attach_to(second), EFAULT);
+	expect_eq(space_unmap(second, OTHER_IOVA, 2 * PAGE), 0);
+	expect_eq(space_map(second, p, DATA_IOVA, PAGE, RW), 0);
+	expect_eq(attach_to(second), 0);
+	expect_sees(DATA_IOVA, 'a');
+	expect_eq(space_map(second, p, OTHER_IOVA, 2 * PAGE, RW), EFAULT);
+	expect_unreachable(OTHER_IOVA);
+	close(fd);
+}
+
 /* ---- A3: when the call returns, no DMA arrives any more ---- */
 
 static uint8_t *page;
@@ -346,6 +373,7 @@ static void copy_on_write(void)
 
 const struct client_case memory_cases[] = {
     {"rule-pin-never-peek", "A1: an address counts when the pin is made", pin_never_peek},
+    {"rule-pin-past-the-end", "A1: memory that is not there is not pinned", pin_past_the_end},
     {"rule-page-faithful", "A2: munmap, MAP_FIXED, MADV_DONTNEED, mremap, fork; copies in another IOAS", page_faithful},
     {"rule-page-faithful-copy", "A2: a copy outlives its source", source_destroyed},
     {"rule-unmap-before-unpin", "A3: no DMA after unmap, detach, replace, close", unmap_before_unpin},
