@@ -29,6 +29,15 @@ static _Atomic uint64_t moving_start, moving_end;
 /* Describing takes several scratch areas: one thread at a time, so that they cannot run out half way. */
 static _Atomic uint32_t describe_lock;
 
+/*
+ * Files that the broker asked for and we could not show: what of them is adopted may be moved anew. Nothing else may,
+ * because a device may hold it. The broker looks at one part of a description at a time; the oldest are forgotten.
+ */
+static struct {
+	uint64_t dev, ino;
+} lost[256];
+static uint32_t nlost;
+
 static bool in_hull(uint64_t start, uint64_t len)
 {
 	return start < atomic_load(&hull_high) && start + len > atomic_load(&hull_low);
@@ -213,6 +222,24 @@ static bool is_ours(uint64_t a, uint64_t *stop)
 	return false;
 }
 
+static bool is_lost(uint64_t dev, uint64_t ino)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(lost); i++)
+		if (lost[i].ino == ino && lost[i].dev == dev)
+			return true;
+	return false;
+}
+
+static void lost_add(uint64_t dev, uint64_t ino)
+{
+	spin_lock(&describe_lock);
+	if (!is_lost(dev, ino)) {
+		lost[nlost % ARRAY_SIZE(lost)].dev = dev;
+		lost[nlost++ % ARRAY_SIZE(lost)].ino = ino;
+	}
+	spin_unlock(&describe_lock);
+}
+
 /* One mapping's share of [va, end) as a page_desc; adopts it if need be. 0 or -errno for the part. */
 static int describe_vma(struct rpc *r, const struct vma *v, uint64_t va, uint64_t end, bool fresh, struct page_desc *d)
 {
@@ -221,7 +248,7 @@ static int describe_vma(struct rpc *r, const struct vma *v, uint64_t va, uint64_
 	*d = (struct page_desc){.len = end - va, .writable = !!(v->flags & VMA_WRITE)};
 	if (!readable || !strncmp(v->name, "[v", 2))
 		return -EFAULT;
-	if (v->flags & VMA_SHARED && !(fresh && vma_is_adopted(v))) {
+	if (v->flags & VMA_SHARED && !(fresh && vma_is_adopted(v) && is_lost(v->dev, v->ino))) {
 		d->dev = v->dev;
 		d->ino = v->ino;
 		d->offset = v->offset + (va - v->start);
@@ -378,6 +405,8 @@ int memory_send_backing(struct rpc *r, uint64_t dev, uint64_t ino)
 	int fd = find_fd(dev, ino), opened = fd < 0 ? open_mapped(dev, ino) : -1;
 	int ret = send_backing_part(r, dev, ino, fd < 0 ? opened : fd);
 
+	if (fd < 0 && opened < 0)
+		lost_add(dev, ino);
 	shared_sent();
 	if (opened >= 0)
 		sys1(__NR_close, opened);

@@ -379,7 +379,7 @@ static int slice_hole(const struct part *p, uint64_t va, uint64_t left, struct s
 static int slices_of_part(struct call *c, const struct part *p, bool holes, struct slice_list *l, uint64_t *done)
 {
 	const struct page_desc *d = (const struct page_desc *)p->data;
-	bool again = false;
+	bool again = false, stale = false;
 
 	*done = 0;
 	for (size_t i = 0; i < p->h.got / sizeof(*d); i++) {
@@ -391,20 +391,22 @@ static int slices_of_part(struct call *c, const struct part *p, bool holes, stru
 			again = true;
 			continue;
 		}
-		if (err && !(holes && (err == -EFAULT || (err == -ESTALE && c->retried_pages))))
+		if (err == -ESTALE && !c->retried_pages)
+			stale = true;
+		else if (err && !(holes && (err == -EFAULT || err == -ESTALE)))
 			return err;
-		err = slice_file(l, &d[i], b, holes);
-		if (err)
+		else if ((err = slice_file(l, &d[i], b, holes)))
 			return err;
 		if (add_overflows(*done, d[i].len, done))
 			return -EFAULT;
 	}
-	return again ? UCALL_AGAIN : 0;
+	return again ? UCALL_AGAIN : stale ? -ESTALE : 0;
 }
 
 static int collect_slices(struct call *c, uint64_t va, uint64_t len, bool holes, struct slice_list *l)
 {
 	uint64_t end = va + len;
+	bool stale = false;
 
 	while (va < end) {
 		struct part *p = find_part(c, PART_PAGES, va);
@@ -414,7 +416,10 @@ static int collect_slices(struct call *c, uint64_t va, uint64_t len, bool holes,
 		if (!p)
 			return need(c, PART_PAGES, va, end - va, c->pages_how);
 		err = slices_of_part(c, p, holes, l, &n);
-		if (err)
+		/* The client moves anew what it has been asked for in vain: so it is asked for all. */
+		if (err == -ESTALE && !c->retried_pages)
+			stale = true;
+		else if (err)
 			return err;
 		if (n > end - va || (!n && !p->h.error))
 			return -EFAULT;
@@ -428,7 +433,7 @@ static int collect_slices(struct call *c, uint64_t va, uint64_t len, bool holes,
 			return err;
 		va += n;
 	}
-	return 0;
+	return stale ? -ESTALE : 0;
 }
 
 static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, enum ucall_pages how, struct pages **out)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Shared memory that a process has from the one that forked it: it can be mapped for DMA there, too. */
+/* Shared memory whose file the process cannot show: what it has from the one that forked it can be mapped for DMA. */
 #include "say.h"
 
 #include <fcntl.h>
@@ -244,6 +244,41 @@ static void private_and_shared(void)
 	say("private %d, shared %d", mine[0], ours[0]);
 }
 
+/* The file that is mapped at p. */
+static unsigned long file_at(void *p)
+{
+	unsigned long start, end, ino = 0, found = 0;
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%lx-%lx %*s %*s %*s %lu", &start, &end, &ino) == 3 && start <= (uintptr_t)p &&
+		    end > (uintptr_t)p)
+			found = ino;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Beside memory that nobody can show: what a device holds is not moved again. */
+static void stays_where_it_is(void)
+{
+	unsigned char *p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int fd = memfd_create("nobody", 0);
+	unsigned long before;
+
+	if (ftruncate(fd, PAGE))
+		abort();
+	p[0] = p[2 * PAGE] = 1;
+	pin(p, PAGE);
+	before = file_at(p);
+	mmap(p + PAGE, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	close(fd);
+	try_pin(p, 2 * PAGE);
+	try_pin(p, 3 * PAGE);
+	say("moved: %d", file_at(p) != before);
+}
+
 static void after_exec(void)
 {
 	unsigned char *p = share(1);
@@ -274,6 +309,7 @@ int main(int argc, char **argv)
 	    {"parent has gone", parent_has_gone},
 	    {"parent lets go", parent_lets_go},
 	    {"private and shared", private_and_shared},
+	    {"stays where it is", stays_where_it_is},
 	    {"after exec", after_exec},
 	};
 

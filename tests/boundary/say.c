@@ -66,21 +66,28 @@ void unpin_all(void)
 	container = group = -1;
 }
 
-void pin(void *p, size_t len)
+bool try_pin(void *p, size_t len)
 {
 	static uint64_t iova = 0x100000;
 	struct vfio_iommu_type1_dma_map m = {
 	    .argsz = sizeof(m), .flags = VFIO_DMA_MAP_FLAG_READ, .vaddr = (uint64_t)p, .iova = iova, .size = len};
 
 	if (!pinning())
-		return;
+		return true;
 	if (container < 0)
 		container_open();
-	if (ioctl(container, VFIO_IOMMU_MAP_DMA, &m)) {
+	if (ioctl(container, VFIO_IOMMU_MAP_DMA, &m))
+		return false;
+	iova += len;
+	return true;
+}
+
+void pin(void *p, size_t len)
+{
+	if (!try_pin(p, len)) {
 		say("cannot pin: %s", strerror(errno));
 		exit(99);
 	}
-	iova += len;
 }
 
 void pin_and_unpin(void *p, size_t place)

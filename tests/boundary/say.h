@@ -33,6 +33,7 @@ void say_status(const char *what, int wait_status);
 
 /* With SAY_PINNED set: mapped for DMA, so that Pinfold has moved it into its file. Bare: nothing. */
 void pin(void *p, size_t len);
+bool try_pin(void *p, size_t len); /* false: it cannot be */
 bool pinning(void);
 /* The same for a page and a moment, at a place of the caller's own; after the first pin(). */
 void pin_and_unpin(void *p, size_t place);
