@@ -20,7 +20,7 @@ static _Atomic uint32_t held_lock;
 /* The broker knows files that a child of ours may have mapped and cannot show. */
 static _Atomic bool files_shown;
 
-/* Between mapping shared anonymous memory and showing it nobody forks. The first lock to be taken but for follow.c's. */
+/* Between mapping shared anonymous memory and showing it nobody forks. Taken before all others but follow.c's. */
 static _Atomic uint32_t share_lock;
 
 static void hold_message(enum rpc_op op, uint64_t dev, uint64_t ino, int fd)

@@ -53,7 +53,7 @@ names = sorted(os.listdir(PCI + "/devices"))
 check("ours is listed", BDF in names)
 if not host:
     check("nothing else is", names, [BDF])
-    check("drivers", os.listdir(PCI + "/drivers"), ["vfio-pci"])
+    check("drivers", os.listdir(PCI + "/drivers"), ["pcieport", "vfio-pci"])
     check("groups", len(os.listdir("/sys/kernel/iommu_groups")), 1)
 
 # One file by many names.
