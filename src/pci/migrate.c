@@ -2,22 +2,35 @@
 #include "pci/migrate.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <linux/pci_regs.h>
 
 #include "base/util.h"
+#include "pci/barmem.h"
 #include "pci/internal.h"
 
 #define IDENTITY "pci.identity"
+#define MEMORY	 "pci.memory" /* and the BAR's number */
 #define CONFIG	 "pci.config"
 #define PENDING	 "pci.pending"
 #define VERSION	 1
 
-#define SAVE_MAX (4u << 20)
+#define SAVE_MAX   (4u << 20)
+#define MEMORY_MAX (1ull << 30) /* a record says its length in 32 bits, and it takes time */
+
+static uint64_t memory_size(const struct pci_func *f)
+{
+	uint64_t size = 0;
+
+	for (unsigned int i = 0; i < PCI_BARS; i++)
+		size += f->bar[i].mem ? f->bar[i].size : 0;
+	return size;
+}
 
 bool pci_can_migrate(const struct pci_func *f)
 {
-	return f->ops->save;
+	return f->ops->save && memory_size(f) <= MEMORY_MAX;
 }
 
 /* ---- stopping ---- */
@@ -80,8 +93,42 @@ void pci_save_identity(struct pci_func *f, struct state_out *o)
 	state_end(o);
 }
 
+/* A BAR's memory: those of its pages that are not zero, each with its offset before it. */
+struct page {
+	uint64_t off;
+	uint64_t word[PF_PAGE_SIZE / 8];
+};
+
+static const char *memory_name(unsigned int bar, char name[16])
+{
+	snprintf(name, 16, MEMORY "%u", bar);
+	return name;
+}
+
+static bool page_zero(const struct page *p)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(p->word); i++)
+		if (p->word[i])
+			return false;
+	return true;
+}
+
+static void save_memory(const struct pci_bar *b, struct state_out *o)
+{
+	struct page p = {0};
+
+	for (; p.off < b->size && !o->failed; p.off += PF_PAGE_SIZE) {
+		/* A page that a client has taken away is not there for the device either. */
+		if (!o->count && (barmem_read(b->mem, p.off, p.word, sizeof(p.word)) || page_zero(&p)))
+			continue;
+		state_put(o, &p, sizeof(p));
+	}
+}
+
 int pci_save(struct pci_func *f, struct state_out *o)
 {
+	char name[16];
+
 	state_begin(o, CONFIG, VERSION, 0);
 	state_put(o, f->cfg, PCI_CFG_SIZE);
 	state_end(o);
@@ -89,6 +136,13 @@ int pci_save(struct pci_func *f, struct state_out *o)
 	for (unsigned int i = 0; i < pending_words(f); i++)
 		state_put_u64(o, f->msix_pba[i]);
 	state_end(o);
+	for (unsigned int i = 0; i < PCI_BARS; i++) {
+		if (!f->bar[i].mem)
+			continue;
+		state_begin(o, memory_name(i, name), VERSION, 0);
+		save_memory(&f->bar[i], o);
+		state_end(o);
+	}
 	f->ops->save(f, o);
 	return state_finish(o);
 }
@@ -105,12 +159,7 @@ size_t pci_save_size(struct pci_func *f)
 
 size_t pci_save_max(const struct pci_func *f)
 {
-	size_t max = SAVE_MAX;
-
-	for (unsigned int i = 0; i < PCI_BARS; i++)
-		if (f->bar[i].mem)
-			max += 2 * f->bar[i].size;
-	return max;
+	return SAVE_MAX + memory_size(f) / PF_PAGE_SIZE * sizeof(struct page);
 }
 
 /* ---- loading ---- */
@@ -164,8 +213,65 @@ static bool check_pending(const struct pci_func *f, struct state_in in)
 	return state_good(&in) && !(f->msix_n % 64 && last >> f->msix_n % 64);
 }
 
-static void commit(struct pci_func *f, const struct state_in *config, struct state_in pending)
+/* Pages in order, whole, and within the BAR. */
+static bool check_memory(const struct pci_bar *b, struct state_in in)
 {
+	uint64_t next = 0;
+
+	if (in.left % sizeof(struct page))
+		return false;
+	while (in.left) {
+		uint64_t off = state_get_u64(&in);
+
+		if (off < next || off >= b->size || off % PF_PAGE_SIZE)
+			return false;
+		next = off + PF_PAGE_SIZE;
+		in.at += PF_PAGE_SIZE;
+		in.left -= PF_PAGE_SIZE;
+	}
+	return true;
+}
+
+static int take_memory(const struct pci_func *f, struct state *s, struct state_in memory[PCI_BARS])
+{
+	char name[16];
+	int err = 0;
+
+	for (unsigned int i = 0; i < PCI_BARS && !err; i++) {
+		if (!f->bar[i].mem)
+			continue;
+		err = state_take(s, memory_name(i, name), VERSION, &memory[i]);
+		if (!err && !check_memory(&f->bar[i], memory[i]))
+			err = -EINVAL;
+	}
+	return err;
+}
+
+static void commit_memory(struct pci_bar *b, struct state_in in)
+{
+	static const uint8_t zero[PF_PAGE_SIZE];
+	uint64_t at = 0;
+
+	while (in.left) {
+		uint64_t off = state_get_u64(&in);
+
+		for (; at < off; at += PF_PAGE_SIZE)
+			barmem_write(b->mem, at, zero, PF_PAGE_SIZE);
+		barmem_write(b->mem, off, in.at, PF_PAGE_SIZE);
+		at = off + PF_PAGE_SIZE;
+		in.at += PF_PAGE_SIZE;
+		in.left -= PF_PAGE_SIZE;
+	}
+	for (; at < b->size; at += PF_PAGE_SIZE)
+		barmem_write(b->mem, at, zero, PF_PAGE_SIZE);
+}
+
+static void commit(struct pci_func *f, const struct state_in *config, struct state_in pending,
+		   const struct state_in memory[PCI_BARS])
+{
+	for (unsigned int i = 0; i < PCI_BARS; i++)
+		if (f->bar[i].mem)
+			commit_memory(&f->bar[i], memory[i]);
 	for (unsigned int i = 0; i < PCI_CFG_SIZE; i++) {
 		uint8_t m = state_bits(f, i);
 
@@ -180,7 +286,7 @@ static void commit(struct pci_func *f, const struct state_in *config, struct sta
 
 int pci_load(struct pci_func *f, const void *buf, size_t len)
 {
-	struct state_in config, pending;
+	struct state_in config, pending, memory[PCI_BARS];
 	struct state s;
 	int err;
 
@@ -191,11 +297,13 @@ int pci_load(struct pci_func *f, const void *buf, size_t len)
 		err = state_take(&s, CONFIG, VERSION, &config);
 	if (!err)
 		err = state_take(&s, PENDING, VERSION, &pending);
+	if (!err)
+		err = take_memory(f, &s, memory);
 	if (!err && (!check_config(f, &config) || !check_pending(f, pending)))
 		err = -EINVAL;
 	if (!err)
 		err = f->ops->load(f, &s);
 	if (!err)
-		commit(f, &config, pending);
+		commit(f, &config, pending, memory);
 	return err;
 }
