@@ -19,7 +19,7 @@ MESON ?= meson
 NINJA ?= ninja
 
 .NOTPARALLEL:
-.PHONY: all demo check guest check-kernel check-kernel-diff bench asan tsan fuzz lint fmt install clean deps help
+.PHONY: all demo check guest check-kernel check-kernel-diff check-guest bench asan tsan fuzz lint fmt install clean deps help
 
 all: $(BUILD)/build.ninja ## build into build/
 	@$(NINJA) -C $(BUILD)
@@ -42,7 +42,11 @@ check-kernel: deps all ## the Linux kernel's own tests of IOMMUFD, fetched from 
 check-kernel-diff: deps all ## random sequences of IOMMUFD calls, on Pinfold and on a real kernel (PINFOLD_ORACLE)
 	@BUILD=$(BUILD) tests/kernel/diff.py live
 
-bench: deps all ## the numbers, each beside its peer's
+check-guest: deps all guest ## guests of every shape in QEMU, with the emulated disk through vfio-pci; TESTS="name ..."
+	@PINFOLD=$(abspath $(BUILD))/src/cli/pinfold SANITIZE=none PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/lib \
+		tests/clients/guest_long.py $(TESTS)
+
+bench: deps all guest ## the numbers, each beside its peer's
 	@BUILD=$(BUILD) scripts/bench
 
 asan: deps guest ## every test under AddressSanitizer and UBSan

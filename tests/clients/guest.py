@@ -16,6 +16,7 @@ from client import PATIENCE, PINFOLD, WORK, equal, has, nvme, path, start, tail
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 IMAGE = os.environ.get("PINFOLD_GUEST") or os.path.join(ROOT, "build", "guest")
 QEMU = "qemu-system-x86_64"
+VIOMMU = ["-device", "intel-iommu,intremap=on,caching-mode=on"]
 # Of an ordinary user too.
 SBIN = os.environ["PATH"] + ":/usr/sbin:/sbin"
 
@@ -111,7 +112,11 @@ class Guest:
     def __init__(self, *devices, disks=("disk.img",), options=(), memory="256M", cpus=1, machine="q35",
                  accel="tcg,thread=multi", append="", wrap=(), command=None, boot=True, **kw):
         Guest.count += 1
-        self.base = path(f"guest{Guest.count}")
+        # Whoever runs QEMU makes its sockets here.
+        folder = path("guests")
+        os.makedirs(folder, exist_ok=True)
+        os.chmod(folder, 0o777)
+        self.base = os.path.join(folder, str(Guest.count))
         self.console, self.said, self.boot = self.base + ".console", self.base + ".err", boot
         chardev = "socket,server=on,wait=off,path=" + self.base
         if command is None:
@@ -146,6 +151,15 @@ class Guest:
         if kind:
             self.process.kill()
         self.process.communicate(timeout=PATIENCE)
+
+    def qemu(self):
+        """Its process, which pinfold runs."""
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as f:
+            for pid in f.read().split():
+                with open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
+                    if comm.read().startswith("qemu-system"):
+                        return int(pid)
+        raise AssertionError("no QEMU below pinfold")
 
     def story(self):
         def end(name):
@@ -229,6 +243,23 @@ class Guest:
         self.process.wait(PATIENCE)
         equal(self.process.returncode, 0, self.story())
         return self.errors()
+
+
+def mount(g, disk="nvme0n1", at="/mnt"):
+    g.wait_for(f"[ -b /dev/{disk} ]")
+    g.sh(f"mount -t ext4 /dev/{disk} {at}")
+
+
+def write_file(g, name, mib):
+    """Random bytes; their checksum."""
+    g.sh(f"dd if=/dev/urandom of={name} bs=1M count={mib} conv=fsync 2>/dev/null")
+    return g.sh(f"sha256sum <{name}").split()[0]
+
+
+def sum_of(g, name):
+    """As the device has it, not the guest's cache."""
+    g.sh("echo 3 >/proc/sys/vm/drop_caches")
+    return g.sh(f"sha256sum <{name}").split()[0]
 
 
 def summary_is_clean(text):

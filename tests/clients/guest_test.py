@@ -5,24 +5,8 @@ import hashlib
 
 import tap
 from client import equal, has
-from guest import Guest, check, ext4, file_in, needs_guest, summary_is_clean, vfio
-
-
-def mount(g, disk="nvme0n1", at="/mnt"):
-    g.wait_for(f"[ -b /dev/{disk} ]")
-    g.sh(f"mount -t ext4 /dev/{disk} {at}")
-
-
-def write_file(g, name, mib):
-    """Random bytes; their checksum."""
-    g.sh(f"dd if=/dev/urandom of={name} bs=1M count={mib} conv=fsync 2>/dev/null")
-    return g.sh(f"sha256sum <{name}").split()[0]
-
-
-def sum_of(g, name):
-    """As the device has it, not the guest's cache."""
-    g.sh("echo 3 >/proc/sys/vm/drop_caches")
-    return g.sh(f"sha256sum <{name}").split()[0]
+from guest import (VIOMMU, Guest, check, ext4, file_in, mount, needs_guest, sum_of, summary_is_clean, vfio,
+                   write_file)
 
 
 def test_disk_of_a_guest():
@@ -61,9 +45,6 @@ def test_disk_of_a_guest():
     check("disk.img")
     equal(hashlib.sha256(file_in("disk.img", "file")).hexdigest(), digest)
     summary_is_clean(said)
-
-
-VIOMMU = ["-device", "intel-iommu,intremap=on,caching-mode=on"]
 
 
 def test_behind_an_iommu_of_the_guest():
