@@ -19,6 +19,7 @@
 /* enum resource flags of include/linux/ioport.h, as the file `resource` shows them */
 #define RES_MEM	      0x00000200
 #define RES_PREFETCH  0x00002000
+#define RES_READONLY  0x00004000
 #define RES_SIZEALIGN 0x00040000
 #define RES_MEM_64    0x00100000
 #define RES_LINES     13 /* BARs, ROM, SR-IOV BARs */
@@ -250,6 +251,12 @@ static void add_resources(struct adder *a, struct pci_func *f)
 			last = start + b->size - 1;
 			flags = RES_MEM | RES_SIZEALIGN | (b->mem64 ? RES_MEM_64 | PCI_BASE_ADDRESS_MEM_TYPE_64 : 0) |
 				(b->prefetch ? RES_PREFETCH | PCI_BASE_ADDRESS_MEM_PREFETCH : 0);
+		}
+		if (i == PCI_BARS && f->rom) {
+			start = f->cfg[PCI_ROM_ADDRESS + 1] << 8 | f->cfg[PCI_ROM_ADDRESS + 2] << 16 |
+				(unsigned long long)f->cfg[PCI_ROM_ADDRESS + 3] << 24;
+			last = start + f->rom_size - 1;
+			flags = RES_MEM | RES_SIZEALIGN | RES_READONLY;
 		}
 		n += snprintf(text + n, sizeof(text) - n, "0x%016llx 0x%016llx 0x%016llx\n", start, last, flags);
 	}

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/util.h"
 #include "devices/option.h"
 #include "devices/spec.h"
+#include "pci/pci.h"
 
 const struct device_type *device_type_find(const char *name)
 {
@@ -14,6 +19,35 @@ const struct device_type *device_type_find(const char *name)
 		if (!strcmp((*t)->name, name))
 			return *t;
 	return NULL;
+}
+
+/* -EINVAL with a line in err, -ENOMEM. */
+static int rom_load(struct pci_func *f, const char *path, char *err, size_t errlen)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), ret = -EINVAL;
+	uint8_t *data = NULL;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st)) {
+		snprintf(err, errlen, "romfile %s: %s", path, strerror(errno));
+	} else if (!S_ISREG(st.st_mode) || st.st_size > (off_t)PCI_ROM_MAX) {
+		snprintf(err, errlen, "romfile %s: not a file of up to 16 MiB", path);
+	} else {
+		data = malloc(st.st_size + 1);
+		ret = data ? 0 : -ENOMEM;
+		if (data && read(fd, data, st.st_size) != st.st_size)
+			ret = -EINVAL;
+		if (!ret)
+			ret = pci_add_rom(f, data, st.st_size);
+		if (ret)
+			snprintf(err, errlen, "romfile %s: %s", path,
+				 ret == -EINVAL ? "not an expansion ROM (55 aa, PCIR), or not for such a device"
+						: strerror(-ret));
+	}
+	free(data);
+	if (fd >= 0)
+		close(fd);
+	return ret;
 }
 
 int device_create(const struct device_env *env, const char *spec, struct pci_func **f, struct device_place *place,
@@ -26,6 +60,11 @@ int device_create(const struct device_env *env, const char *spec, struct pci_fun
 	if (rc)
 		return rc;
 	rc = s.type->create(env, s.values, f, err, errlen);
+	if (!rc && s.romfile) {
+		rc = rom_load(*f, s.romfile, err, errlen);
+		if (rc)
+			(*f)->ops->destroy(*f);
+	}
 	if (!rc)
 		*place = s.place;
 	device_spec_free(&s);

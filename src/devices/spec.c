@@ -9,7 +9,7 @@
 #include "devices/option.h"
 #include "devices/spec.h"
 
-enum { COMMON_ADDR, COMMON_GROUP, COMMON_ACS, COMMON_DRIVER, COMMON_COUNT };
+enum { COMMON_ADDR, COMMON_GROUP, COMMON_ACS, COMMON_DRIVER, COMMON_ROMFILE, COMMON_COUNT };
 
 const struct device_option device_common_options[] = {
     [COMMON_ADDR] = {.key = "addr", .kind = OPT_STRING, .help = "PCI address, [DDDD:]BB:DD.F; default: the next free"},
@@ -19,6 +19,7 @@ const struct device_option device_common_options[] = {
 		      .help = "IOMMU group; default: as Linux would form it"},
     [COMMON_ACS] = {.key = "acs", .kind = OPT_BOOL, .help = "Access Control Services; default: on for ports"},
     [COMMON_DRIVER] = {.key = "driver", .kind = OPT_STRING, .help = "its driver; default: vfio-pci; none, or a host's"},
+    [COMMON_ROMFILE] = {.key = "romfile", .kind = OPT_STRING, .help = "an expansion ROM image for the function"},
     [COMMON_COUNT] = {},
 };
 
@@ -179,6 +180,7 @@ static int place_set(struct device_spec *s, const struct device_value *common, c
 	}
 	if (driver)
 		strcpy(s->place.driver, driver);
+	s->romfile = common[COMMON_ROMFILE].str;
 	if (common[COMMON_GROUP].str)
 		s->place.group = common[COMMON_GROUP].num;
 	if (!addr || option_parse_addr(addr, &s->place.domain, &s->place.bdf))

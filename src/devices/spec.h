@@ -10,6 +10,7 @@ struct device_spec {
 	const struct device_type *type;
 	struct device_value *values; /* as many as the type has options */
 	struct device_place place;
+	const char *romfile; /* NULL: none */
 };
 
 /* Keys that every device has. Ends with key NULL. */

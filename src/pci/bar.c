@@ -171,6 +171,9 @@ void pci_bar_place(struct pci_func *f)
 		bar_set_address(f, i, *next);
 		*next += b->size;
 	}
+	if (f->rom)
+		pci_cfg_define(f, PCI_ROM_ADDRESS, 4, ALIGN_UP(lo, f->rom_size),
+			       (uint32_t)-f->rom_size | PCI_ROM_ADDRESS_ENABLE, 0);
 }
 
 static bool range_invalid(const struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size)

@@ -59,6 +59,8 @@ void pci_func_fini(struct pci_func *f)
 	if (f->dma)
 		dma_dev_free(f->dma);
 	pci_bars_free(f);
+	free(f->rom);
+	f->rom = NULL;
 	free(f->msix_table);
 	free(f->msix_pba);
 	f->dma = NULL;

@@ -19,6 +19,7 @@
 #define PCI_CFG_SIZE 4096
 #define PCI_BARS     6
 #define PCI_MSIX_MAX 2048
+#define PCI_ROM_MAX  (16UL << 20)
 
 struct pci_func;
 struct pci_inject;
@@ -171,6 +172,9 @@ struct pci_func {
 	struct list mem_users;
 	bool mem_held; /* pci_mem_hold */
 
+	uint8_t *rom;		    /* expansion ROM; NULL: there is none */
+	uint64_t rom_len, rom_size; /* of its images; of its BAR */
+
 	struct pci_irq_sink *sink; /* NULL while nobody has opened the function */
 
 	/* peer.c */
@@ -205,6 +209,11 @@ int pci_add_bar(struct pci_func *f, unsigned int index, uint64_t size, bool mem6
  * -ENOMEM.
  */
 int pci_add_mem_bar(struct pci_func *f, unsigned int index, uint64_t size, bool mem64, bool prefetch);
+/*
+ * An expansion ROM with a copy of data, before the function is placed. -EINVAL: more than PCI_ROM_MAX bytes, or they do
+ * not begin with a ROM image. -ENOMEM.
+ */
+int pci_add_rom(struct pci_func *f, const void *data, uint64_t len);
 int pci_add_pm(struct pci_func *f);
 int pci_add_express(struct pci_func *f); /* endpoint, FLR capable */
 /* After the BAR it lies in. -EINVAL (misaligned, overlap, outside the BAR, BAR is memory), -ENOSPC, -ENOMEM. */
@@ -283,6 +292,12 @@ void pci_func_set_away(struct pci_func *f, bool away);
 /* As FLR does: COMMAND 0, D0, MSI-X off, every register at its reset value (BARs: as placed), the device at power-on.
  */
 void pci_func_reset(struct pci_func *f);
+/*
+ * As the host reads it, with the ROM's own enable bit set for the moment: [off, off + len) lies inside rom_size. Behind
+ * the images are ones, which takes no access. -EIO while decode is off.
+ */
+int pci_rom_read(struct pci_func *f, uint64_t off, void *buf, uint64_t len);
+uint64_t pci_rom_length(const uint8_t *rom, uint64_t len); /* of the images that it begins with; 0: none */
 /* While decode is on. */
 void pci_mem_user_add(struct pci_func *f, struct pci_mem_user *u);
 void pci_mem_user_del(struct pci_mem_user *u);

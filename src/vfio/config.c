@@ -235,7 +235,11 @@ static void fix_bars(struct vfio_dev *d)
 		if (bar->mem64 && ++i < PCI_BARS)
 			put_bits(shadow, off + 4, 4, get_bits(shadow, off + 4, 4) & (uint32_t)(mask >> 32));
 	}
-	put_bits(shadow, PCI_ROM_ADDRESS, 4, 0);
+	if (f->rom)
+		put_bits(shadow, PCI_ROM_ADDRESS, 4,
+			 get_bits(shadow, PCI_ROM_ADDRESS, 4) & ((uint32_t)-f->rom_size | PCI_ROM_ADDRESS_ENABLE));
+	else
+		put_bits(shadow, PCI_ROM_ADDRESS, 4, 0);
 }
 
 void config_open(struct vfio_dev *d)

@@ -66,6 +66,10 @@ static bool describe(const struct pci_func *f, struct vfio_region_info *info)
 		info->size = PCI_CFG_SIZE;
 		info->flags = rw;
 	}
+	if (info->index == VFIO_PCI_ROM_REGION_INDEX && f->rom) {
+		info->size = f->rom_size;
+		info->flags = VFIO_REGION_INFO_FLAG_READ;
+	}
 	if (!is_bar(info->index) || !f->bar[info->index].size)
 		return false;
 	info->size = f->bar[info->index].size;
@@ -187,6 +191,17 @@ static ssize_t bar_rw(struct pci_func *f, unsigned int bar, uint8_t *rd, const u
 	return done;
 }
 
+static ssize_t rom_read(struct pci_func *f, void *buf, size_t len, uint64_t off)
+{
+	int ret;
+
+	if (!f->rom || off >= f->rom_size)
+		return -EINVAL;
+	len = MIN((uint64_t)len, f->rom_size - off);
+	ret = pci_rom_read(f, off, buf, len);
+	return ret ? ret : (ssize_t)len;
+}
+
 static ssize_t do_pread(struct vfio_dev *d, void *buf, size_t len, uint64_t file_off)
 {
 	unsigned int index;
@@ -196,6 +211,8 @@ static ssize_t do_pread(struct vfio_dev *d, void *buf, size_t len, uint64_t file
 		return -EINVAL;
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
 		return config_read(d, buf, len, off);
+	if (index == VFIO_PCI_ROM_REGION_INDEX)
+		return rom_read(d->f, buf, len, off);
 	return is_bar(index) ? bar_rw(d->f, index, buf, NULL, len, off) : -EINVAL;
 }
 

@@ -344,6 +344,66 @@ static void features(void **state)
 	fake_session_close(k, &s);
 }
 
+/* Two images, the second the last one, and something behind them that belongs to neither. */
+static size_t rom_image(uint8_t *rom, size_t size)
+{
+	memset(rom, 0x11, size);
+	for (unsigned int at = 0; at < 2048; at += 1024) {
+		uint8_t *image = rom + at;
+
+		memcpy(image, "\x55\xaa", 2);
+		memcpy(image + 0x18, "\x40\x00", 2);
+		memcpy(image + 0x40, "PCIR", 4);
+		memcpy(image + 0x50, "\x02\x00", 2);
+		image[0x55] = at ? 0x80 : 0;
+	}
+	return 2048;
+}
+
+static void rom(void **state)
+{
+	struct fake *k = *state;
+	struct pci_func *f = &k->toy[0]->f;
+	uint8_t image[3000], b[4096];
+	struct session s;
+	struct region r;
+	uint32_t v;
+
+	rom_image(image, sizeof(image));
+	image[0x40]++;
+	assert_int_equal(pci_add_rom(f, image, sizeof(image)), -EINVAL);
+	image[0x40]--;
+	assert_int_equal(pci_add_rom(f, image, 0x41), -EINVAL);
+	assert_int_equal(pci_rom_length(image, 1040), 1024);
+	assert_int_equal(pci_add_rom(f, image, sizeof(image)), 0);
+	assert_int_equal(pci_add_rom(f, image, sizeof(image)), -EINVAL);
+	pci_func_place(f, 0, 0x100, 7);
+	s = fake_session(k, VFIO_TYPE1v2_IOMMU);
+	r.i = (struct vfio_region_info){.argsz = sizeof(r), .index = VFIO_PCI_ROM_REGION_INDEX};
+	assert_int_equal(DO(s.device, VFIO_DEVICE_GET_REGION_INFO, &r), 0);
+	assert_int_equal(r.i.size, 4096);
+	assert_int_equal(r.i.flags, VFIO_REGION_INFO_FLAG_READ);
+	assert_int_equal(rd(s.device, b, 4096, MAGIC(6, 0)), 4096);
+	assert_memory_equal(b, image, 2048);
+	assert_int_equal(b[2048], 0xff); /* no image, though the file goes on */
+	assert_int_equal(b[4095], 0xff);
+	assert_int_equal(rd(s.device, b, 100, MAGIC(6, 4090)), 6);
+	assert_int_equal(rd(s.device, b, 1, MAGIC(6, 4096)), -EINVAL);
+	assert_int_equal(wr(s.device, b, 1, MAGIC(6, 0)), -EINVAL);
+	/* Its BAR is sized like any other. */
+	v = 0xffffffff;
+	assert_int_equal(wr(s.device, &v, 4, MAGIC(7, PCI_ROM_ADDRESS)), 4);
+	assert_int_equal(rd(s.device, &v, 4, MAGIC(7, PCI_ROM_ADDRESS)), 4);
+	assert_int_equal(v, 0xfffff001);
+	v = 0;
+	assert_int_equal(wr(s.device, &v, 2, MAGIC(7, PCI_COMMAND)), 2);
+	assert_int_equal(rd(s.device, b, 4, MAGIC(6, 0)), -EIO);
+	assert_int_equal(rd(s.device, b, 4, MAGIC(6, 2048)), 4); /* takes no access */
+	fake_session_close(k, &s);
+	/* Without one there is nothing. */
+	assert_int_equal(k->toy[1]->f.cfg[PCI_ROM_ADDRESS], 0);
+}
+
 static void turn(struct loop *l)
 {
 	while (loop_step(l, false))
@@ -434,7 +494,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    T(get_info),    T(get_region_info), T(bar_split), T(bar_limits), T(msix_table_hidden), T(mapped_access),
-	    T(map_regions), T(reset),		T(hot_reset), T(features),   T(ioeventfd),	   T(restartable),
+	    T(map_regions), T(reset),		T(hot_reset), T(features),   T(ioeventfd),	   T(rom),
+	    T(restartable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
