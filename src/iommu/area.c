@@ -416,10 +416,6 @@ void area_forget(struct ioas *io, struct area *a, uint64_t first, uint64_t last)
 		area_remove(io, a);
 		return;
 	}
-	list_for_each (d, &io->domains, node)
-		domain_unmap(d, first, last - first + 1);
-	event_emit(io->evs, EVENT_UNMAP, .ioas = io->id, .addr = first, .len = last - first + 1);
-	promise_unpin(io, first, last);
 	itree_remove(&io->areas, &a->node);
 	io->narea--;
 	if (rest) {
@@ -433,6 +429,10 @@ void area_forget(struct ioas *io, struct area *a, uint64_t first, uint64_t last)
 	} else {
 		area_free(a);
 	}
+	list_for_each (d, &io->domains, node)
+		domain_unmap(d, first, last - first + 1);
+	event_emit(io->evs, EVENT_UNMAP, .ioas = io->id, .addr = first, .len = last - first + 1);
+	promise_unpin(io, first, last);
 }
 
 /* ---- cut ---- */
