@@ -49,6 +49,8 @@ struct client {
 	struct dma_dev *dma[DEVICES];
 	struct iommufd_device *dev[DEVICES];
 	struct iommufd_ctx *ctx[DEVICES];
+	uint32_t devid[DEVICES];
+	struct dma_request request[DEVICES];
 	bool attached[DEVICES];
 	uint8_t *mem;
 	int memfd, null;
@@ -372,6 +374,72 @@ static void do_scene(struct client *k, struct ufile *f, uint8_t what)
 	}
 }
 
+/* A device with PASIDs behind page tables that follow the client, which has one page or more there. */
+static void do_follow(struct client *k, struct ufile *f, uint8_t what)
+{
+	uint32_t dev, id, ioas, fault, hwpt;
+	unsigned int i = what % DEVICES;
+
+	if (!k->dev[i] || k->ctx[i] != iommufd_ctx(f))
+		return;
+	dev = k->devid[i];
+	ioas = ASK(IOMMUFD_CMD_IOAS_ALLOC, 2, 0, 0);
+	fault = ASK(IOMMUFD_CMD_FAULT_QUEUE_ALLOC, 2, 0, 0, 0);
+	memset(k->mem + 0x1000, 0, 8);
+	hwpt = id = ASK(IOMMUFD_CMD_HWPT_ALLOC, 4, what & 4 ? 12 : 4, dev, ioas, 0, 0, IOMMU_HWPT_DATA_PINFOLD_FOLLOW,
+			8, 0x1000, 0, fault, 0);
+	ASK(IOMMUFD_CMD_IOAS_MAP, 0, 7, ioas, 0, 0x1000, 0, (1 + (what >> 5)) << 12, 0, 0x1000, 0);
+	if (what & 8)
+		iommufd_device_pasid_attach(k->dev[i], what >> 4, hwpt);
+	else if (!k->attached[i])
+		k->attached[i] = !iommufd_device_attach(k->dev[i], &id);
+	else
+		iommufd_device_replace(k->dev[i], &id);
+}
+
+/* Of one device: DMA under a PASID, page requests, PASIDs that come and go; and the client's memory changes. */
+static void do_pasid(struct client *k, uint8_t op, uint8_t what)
+{
+	unsigned int i = op % DEVICES;
+	struct dma_dev *d = dma_dev_pasid(k->dma[i], what & 7);
+	iova_t at = IOVA((uint64_t)(what >> 3) << 10);
+	uint8_t buf[4096];
+
+	switch (op >> 4 & 7) {
+	case 0:
+		if (k->dev[i])
+			iommufd_device_pasid_attach(k->dev[i], 1 + (what & 3), what >> 3);
+		break;
+	case 1:
+		if (k->dev[i])
+			iommufd_device_pasid_detach(k->dev[i], 1 + (what & 3));
+		break;
+	case 2:
+		dma_request_cancel(&k->request[i]);
+		if (dma_probe(d, at, sizeof(buf), what & 1, &at))
+			dma_request_page(d, at, 1 + (what & 1), &k->request[i]);
+		break;
+	case 3:
+		dma_request_cancel(&k->request[i]);
+		break;
+	case 4:
+		iommufd_forget(k->m, k->owner[what & 1], (uint64_t)(what >> 4) << 12, (uint64_t)(what & 15) << 12);
+		break;
+	case 5:
+		dma_dev_set_master(k->dma[i], what & 1);
+		break;
+	case 6:
+		dma_write(d, at, k->mem, 16, NULL);
+		break;
+	default:
+		dma_read(d, at, buf, sizeof(buf), NULL);
+	}
+}
+
+static void answered(struct dma_request *r, bool ok)
+{
+}
+
 static void do_stream(struct client *k, unsigned int i, uint8_t op)
 {
 	struct ufile *f = k->file[i % FILES];
@@ -391,6 +459,7 @@ static void unbind(struct client *k, unsigned int i)
 {
 	if (!k->dev[i])
 		return;
+	iommufd_device_pasid_detach_all(k->dev[i]);
 	if (k->attached[i])
 		iommufd_device_detach(k->dev[i]);
 	iommufd_device_unbind(k->dev[i]);
@@ -409,8 +478,10 @@ static void do_device(struct client *k, struct ufile *f, uint8_t op)
 	if (!k->dev[i]) {
 		/* The last two are of one group: of one context at a time, as vfio/ sees to. */
 		if (ctx && (!i || !k->dev[3 - i] || ctx == k->ctx[3 - i])) {
-			if (!iommufd_device_bind(ctx, k->dma[i], k->dma[!!i], iommufd_pci_unit(), &k->dev[i], &id))
+			if (!iommufd_device_bind(ctx, k->dma[i], k->dma[!!i], iommufd_pci_unit(), &k->dev[i], &id)) {
 				k->ctx[i] = ctx;
+				k->devid[i] = id;
+			}
 		}
 		return;
 	}
@@ -473,6 +544,10 @@ static void run(struct client *k)
 		case 3:
 			if (f && what < 8)
 				do_mmap(k, f);
+			else if (what < 0x60)
+				do_pasid(k, what + (op >> 3), take8(&k->in));
+			else if (f && iommufd_ctx(f) && what < 0x90)
+				do_follow(k, f, take8(&k->in));
 			else if (f && iommufd_ctx(f))
 				do_scene(k, f, take8(&k->in));
 			break;
@@ -517,6 +592,10 @@ static struct client *client_new(void)
 	for (unsigned int i = 0; i < DEVICES; i++) {
 		k->dma[i] = dma_dev_new(0x100 + i, &k->evs);
 		dma_dev_set_master(k->dma[i], true);
+		dma_dev_set_pri(k->dma[i], true);
+		if (dma_dev_set_pasid_bits(k->dma[i], 4))
+			abort();
+		k->request[i].done = answered;
 	}
 	k->c = (struct ucall){&fuzz_ops, k->owner[0]};
 	return k;
@@ -545,6 +624,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		k = client_new();
 	k->in = (struct bytes){data, size};
 	memset(k->mem, 0, MEM_BYTES);
+	for (i = 0; i < DEVICES; i++)
+		dma_dev_set_master(k->dma[i], true);
 	run(k);
 	for (i = 0; i < DEVICES && size & 1; i++)
 		unbind(k, i);
