@@ -95,7 +95,8 @@ int ioas_copy(struct ioas *dst, iova_t *dst_iova, bool automatic, struct ioas *s
  */
 int ioas_unmap(struct ioas *io, uint64_t first, uint64_t last, uint64_t *unmapped);
 
-/* Cuts areas so that none straddles an address of at[], unless it is an area's second byte. -EINVAL (accesses, or large pages on), -ENOMEM. */
+/* Cuts areas so that none straddles an address of at[], unless it is an area's second byte. -EINVAL (accesses, or large
+ * pages on), -ENOMEM. */
 int ioas_cut(struct ioas *io, const uint64_t *at, size_t n);
 
 /* True if any area lies in [first, last]. */
