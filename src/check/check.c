@@ -17,6 +17,7 @@
 #include "check/report.h"
 #include "check/symbol.h"
 #include "check/text.h"
+#include "check/timeline.h"
 #include "check/worker.h"
 
 #define DEPTH	    16
@@ -94,7 +95,7 @@ void check_listen(struct check *c, uint32_t more)
 
 void check_unlisten(struct check *c, uint32_t less)
 {
-	listen(c, c->listener.mask & ~less);
+	listen(c, c->listener.mask & ~(less & ~c->always));
 }
 
 static void on_gone(void *ctx, const struct mapping_note *n)
@@ -109,6 +110,8 @@ static void on_event(struct event_listener *l, const struct event *ev)
 	struct check *c = container_of(l, struct check, listener);
 
 	c->fresh = false;
+	if (c->timeline && BIT(ev->type) & (BIT(EVENT_DMA) | BIT(EVENT_FAULT) | BIT(EVENT_IRQ)))
+		timeline_note(c->timeline, check_now(), ev);
 	switch (ev->type) {
 	case EVENT_MAP:
 		on_map(c, ev);
@@ -192,6 +195,13 @@ static void print_finding(void *ctx, struct finding *f)
 	worker_submit(c->worker, &p->job);
 }
 
+static bool is_page(const char *path)
+{
+	size_t n = path ? strlen(path) : 0;
+
+	return n > 5 && !strcmp(path + n - 5, ".html");
+}
+
 struct check *check_new(const struct check_options *o, struct events *evs)
 {
 	struct check *c = calloc(1, sizeof(*c));
@@ -216,8 +226,14 @@ struct check *check_new(const struct check_options *o, struct events *evs)
 				    .notify = on_event};
 	if (check_wants(c, CLASS_IRQ_LOST))
 		c->listener.mask |= BIT(EVENT_IRQ);
+	if (is_page(o->report)) {
+		c->timeline = timeline_new(c->began_ns);
+		c->always = BIT(EVENT_DMA) | BIT(EVENT_IRQ);
+		c->listener.mask |= c->always;
+	}
 	events_listen(evs, &c->listener);
-	if (c->worker && c->stacks && c->symbols && c->history && c->refusals && c->left && c->findings)
+	if (c->worker && c->stacks && c->symbols && c->history && c->refusals && c->left && c->findings &&
+	    (!is_page(o->report) || c->timeline))
 		return c;
 	check_free(c);
 	return NULL;
@@ -243,7 +259,7 @@ static void write_report(struct job *j)
 		return;
 	}
 	out = fopen(path, "we");
-	err = out ? report_write(c, out) : -errno;
+	err = !out ? -errno : c->timeline ? report_write_page(c, out) : report_write(c, out);
 	if (out && fclose(out) && !err)
 		err = -errno;
 	if (!err && rename(path, c->opt.report))
@@ -262,6 +278,7 @@ uint64_t check_end(struct check *c)
 	struct finding *f;
 
 	writing.c = c;
+	c->ended_ns = check_now();
 	if (c->opt.report)
 		worker_submit(c->worker, &writing.job);
 	if (!worker_wait(c->worker, PATIENCE_MS))
@@ -295,5 +312,6 @@ void check_free(struct check *c)
 	history_free(c->history);
 	refusals_free(c->refusals);
 	left_free(c->left);
+	timeline_free(c->timeline);
 	free(c);
 }

@@ -15,7 +15,7 @@ struct events;
 struct check_options {
 	uint64_t classes;	/* BIT64(enum check_class) */
 	unsigned int depth;	/* frames of a stack that are kept; 0: as many as is usual */
-	const char *report;	/* path of a JSON report; NULL: none */
+	const char *report;	/* path of a report: JSON, or a page if it ends in ".html"; NULL: none */
 	unsigned int exit_code; /* of the run, if there are findings; 0: the program's own */
 };
 

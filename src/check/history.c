@@ -234,6 +234,13 @@ const struct mapping_note *history_next(struct history *h, const struct mapping_
 	return next == &h->live ? NULL : container_of(next, struct mapping_note, order);
 }
 
+const struct mapping_note *history_next_gone(struct history *h, const struct mapping_note *after)
+{
+	struct list *next = after ? after->order.next : h->gone.next;
+
+	return next == &h->gone ? NULL : container_of(next, struct mapping_note, order);
+}
+
 uint64_t history_unnoted(const struct history *h)
 {
 	return h->unnoted;

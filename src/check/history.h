@@ -43,6 +43,8 @@ const struct mapping_note *history_gone(struct history *h, uint64_t ioas, uint64
 const struct mapping_note *history_near(struct history *h, uint64_t ioas, uint64_t iova, uint64_t within);
 /* The mappings that are there, oldest first: NULL for the first; NULL after the last. */
 const struct mapping_note *history_next(struct history *h, const struct mapping_note *after);
+/* Likewise, of those that are gone. */
+const struct mapping_note *history_next_gone(struct history *h, const struct mapping_note *after);
 uint64_t history_unnoted(const struct history *h); /* mappings that there was no room for */
 
 #endif

@@ -15,13 +15,15 @@ struct check {
 	struct check_options opt;
 	struct events *evs;
 	struct event_listener listener;
+	uint32_t always; /* events that are listened to whatever happens */
 	struct worker *worker;
 	struct modules *modules;
 	struct stacks *stacks;
 	struct symbols *symbols; /* the worker's */
 	struct history *history;
 	struct findings *findings;
-	uint64_t began_ns;
+	uint64_t began_ns, ended_ns;
+	struct timeline *timeline; /* NULL: nobody wants to see it */
 	struct refusals *refusals;
 	struct left *left;
 	uint64_t pinned, pinned_peak; /* pages */

@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
+#include <string.h>
 
 #include "base/util.h"
 #include "check/left.h"
 #include "check/private.h"
 #include "check/symbol.h"
+#include "check/timeline.h"
 
 #define VERSION 1
 
@@ -131,6 +133,115 @@ static struct json_object *report_json(const struct check *c)
 	json_object_object_add(o, "left_mapped", left.list);
 	json_object_object_add(o, "pinned_peak", json_object_new_int64(c->pinned_peak * PF_PAGE_SIZE));
 	return o;
+}
+
+/* ---- the page ---- */
+
+#define PAGE_MAPPINGS 20000 /* a picture of more shows less */
+
+extern const char page_html[], page_html_end[];
+
+static struct json_object *lane_json(const struct lane *l, unsigned int n)
+{
+	static const char *const names[] = {"reads", "writes", "bytes", "irqs", "faults"};
+	struct json_object *o = json_object_new_object(), *row[ARRAY_SIZE(names)];
+	char bdf[16];
+
+	check_bdf(l->bdf, bdf);
+	json_object_object_add(o, "device", json_object_new_string(bdf));
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		row[i] = json_object_new_array();
+		json_object_object_add(o, names[i], row[i]);
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		const struct slice *s = &l->slice[i];
+		const uint64_t v[] = {s->reads, s->writes, s->bytes, s->irqs, s->faults};
+
+		for (size_t k = 0; k < ARRAY_SIZE(v); k++)
+			json_object_array_add(row[k], json_object_new_int64(v[k]));
+	}
+	return o;
+}
+
+struct page {
+	const struct check *c;
+	struct json_object *maps, *stacks;
+	unsigned int n;
+};
+
+static void add_mapping(struct page *p, const struct mapping_note *n)
+{
+	struct json_object *o = json_object_new_object();
+	char key[16];
+
+	if (p->n++ >= PAGE_MAPPINGS) {
+		json_object_put(o);
+		return;
+	}
+	snprintf(key, sizeof(key), "%" PRIu32, n->mapped_stack);
+	if (n->mapped_stack && !json_object_object_get_ex(p->stacks, key, NULL))
+		json_object_object_add(p->stacks, key, stack_json(p->c, n->mapped_stack));
+	json_object_object_add(o, "ioas", json_object_new_int64(n->ioas));
+	json_object_object_add(o, "first", hex(n->node.start));
+	json_object_object_add(o, "last", hex(n->node.last));
+	json_object_object_add(o, "va", hex(n->va));
+	json_object_object_add(o, "thread", json_object_new_int64(n->tid));
+	json_object_object_add(o, "writable", json_object_new_boolean(n->writable));
+	json_object_object_add(o, "mapped", json_object_new_double(seconds(p->c, n->mapped_ns)));
+	if (n->gone_ns)
+		json_object_object_add(o, "gone", json_object_new_double(seconds(p->c, n->gone_ns)));
+	json_object_object_add(o, "stack", json_object_new_string(key));
+	json_object_array_add(p->maps, o);
+}
+
+static void add_picture(const struct check *c, struct json_object *o)
+{
+	struct json_object *devices = json_object_new_array();
+	struct page p = {.c = c, .maps = json_object_new_array(), .stacks = json_object_new_object()};
+	uint64_t slice = timeline_slice_ns(c->timeline), n = (c->ended_ns - c->began_ns) / slice + 1;
+	const struct mapping_note *note;
+	const struct lane *l;
+
+	for (note = NULL; (note = history_next(c->history, note));)
+		add_mapping(&p, note);
+	for (note = NULL; (note = history_next_gone(c->history, note));)
+		add_mapping(&p, note);
+	for (unsigned int i = 0; (l = timeline_lane(c->timeline, i)); i++)
+		json_object_array_add(devices, lane_json(l, MIN(n, (uint64_t)TIMELINE_SLICES)));
+	json_object_object_add(o, "duration", json_object_new_double(seconds(c, c->ended_ns)));
+	json_object_object_add(o, "slice", json_object_new_double(slice / 1e9));
+	json_object_object_add(o, "devices", devices);
+	json_object_object_add(o, "maps", p.maps);
+	json_object_object_add(o, "stacks", p.stacks);
+}
+
+/* Nothing in it may end the element that it stands in. */
+static int put_data(const char *text, FILE *out)
+{
+	for (; *text; text++)
+		if ((*text == '<' ? fputs("\\u003c", out) : fputc(*text, out)) < 0)
+			return -errno;
+	return 0;
+}
+
+int report_write_page(const struct check *c, FILE *out)
+{
+	static const char mark[] = "@DATA@";
+	const char *at = strstr(page_html, mark), *text;
+	struct json_object *o = report_json(c);
+	int err;
+
+	add_picture(c, o);
+	text = json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN);
+	err = text ? 0 : -ENOMEM;
+	if (!err && fwrite(page_html, 1, at - page_html, out) != (size_t)(at - page_html))
+		err = -errno;
+	if (!err)
+		err = put_data(text, out);
+	if (!err && (fputs(at + strlen(mark), out) < 0 || fflush(out)))
+		err = -errno;
+	json_object_put(o);
+	return err;
 }
 
 int report_write(const struct check *c, FILE *out)
