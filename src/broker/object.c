@@ -219,14 +219,14 @@ static int connect_ends(struct objects *os, struct object *o, int ours, int thei
 	return 0;
 }
 
-/* A pair: what is written at one end is read at the other. Nobody waits in either. */
-static int pair_ends(struct objects *os, struct object *o, int *ours, int *theirs)
+/* A pair: what is written at one end is read at the other. We wait in neither: each call of ours says so. */
+static int pair_ends(struct objects *os, struct object *o, bool waits, int *ours, int *theirs)
 {
 	socklen_t len = sizeof(o->cookie), sa_len;
 	struct sockaddr_un sa;
 	int pair[2];
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (waits ? 0 : SOCK_NONBLOCK), 0, pair))
 		return errno == ENFILE ? -EMFILE : -errno;
 	*ours = pair[0];
 	*theirs = pair[1];
@@ -260,7 +260,8 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 	o = mem_alloc(sizeof(*o));
 	if (!o)
 		return -ENOMEM;
-	err = file->ops->written ? pair_ends(os, o, &ours, &theirs) : listening_ends(os, o, &ours, &theirs);
+	err = file->ops->written ? pair_ends(os, o, file->ops->waits, &ours, &theirs)
+				 : listening_ends(os, o, &ours, &theirs);
 	if (err)
 		goto close_ends;
 	ev.data.ptr = o;

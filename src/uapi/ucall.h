@@ -63,6 +63,7 @@ struct ufile_ops {
 	 */
 	void (*written)(struct ufile *f, const void *buf, size_t len);
 	void (*drained)(struct ufile *f);
+	bool waits; /* the client's read() and write() wait for bytes and room, unless it wishes otherwise */
 	/*
 	 * 0, or -EIO while nothing answers at off through a mapping of that generation (0: trapped): an access is
 	 * SIGBUS then. NULL: always 0.

@@ -181,6 +181,7 @@ static const struct ufile_ops loading_ops = {
     .name = "anon_inode:[vfio-resuming]",
     .written = session_written,
     .drained = session_drained,
+    .waits = true,
     .release = session_release,
 };
 
@@ -213,7 +214,10 @@ struct ufile *mig_session_file(struct mig_session *s)
 void mig_session_start(struct mig_session *s)
 {
 	ufile_get(&s->file);
-	session_send(s);
+	if (s->file.ops == &saving_ops)
+		session_send(s);
+	else
+		ufile_finish(&s->file); /* nothing to read here */
 }
 
 void mig_session_drop(struct mig_session *s)
