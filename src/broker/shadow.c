@@ -107,6 +107,7 @@ void shadow_free(struct shadow *s)
 {
 	root_remove(s->root, s->root_fd, s->lock_fd);
 	free(s->funcs);
+	free(s->minor_group);
 	free(s);
 }
 

@@ -59,27 +59,55 @@ static int group_add(struct shadow *s, unsigned int group)
 	return tree_printf(s->root_fd, path, 0444, "0x%016x 0x%016x msi\n", 0xfee00000, 0xfeefffff);
 }
 
+/* The lowest number that is free, as Linux gives them out. -ENOMEM */
+static int minor_take(struct shadow *s, unsigned int group)
+{
+	unsigned int n = 0;
+	int *more;
+
+	while (n < s->minors && s->minor_group[n] >= 0)
+		n++;
+	if (n == s->minors) {
+		more = realloc(s->minor_group, (n + 1) * sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		s->minor_group = more;
+		s->minors++;
+	}
+	s->minor_group[n] = (int)group;
+	return (int)n;
+}
+
+static void minor_give_back(struct shadow *s, unsigned int group)
+{
+	for (unsigned int n = 0; n < s->minors; n++)
+		if (s->minor_group[n] == (int)group)
+			s->minor_group[n] = -1;
+}
+
 /* Its character device and the latter's class entry. */
 static int group_node_add(struct shadow *s, unsigned int group)
 {
 	char path[128], text[128];
-	int fd = s->root_fd, ret;
+	int fd = s->root_fd, ret, minor;
 
 	snprintf(path, sizeof(path), "dev/vfio/%u", group);
 	if (there(s, path))
 		return 0;
-	ret = tree_node(fd, path, 0600, SHADOW_MAJOR, s->minors);
+	minor = minor_take(s, group);
+	if (minor < 0)
+		return minor;
+	ret = tree_node(fd, path, 0600, SHADOW_MAJOR, minor);
 	if (ret)
 		return ret;
 	snprintf(path, sizeof(path), "sys/devices/virtual/vfio/%u/dev", group);
-	ret = tree_printf(fd, path, 0444, "%u:%u\n", SHADOW_MAJOR, s->minors);
+	ret = tree_printf(fd, path, 0444, "%u:%d\n", SHADOW_MAJOR, minor);
 	if (ret)
 		return ret;
 	snprintf(path, sizeof(path), "sys/devices/virtual/vfio/%u/uevent", group);
-	ret = tree_printf(fd, path, 0644, "MAJOR=%u\nMINOR=%u\nDEVNAME=vfio/%u\n", SHADOW_MAJOR, s->minors, group);
+	ret = tree_printf(fd, path, 0644, "MAJOR=%u\nMINOR=%d\nDEVNAME=vfio/%u\n", SHADOW_MAJOR, minor, group);
 	if (ret)
 		return ret;
-	s->minors++;
 	snprintf(path, sizeof(path), "sys/devices/virtual/vfio/%u/subsystem", group);
 	ret = tree_link(fd, path, "../../../../class/vfio");
 	if (ret)
@@ -94,6 +122,7 @@ static void group_node_remove(struct shadow *s, unsigned int group)
 	for (size_t i = 0; i < s->nfuncs; i++)
 		if (s->funcs[i].bound && s->funcs[i].f->group == group)
 			return;
+	minor_give_back(s, group);
 	forget(s, "dev/vfio/%u", group);
 	forget(s, "sys/class/vfio/%u", group);
 	forget(s, "sys/devices/virtual/vfio/%u", group);

@@ -36,8 +36,9 @@ struct shadow {
 	int lock_fd; /* flock: as long as it is held the tree has an owner */
 	struct shadow_func *funcs;
 	size_t nfuncs;
-	unsigned int minors; /* /dev/vfio/N handed out so far */
-	unsigned int cdevs;  /* /dev/vfio/devices/vfioN that were numbered in order */
+	int *minor_group; /* whose /dev/vfio/N has the minor number that is the index; -1: nobody's */
+	unsigned int minors;
+	unsigned int cdevs; /* /dev/vfio/devices/vfioN that were numbered in order */
 };
 
 /* ---- shadow_root.c: the directory itself ---- */
