@@ -8,9 +8,14 @@ n=0
 for way in exec pass; do
 	n=$((n + 1))
 	truncate -s 1M "$work/$way.img"
-	"$1" run --summary -d nvme,path="$work/$way.img" -- "$2" $way >"$work/log" 2>&1 &&
+	if "$1" run --summary -d nvme,path="$work/$way.img" -- "$2" $way >"$work/log" 2>&1 &&
 		grep -q 'still mapped: nothing; still pinned: nothing' "$work/log" &&
-		grep -q ', 0 faults' "$work/log" && result=ok || { result='not ok'; fails=1; }
+		grep -q ', 0 faults' "$work/log"; then
+		result=ok
+	else
+		result='not ok'
+		fails=1
+	fi
 	sed 's/^/# /' "$work/log"
 	echo "$result $n - rule D3, handed over by $way"
 done
