@@ -90,6 +90,25 @@ def test_broker_is_told():
     equal(lines[1:4], ["device a,path=x,,y", "device b", "device c"])
 
 
+def test_faults_and_orders():
+    log = log_path()
+    r = run("run", "--fault", "a,p=1", "--fault=b", "--control", "where", "sh", "-c", "echo $PINFOLD_CONTROL",
+            env=env(STUB_LOG=log, PINFOLD_CONTROL="of somebody else"))
+    equal((r.returncode, r.stdout), (0, "@stub-control\n"))
+    equal(read(log).splitlines()[1:4], ["fault a,p=1", "fault b", "control where"])
+    equal(run("run", "--fault", "help").stdout, "stub faults\n")
+    has(usage("run", "--fault"), "--fault needs a value")
+    has(usage("run", "--connect", "x", "--fault", "a", "true"), "belong to `pinfold serve`")
+    has(usage("ctl"), "ORDER is missing")
+    has(usage("ctl", "unbnd", "x"), 'did you mean "unbind"?')
+    has(usage("ctl", "--conect", "x", "list"), "did you mean --connect?")
+    has(usage("ctl", "--control"), "--control needs a value")
+    has(usage("ctl", "--control", "x", "--connect", "x", "list"), "together")
+    has(usage("ctl", "--connect", "@x", "list"), "no broker takes orders")
+    has(usage("ctl", "list"), "which broker?")
+    has(run("ctl", "--help").stdout, "Usage: pinfold ctl", "link-down", "--control PATH")
+
+
 def test_memlock_sizes():
     good = {"4096": 4096, "8K": 8192, "1GiB": 2**30, "0x10000": 65536, "2t": 2**41, "15E": 15 * 2**60,
             "unlimited": 2**64 - 1}
