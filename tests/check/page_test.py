@@ -22,7 +22,8 @@ class Browser:
 
     def __init__(self, url):
         self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
-        port = next(l.split("port ")[-1].strip(" .\n") for l in self.driver.stdout if "started successfully on port" in l)
+        line = next(l for l in self.driver.stdout if "started successfully on port" in l)
+        port = line.split("port ")[-1].strip(" .\n")
         self.root = f"http://127.0.0.1:{port}"
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,1400",
                    "--host-resolver-rules=MAP * ~NOTFOUND"]
@@ -33,7 +34,8 @@ class Browser:
         self.call("/url", {"url": url})
 
     def call(self, path, body):
-        request = urllib.request.Request(self.root + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(self.root + path, json.dumps(body).encode(),
+                                         {"Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return json.load(answer)["value"]
@@ -86,12 +88,14 @@ def test_shows_what_was_found():
 WHEEL = """
 const c = document.getElementById('map'), r = c.getBoundingClientRect();
 for (let i = 0; i < 8; i++)
-    c.dispatchEvent(new WheelEvent('wheel', {deltaY: -1, clientX: r.left + r.width / 2, clientY: r.top + 50, cancelable: true}));
+    c.dispatchEvent(new WheelEvent('wheel', {deltaY: -1, clientX: r.left + r.width / 2, clientY: r.top + 50,
+                                             cancelable: true}));
 return +c.dataset.span;
 """
 # The middle of the first thing that is drawn is pointed at.
 POINT = """
-const c = document.getElementById('map'), r = c.getBoundingClientRect(), h = hits.find(x => x[4].va), k = devicePixelRatio;
+const c = document.getElementById('map'), r = c.getBoundingClientRect(), h = hits.find(x => x[4].va);
+const k = devicePixelRatio;
 c.dispatchEvent(new MouseEvent('mousemove', {clientX: r.left + (Math.max(h[0], 0) + Math.min(h[2], c.width)) / 2 / k,
     clientY: r.top + (h[1] + h[3]) / 2 / k}));
 const t = document.getElementById('tip');
