@@ -110,4 +110,6 @@ void pci_cfg_write(struct pci_func *f, unsigned int off, unsigned int size, uint
 		f->ops->command_changed(f);
 	if (f->msix_cap)
 		pci_msix_control_changed(f, msix_old);
+	else if (f->msi_cap)
+		pci_msix_update(f);
 }

@@ -39,6 +39,9 @@ void pci_bars_decode_changed(struct pci_func *f);
 
 void pci_intx_update(struct pci_func *f); /* intx.c: the line, after what it depends on has changed */
 
+/* msi.c: sends what pends and may go */
+void pci_msi_update(struct pci_func *f);
+
 /* msix.c */
 void pci_msix_reset(struct pci_func *f);
 void pci_msix_update(struct pci_func *f); /* msix_live; delivers what pends when it turns true */

@@ -16,7 +16,8 @@ void pci_add_intx(struct pci_func *f)
 /* Section 6.2.3: the status bit shows what the device wants, also while COMMAND says that the line does not. */
 void pci_intx_update(struct pci_func *f)
 {
-	bool enabled = !(cfg_get16(f, PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE) && !pci_msix_enabled(f);
+	bool enabled =
+	    !(cfg_get16(f, PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE) && !pci_msix_enabled(f) && !pci_msi_enabled(f);
 	bool level = f->intx_wanted && enabled && f->d0 && !f->away && f->run != PCI_STOPPED;
 
 	f->cfg[PCI_STATUS] = (f->cfg[PCI_STATUS] & ~PCI_STATUS_INTERRUPT) | (f->intx_wanted ? PCI_STATUS_INTERRUPT : 0);

@@ -187,7 +187,8 @@ static int check_identity(const struct pci_func *f, struct state *s)
 static uint8_t state_bits(const struct pci_func *f, unsigned int off)
 {
 	bool bar = off >= PCI_BASE_ADDRESS_0 && off < PCI_BASE_ADDRESS_0 + 4 * PCI_BARS;
-	bool msix = f->msix_cap && off - (f->msix_cap + PCI_MSIX_FLAGS) < 2;
+	bool msix = (f->msix_cap && off - (f->msix_cap + PCI_MSIX_FLAGS) < 2) ||
+		    (f->msi_cap && off - f->msi_cap < PCI_MSI_PENDING_64 + 4);
 
 	return bar || msix ? 0 : f->wmask[off] | f->w1c[off];
 }

@@ -143,6 +143,7 @@ void pci_msix_update(struct pci_func *f)
 	bool was_live = f->msix_live;
 
 	pci_intx_update(f);
+	pci_msi_update(f);
 	f->msix_live = on == PCI_MSIX_FLAGS_ENABLE && f->master && f->run != PCI_STOPPED;
 	if (!f->msix_live || was_live)
 		return;

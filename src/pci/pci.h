@@ -19,6 +19,7 @@
 #define PCI_CFG_SIZE 4096
 #define PCI_BARS     6
 #define PCI_MSIX_MAX 2048
+#define PCI_MSI_MAX  32
 #define PCI_ROM_MAX  (16UL << 20)
 
 struct pci_func;
@@ -107,7 +108,8 @@ struct pci_mem_user {
 /* Where interrupts go. The VFIO layer fills it in while the function is open. */
 struct pci_irq_sink {
 	void (*msix)(struct pci_irq_sink *s, unsigned int vector);
-	void (*intx)(struct pci_irq_sink *s, bool level); /* optional */
+	void (*intx)(struct pci_irq_sink *s, bool level);	  /* optional */
+	void (*msi)(struct pci_irq_sink *s, unsigned int vector); /* optional */
 };
 
 struct msix_entry {
@@ -163,7 +165,8 @@ struct pci_func {
 	unsigned int pasid_bits;
 	bool pri;
 
-	unsigned int msix_n; /* vectors */
+	unsigned int msi_cap, msi_n; /* n: vectors */
+	unsigned int msix_n;	     /* vectors */
 	unsigned int msix_table_bar, msix_pba_bar;
 	uint32_t msix_table_off, msix_pba_off;
 	struct msix_entry *msix_table;
@@ -218,6 +221,8 @@ int pci_add_pm(struct pci_func *f);
 int pci_add_express(struct pci_func *f); /* endpoint, FLR capable */
 /* After the BAR it lies in. -EINVAL (misaligned, overlap, outside the BAR, BAR is memory), -ENOSPC, -ENOMEM. */
 int pci_add_msix(struct pci_func *f, unsigned int n, unsigned int bar, uint32_t table_off, uint32_t pba_off);
+/* MSI with n vectors, a power of two up to PCI_MSI_MAX, maskable one by one. -EINVAL, -ENOSPC. */
+int pci_add_msi(struct pci_func *f, unsigned int n);
 void pci_add_intx(struct pci_func *f); /* an interrupt pin, INTA# */
 /* len bytes of a capability, first two filled in by the core; returns its offset or -ENOSPC. */
 int pci_add_cap(struct pci_func *f, uint8_t id, unsigned int len);
@@ -257,6 +262,9 @@ static inline bool pci_msix_enabled(const struct pci_func *f) /* bit 15 of Messa
 {
 	return f->msix_cap && f->cfg[f->msix_cap + 3] & 0x80;
 }
+/* The same for MSI; what is pending is in the capability. With fewer messages than vectors, several share one. */
+void pci_msi_raise(struct pci_func *f, unsigned int v);
+bool pci_msi_enabled(const struct pci_func *f);
 /*
  * Whether the device wants service, for its pin: EVENT_IRQ when the line rises. A device keeps saying so while MSI-X
  * is on, or stops to. A reset takes it back.
@@ -310,6 +318,7 @@ void pci_mem_renew(struct pci_func *f);
  * nothing pends, unless the function is stopped: then what pends goes on to pend. Off: what was pending is forgotten.
  */
 void pci_msix_enable(struct pci_func *f, bool on);
+void pci_msi_enable(struct pci_func *f, unsigned int n); /* likewise MSI with n vectors, unmasked; 0: off */
 uint64_t pci_bar_address(const struct pci_func *f, unsigned int bar); /* as the BAR says; 0 if there is none */
 void pci_msix_set_entry_masked(struct pci_func *f, unsigned int v, bool masked); /* unmask delivers what pends */
 /* Tells the event stream that the program did what no driver does. text: of static lifetime, one clause. */

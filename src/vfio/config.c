@@ -81,12 +81,25 @@ static void express_rules(struct vconfig *vc, unsigned int pos)
 	set_rule(vc, pos + PCI_EXP_DEVCTL2, 2, 0, (uint16_t)~PCI_EXP_DEVCTL2_ARI);
 }
 
+/* Where the function sends messages to is the host's business; what the client writes there it finds again. */
+static void msi_rules(struct vconfig *vc, unsigned int pos)
+{
+	set_rule(vc, pos + PCI_MSI_FLAGS, 1, ALL, ALL);
+	set_rule(vc, pos + PCI_MSI_ADDRESS_LO, 4, ALL, ALL);
+	set_rule(vc, pos + PCI_MSI_ADDRESS_HI, 4, ALL, ALL);
+	set_rule(vc, pos + PCI_MSI_DATA_64, 2, ALL, ALL);
+	set_rule(vc, pos + PCI_MSI_MASK_64, 4, 0, ALL);
+	set_rule(vc, pos + PCI_MSI_PENDING_64, 4, 0, ALL);
+}
+
 /* Bytes of the capability at pos, 0 if clients shall not see it. */
 static unsigned int cap_len(const struct vconfig *vc, unsigned int id, unsigned int pos)
 {
 	switch (id) {
 	case PCI_CAP_ID_PM:
 		return PCI_PM_SIZEOF;
+	case PCI_CAP_ID_MSI:
+		return PCI_MSI_PENDING_64 + 4; /* all that there are here have 64 bits and masks */
 	case PCI_CAP_ID_VNDR:
 		return vc->shadow[pos + PCI_CAP_FLAGS];
 	case PCI_CAP_ID_EXP:
@@ -95,7 +108,7 @@ static unsigned int cap_len(const struct vconfig *vc, unsigned int id, unsigned 
 		return PCI_CAP_MSIX_SIZEOF;
 	case PCI_CAP_ID_AF:
 		return PCI_CAP_AF_SIZEOF;
-	default: /* MSI among them: the sink delivers MSI-X and INTx */
+	default:
 		return 0;
 	}
 }
@@ -107,6 +120,8 @@ static void cap_rules(struct vconfig *vc, unsigned int id, unsigned int pos, uns
 	set_rule(vc, pos + PCI_CAP_LIST_NEXT, 1, ALL, 0);
 	if (id == PCI_CAP_ID_PM)
 		pm_rules(vc, pos);
+	else if (id == PCI_CAP_ID_MSI)
+		msi_rules(vc, pos);
 	else if (id == PCI_CAP_ID_EXP && len >= PCI_EXP_DEVCTL2 + 2)
 		express_rules(vc, pos);
 }
@@ -344,6 +359,20 @@ static void devctl_written(struct vfio_dev *d)
 		pci_cfg_write(d->f, at, 2, (real & ~PCI_EXP_DEVCTL_READRQ) | rrs << 12);
 }
 
+/* MSI is set up by SET_IRQS alone; then a client may switch it off and on, with no more vectors than it has. */
+static void msi_flags_written(struct vfio_dev *d)
+{
+	unsigned int at = d->f->msi_cap + PCI_MSI_FLAGS, qmax = d->msi_used ? __builtin_ctz(d->msi_used) : 0;
+	uint32_t flags = get_bits(d->cfg.shadow, at, 2);
+
+	if (d->irq_type != VFIO_PCI_MSI_IRQ_INDEX)
+		flags &= ~PCI_MSI_FLAGS_ENABLE;
+	if ((flags & PCI_MSI_FLAGS_QSIZE) >> 4 > qmax)
+		flags = (flags & ~PCI_MSI_FLAGS_QSIZE) | qmax << 4;
+	put_bits(d->cfg.shadow, at, 2, flags);
+	pci_cfg_write(d->f, at, 2, flags);
+}
+
 /* COMMAND, the power state, FLR. */
 static bool may_change_decode(const struct pci_func *f, unsigned int off, unsigned int size)
 {
@@ -365,6 +394,8 @@ static void write_piece(struct vfio_dev *d, unsigned int off, unsigned int size,
 		write_through(d, off, size, val);
 	if (overlaps(off, size, PCI_COMMAND, 2))
 		command_written(d);
+	if (d->f->msi_cap && overlaps(off, size, d->f->msi_cap + PCI_MSI_FLAGS, 1))
+		msi_flags_written(d);
 	if (overlaps(off, size, PCI_BASE_ADDRESS_0, 24) || overlaps(off, size, PCI_ROM_ADDRESS, 4))
 		fix_bars(d);
 	if (d->f->exp_cap && overlaps(off, size, d->f->exp_cap + PCI_EXP_DEVCTL, 2))

@@ -25,10 +25,12 @@ static inline struct vfio_dev *to_dev(struct ufile *f)
 struct vfio_dev *device_new(struct vfio *v, struct vfio_group *g, struct pci_func *f)
 {
 	struct vfio_dev *d = mem_calloc(1, sizeof(*d));
+	unsigned int n;
 
 	if (!d)
 		return NULL;
-	d->msix = mem_calloc(f->msix_n ? f->msix_n : 1, sizeof(*d->msix));
+	n = MAX(f->msix_n, f->msi_n);
+	d->msix = mem_calloc(MAX(n, 1U), sizeof(*d->msix));
 	if (!d->msix) {
 		free(d);
 		return NULL;
@@ -59,6 +61,7 @@ static void device_enable(struct vfio_dev *d)
 {
 	pci_func_reset(d->f);
 	pci_msix_enable(d->f, false);
+	pci_msi_enable(d->f, 0);
 	pci_cfg_write(d->f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 	config_open(d);
 	irq_init(d);
@@ -77,6 +80,7 @@ static void device_disable(struct vfio_dev *d)
 	ioeventfd_clear(d);
 	pci_func_reset(d->f);
 	pci_msix_enable(d->f, false);
+	pci_msi_enable(d->f, 0);
 	pci_mem_renew(d->f);
 	d->f->sink = NULL;
 }
@@ -90,7 +94,8 @@ static void restore_config(struct pci_func *f, const uint8_t *saved)
 		uint16_t mask, w1c, old, now;
 
 		if (off == PCI_COMMAND || (f->pm_cap && off == f->pm_cap + PCI_PM_CTRL) ||
-		    (f->msix_cap && off == f->msix_cap + PCI_MSIX_FLAGS))
+		    (f->msix_cap && off == f->msix_cap + PCI_MSIX_FLAGS) ||
+		    (f->msi_cap && off == f->msi_cap + PCI_MSI_FLAGS))
 			continue;
 		memcpy(&mask, f->wmask + off, 2);
 		memcpy(&w1c, f->w1c + off, 2);

@@ -133,7 +133,8 @@ struct vfio_dev {
 
 	struct pci_irq_sink sink;
 	unsigned int irq_type; /* VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX or IRQ_TYPE_NONE */
-	int *msix;	       /* an eventfd or -1 per vector */
+	int *msix;	       /* an eventfd or -1 per vector, of MSI-X or MSI */
+	unsigned int msi_used; /* MSI vectors that were enabled last; a power of two, 0 before */
 	struct intx intx;
 	bool intx_disabled; /* COMMAND.INTX_DISABLE as the client wrote it */
 	int err_trigger, req_trigger;

@@ -27,32 +27,49 @@ static void ring(struct vfio_dev *d, int fd)
 		eventfd_ring(&d->v->ringer, fd);
 }
 
-/* ---- MSI-X ---- */
+/* ---- MSI-X and MSI: one of them at a time, and one array of eventfds for both ---- */
 
-/* Takes over fd (or -1). A vector without an eventfd is masked, so that what it raises stays pending. */
-static void msix_set_trigger(struct vfio_dev *d, unsigned int v, int fd)
+static unsigned int vector_count(const struct vfio_dev *d, unsigned int index)
 {
-	if (d->msix[v] >= 0)
+	return index == VFIO_PCI_MSIX_IRQ_INDEX ? d->f->msix_n : d->f->msi_n;
+}
+
+/* Takes over fd (or -1). An MSI-X vector without an eventfd is masked, so that what it raises stays pending. */
+static void vector_set_trigger(struct vfio_dev *d, unsigned int v, int fd)
+{
+	bool msix = d->irq_type == VFIO_PCI_MSIX_IRQ_INDEX;
+
+	if (msix && d->msix[v] >= 0)
 		pci_msix_set_entry_masked(d->f, v, true);
 	close_trigger(&d->msix[v]);
 	d->msix[v] = fd;
-	if (fd >= 0)
+	if (msix && fd >= 0)
 		pci_msix_set_entry_masked(d->f, v, false);
 }
 
-static void msix_enable(struct vfio_dev *d)
+/* n: how many vectors of MSI are wanted. Those of MSI-X can be added one by one. */
+static void vectors_enable(struct vfio_dev *d, unsigned int index, unsigned int n)
 {
-	d->irq_type = VFIO_PCI_MSIX_IRQ_INDEX;
-	pci_msix_enable(d->f, true); /* with every vector masked */
+	d->irq_type = index;
+	if (index == VFIO_PCI_MSIX_IRQ_INDEX) {
+		pci_msix_enable(d->f, true); /* with every vector masked */
+		return;
+	}
+	for (d->msi_used = 1; d->msi_used < n; d->msi_used *= 2)
+		;
+	pci_msi_enable(d->f, d->msi_used);
 }
 
-static void msix_disable(struct vfio_dev *d)
+static void vectors_disable(struct vfio_dev *d)
 {
-	unsigned int v;
+	unsigned int v, n = vector_count(d, d->irq_type);
 
-	for (v = 0; v < d->f->msix_n; v++)
-		msix_set_trigger(d, v, -1);
-	pci_msix_enable(d->f, false);
+	for (v = 0; v < n; v++)
+		vector_set_trigger(d, v, -1);
+	if (d->irq_type == VFIO_PCI_MSIX_IRQ_INDEX)
+		pci_msix_enable(d->f, false);
+	else
+		pci_msi_enable(d->f, 0);
 	d->irq_type = IRQ_TYPE_NONE;
 }
 
@@ -61,6 +78,14 @@ static void msix_fired(struct pci_irq_sink *s, unsigned int v)
 	struct vfio_dev *d = container_of(s, struct vfio_dev, sink);
 
 	if (d->irq_type == VFIO_PCI_MSIX_IRQ_INDEX && v < d->f->msix_n)
+		ring(d, d->msix[v]);
+}
+
+static void msi_fired(struct pci_irq_sink *s, unsigned int v)
+{
+	struct vfio_dev *d = container_of(s, struct vfio_dev, sink);
+
+	if (d->irq_type == VFIO_PCI_MSI_IRQ_INDEX && v < d->f->msi_n)
 		ring(d, d->msix[v]);
 }
 
@@ -185,10 +210,11 @@ void irq_init(struct vfio_dev *d)
 {
 	unsigned int v;
 
-	d->sink = (struct pci_irq_sink){.msix = msix_fired, .intx = intx_changed};
+	d->sink = (struct pci_irq_sink){.msix = msix_fired, .intx = intx_changed, .msi = msi_fired};
 	d->irq_type = IRQ_TYPE_NONE;
-	for (v = 0; v < d->f->msix_n; v++)
+	for (v = 0; v < MAX(d->f->msix_n, d->f->msi_n); v++)
 		d->msix[v] = -1;
+	d->msi_used = 0;
 	d->intx = (struct intx){.trigger = -1, .level = d->f->intx_level};
 	d->intx_disabled = false;
 	d->err_trigger = d->req_trigger = -1;
@@ -196,8 +222,8 @@ void irq_init(struct vfio_dev *d)
 
 void irq_shutdown(struct vfio_dev *d)
 {
-	if (d->irq_type == VFIO_PCI_MSIX_IRQ_INDEX)
-		msix_disable(d);
+	if (d->irq_type == VFIO_PCI_MSIX_IRQ_INDEX || d->irq_type == VFIO_PCI_MSI_IRQ_INDEX)
+		vectors_disable(d);
 	else if (d->irq_type == VFIO_PCI_INTX_IRQ_INDEX)
 		intx_disable(d);
 	close_trigger(&d->err_trigger);
@@ -219,9 +245,11 @@ void irq_restore(struct vfio_dev *d)
 {
 	unsigned int v;
 
+	if (d->irq_type == VFIO_PCI_MSI_IRQ_INDEX)
+		pci_msi_enable(d->f, d->msi_used);
 	if (d->irq_type != VFIO_PCI_MSIX_IRQ_INDEX)
 		return;
-	msix_enable(d);
+	vectors_enable(d, d->irq_type, d->msi_used);
 	for (v = 0; v < d->f->msix_n; v++)
 		if (d->msix[v] >= 0)
 			pci_msix_set_entry_masked(d->f, v, false);
@@ -234,8 +262,9 @@ unsigned int irq_count(const struct vfio_dev *d, unsigned int index)
 	switch (index) {
 	case VFIO_PCI_INTX_IRQ_INDEX:
 		return d->cfg.shadow[PCI_INTERRUPT_PIN] ? 1 : 0;
+	case VFIO_PCI_MSI_IRQ_INDEX:
 	case VFIO_PCI_MSIX_IRQ_INDEX:
-		return d->f->msix_n;
+		return vector_count(d, index);
 	case VFIO_PCI_ERR_IRQ_INDEX:
 		return d->f->exp_cap ? 1 : 0;
 	case VFIO_PCI_REQ_IRQ_INDEX:
@@ -359,42 +388,42 @@ static long intx_set_unmask(struct vfio_dev *d, struct request *r)
 
 /* On a bad descriptor the vectors up to and including its own end up without one, and MSI-X off if this turned it on.
  */
-static long msix_set_eventfds(struct vfio_dev *d, struct request *r)
+static long vectors_set_eventfds(struct vfio_dev *d, struct request *r)
 {
 	bool fresh = d->irq_type == IRQ_TYPE_NONE;
 	unsigned int i;
 
 	if (fresh && r->start + r->count == 0)
-		return -ERANGE; /* MSI-X with no vector at all */
+		return -ERANGE; /* with no vector at all */
 	if (fresh && r->nfd < r->count)
 		return r->error;
 	if (fresh)
-		msix_enable(d);
+		vectors_enable(d, r->index, r->start + r->count);
 	if (r->nfd < r->count) {
 		for (i = 0; i <= r->nfd; i++)
-			msix_set_trigger(d, r->start + i, -1);
+			vector_set_trigger(d, r->start + i, -1);
 		return r->error;
 	}
 	for (i = 0; i < r->count; i++) {
-		msix_set_trigger(d, r->start + i, r->fd[i]);
+		vector_set_trigger(d, r->start + i, r->fd[i]);
 		r->fd[i] = -1;
 	}
 	return 0;
 }
 
-static long msix_trigger(struct vfio_dev *d, struct request *r)
+static long vectors_trigger(struct vfio_dev *d, struct request *r)
 {
-	bool mine = d->irq_type == VFIO_PCI_MSIX_IRQ_INDEX;
+	bool mine = d->irq_type == r->index;
 	unsigned int i;
 
 	if (mine && !r->count && r->data == VFIO_IRQ_SET_DATA_NONE) {
-		msix_disable(d);
+		vectors_disable(d);
 		return 0;
 	}
 	if (!mine && d->irq_type != IRQ_TYPE_NONE)
 		return -EINVAL;
 	if (r->data == VFIO_IRQ_SET_DATA_EVENTFD)
-		return msix_set_eventfds(d, r);
+		return vectors_set_eventfds(d, r);
 	if (!mine)
 		return -EINVAL;
 	for (i = 0; i < r->count; i++)
@@ -453,7 +482,8 @@ static const struct {
     {VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, intx_trigger},
     {VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_MASK, intx_set_mask},
     {VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_UNMASK, intx_set_unmask},
-    {VFIO_PCI_MSIX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, msix_trigger},
+    {VFIO_PCI_MSI_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, vectors_trigger},
+    {VFIO_PCI_MSIX_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, vectors_trigger},
     {VFIO_PCI_ERR_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, err_trigger},
     {VFIO_PCI_REQ_IRQ_INDEX, VFIO_IRQ_SET_ACTION_TRIGGER, req_trigger},
 };

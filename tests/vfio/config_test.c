@@ -230,15 +230,15 @@ static void hidden_and_broken_caps(void **state)
 	struct pci_func *f = &k->toy[1]->f;
 	struct ufile *c = fake_container(k), *g = fake_group(k, 7);
 	int32_t fd = fake_fd_of(k, c);
-	int msi = pci_add_cap(f, PCI_CAP_ID_MSI, 14), vendor = pci_add_cap(f, PCI_CAP_ID_VNDR, 8);
+	int hotswap = pci_add_cap(f, PCI_CAP_ID_CHSWP, 4), vendor = pci_add_cap(f, PCI_CAP_ID_VNDR, 8);
 
-	assert_true(msi > 0 && vendor > 0);
+	assert_true(hotswap > 0 && vendor > 0);
 	f->cfg[vendor + 2] = 8;
 	f->cfg[vendor + 5] = 0x77;
 	assert_int_equal(DO(g, VFIO_GROUP_SET_CONTAINER, &fd), 0);
 	assert_int_equal(DO(c, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU), 0);
 	dev = fake_device(k, g, "0000:02:00.0");
-	assert_int_equal(find_cap(PCI_CAP_ID_MSI), 0);
+	assert_int_equal(find_cap(PCI_CAP_ID_CHSWP), 0);
 	assert_int_equal(find_cap(PCI_CAP_ID_VNDR), vendor);
 	assert_int_equal(rd(vendor + 5, 1), 0x77);
 	fake_close(k, &dev);

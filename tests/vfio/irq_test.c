@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "proto/channel.h"
 #include "vfio/eventfd.h"
 
 #define NONE	VFIO_IRQ_SET_DATA_NONE
@@ -393,11 +394,94 @@ static void restartable(void **state)
 	intx(state);
 }
 
+/* MSI: the same calls, fewer promises. The function has it beside MSI-X. */
+static void msi(void **state)
+{
+	struct fake *k = *state;
+	struct pci_func *f = &k->toy[0]->f;
+	uint64_t config = REGION_OFFSET_MAGIC | (uint64_t)VFIO_PCI_CONFIG_REGION_INDEX << 40;
+	int efd[4], minus[4] = {-1, -1, -1, -1}, bad[2];
+	struct vfio_irq_info info = {.argsz = sizeof(info), .index = MSI};
+	struct session s;
+	uint16_t flags;
+	uint32_t mask;
+
+	assert_int_equal(pci_add_msi(f, 3), -EINVAL);
+	assert_int_equal(pci_add_msi(f, 64), -EINVAL);
+	assert_int_equal(pci_add_msi(f, 4), 0);
+	assert_int_equal(pci_add_msi(f, 4), -EINVAL);
+	s = fake_session(k, VFIO_TYPE1v2_IOMMU);
+	master_on(k);
+	for (int i = 0; i < 4; i++)
+		efd[i] = new_efd();
+	assert_int_equal(DO(s.device, VFIO_DEVICE_GET_IRQ_INFO, &info), 0);
+	assert_int_equal(info.flags, VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_NORESIZE);
+	assert_int_equal(info.count, 4);
+
+	assert_int_equal(set(k, s.device, EVENTFD | TRIGGER, MSI, 0, 5, efd, 16), -EINVAL);
+	assert_int_equal(set(k, s.device, NONE | TRIGGER, MSI, 0, 1, NULL, 0), -EINVAL);
+	assert_int_equal(set(k, s.device, NONE | MASK, MSI, 0, 1, NULL, 0), -ENOTTY);
+	assert_int_equal(set(k, s.device, EVENTFD | TRIGGER, MSI, 0, 0, NULL, 0), -ERANGE);
+	bad[0] = efd[0];
+	bad[1] = 999;
+	assert_int_equal(set(k, s.device, EVENTFD | TRIGGER, MSI, 0, 2, bad, 8), -EBADF);
+	assert_false(pci_msi_enabled(f));
+	assert_int_equal(set(k, s.device, EVENTFD | TRIGGER, MSI, 0, 3, efd, 12), 0);
+	assert_true(pci_msi_enabled(f));
+	assert_int_equal(set(k, s.device, EVENTFD | TRIGGER, MSIX, 0, 1, efd, 4), -EINVAL); /* one kind at a time */
+	for (unsigned int i = 0; i < 4; i++)
+		pci_msi_raise(f, i);
+	assert_int_equal(count(efd[0]), 1);
+	assert_int_equal(count(efd[1]), 1);
+	assert_int_equal(count(efd[2]), 1);
+	assert_int_equal(count(efd[3]), 0); /* three are four, one of them heard by nobody */
+	assert_int_equal(set(k, s.device, NONE | TRIGGER, MSI, 1, 2, NULL, 0), 0);
+	assert_int_equal(count(efd[1]) + count(efd[2]), 2);
+
+	/* The client's own mask holds it back; what pends is seen, and comes when it may. */
+	mask = 1;
+	assert_int_equal(s.device->ops->pwrite(s.device, &mask, 4, config + f->msi_cap + PCI_MSI_MASK_64), 4);
+	pci_msi_raise(f, 0);
+	assert_int_equal(count(efd[0]), 0);
+	assert_int_equal(s.device->ops->pread(s.device, &mask, 4, config + f->msi_cap + PCI_MSI_PENDING_64), 4);
+	assert_int_equal(mask, 1);
+	mask = 0;
+	assert_int_equal(s.device->ops->pwrite(s.device, &mask, 4, config + f->msi_cap + PCI_MSI_MASK_64), 4);
+	assert_int_equal(count(efd[0]), 1);
+
+	/* It may switch MSI off and on, and ask for no more vectors than there are. */
+	flags = PCI_MSI_FLAGS_ENABLE | 5 << 4;
+	assert_int_equal(s.device->ops->pwrite(s.device, &flags, 2, config + f->msi_cap + PCI_MSI_FLAGS), 2);
+	assert_int_equal(s.device->ops->pread(s.device, &flags, 2, config + f->msi_cap + PCI_MSI_FLAGS), 2);
+	assert_int_equal(flags & (PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE), PCI_MSI_FLAGS_ENABLE | 2 << 4);
+	flags = 0;
+	assert_int_equal(s.device->ops->pwrite(s.device, &flags, 2, config + f->msi_cap + PCI_MSI_FLAGS), 2);
+	pci_msi_raise(f, 0);
+	assert_int_equal(count(efd[0]), 0);
+	assert_int_equal(DO(s.device, VFIO_DEVICE_RESET, 0), 0);
+	pci_msi_raise(f, 0);
+	assert_int_equal(count(efd[0]), 1); /* a reset restores what SET_IRQS has set up */
+
+	assert_int_equal(set(k, s.device, EVENTFD | TRIGGER, MSI, 0, 4, minus, 16), 0);
+	pci_msi_raise(f, 1);
+	assert_int_equal(count(efd[1]), 0);
+	assert_int_equal(set(k, s.device, NONE | TRIGGER, MSI, 0, 0, NULL, 0), 0);
+	assert_false(pci_msi_enabled(f));
+	flags = PCI_MSI_FLAGS_ENABLE;
+	assert_int_equal(s.device->ops->pwrite(s.device, &flags, 2, config + f->msi_cap + PCI_MSI_FLAGS), 2);
+	assert_false(pci_msi_enabled(f)); /* not without SET_IRQS */
+	assert_int_equal(set(k, s.device, EVENTFD | TRIGGER, MSIX, 0, 1, efd, 4), 0);
+	fake_session_close(k, &s);
+	for (int i = 0; i < 4; i++)
+		close(efd[i]);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    T(msi),
 	    T(get_info),
 	    T(answers),
 	    T(short_struct),

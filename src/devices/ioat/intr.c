@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Interrupts. With MSI-X: the channel's own vector if INTRCTRL.MSIX says so, else vector 0, gated by INTRCTRL.MASTER.
- * Without: the pin, asserted while a channel wants attention and MASTER is set.
+ * With MSI: its one vector, likewise. Without either: the pin, asserted while a channel wants attention and MASTER is
+ * set.
  */
 #include "devices/ioat/ioat.h"
 
@@ -20,6 +21,8 @@ void ioat_interrupt(struct ioat_chan *c)
 	c->ctrl |= IOAT_CHANCTRL_INT_DIS;
 	d->attn |= BIT(c->index);
 	ioat_line_update(d);
+	if (pci_msi_enabled(&d->f) && d->intrctrl & IOAT_INTRCTRL_MASTER)
+		pci_msi_raise(&d->f, 0);
 	if (!pci_msix_enabled(&d->f))
 		return;
 	if (d->intrctrl & IOAT_INTRCTRL_MSIX)

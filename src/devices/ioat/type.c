@@ -73,6 +73,8 @@ static int add_capabilities(struct pci_func *f, unsigned int vectors)
 		rc = pci_add_express(f);
 	if (!rc)
 		rc = pci_add_msix(f, vectors, 0, IOAT_MSIX_TABLE, IOAT_MSIX_PBA);
+	if (!rc)
+		rc = pci_add_msi(f, 1);
 	if (rc)
 		return rc;
 	pci_add_intx(f);
