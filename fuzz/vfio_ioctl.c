@@ -20,16 +20,18 @@
 #include "iommu/iommu.h"
 #include "iommufd/iommufd.h"
 #include "mm/mm.h"
+#include "pci/p2p.h"
 #include "pci/pci.h"
 #include "proto/channel.h"
 #include "uapi/ucall.h"
 #include "vfio/vfio.h"
 
-#define FILES	  8
-#define MEM_BYTES (32 * PF_PAGE_SIZE)
-#define INPUTS	  512
-#define BAR_BYTES 0x4000
-#define CMD_BASE  100
+#define FILES	   8
+#define MEM_BYTES  (32 * PF_PAGE_SIZE)
+#define INPUTS	   512
+#define BAR_BYTES  0x4000
+#define CMD_BASE   100
+#define BAR_MAPPED 0x10000ull /* in an address: no memory */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -75,6 +77,7 @@ struct client {
 	struct vfio *v;
 	struct iommufd *iommufd;
 	struct pci_func *func[2];
+	struct p2p_policy p2p; /* the first may reach the second */
 	struct ufile *file[FILES];
 	struct loop *loop;
 	int memfd, efd, null;
@@ -162,7 +165,7 @@ static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, enum ucall
 	struct page_slice s = {.len = len, .writable = !(va & PF_PAGE_SIZE)};
 	int ret;
 
-	if (len > MEM_BYTES)
+	if (len > MEM_BYTES || va & BAR_MAPPED)
 		return -EFAULT;
 	ret = backing_get_fd(k->cache, k->memfd, &s.backing);
 	if (ret)
@@ -170,6 +173,16 @@ static int fuzz_get_pages(struct ucall *c, uint64_t va, uint64_t len, enum ucall
 	ret = pages_new(va, &s, 1, c->owner, p);
 	backing_put(s.backing);
 	return ret;
+}
+
+/* The address says of which of our files, and which region of it: whether it has any is for others to find out. */
+static int fuzz_get_mapped(struct ucall *c, uint64_t va, uint64_t len, struct ufile **f, uint64_t *off)
+{
+	struct client *k = to_client(c);
+
+	*f = k->file[va >> 20 & (FILES - 1)];
+	*off = REGION_OFFSET_MAGIC | (va >> 24 & 15) << REGION_INDEX_SHIFT | (va & 0x7000);
+	return va & BAR_MAPPED && *f ? 0 : -EFAULT;
 }
 
 static int install_at(struct client *k, struct ufile *f)
@@ -195,6 +208,7 @@ static const struct ucall_ops fuzz_ops = {
     .get_fd = fuzz_get_fd,
     .get_file = fuzz_get_file,
     .get_pages = fuzz_get_pages,
+    .get_mapped = fuzz_get_mapped,
     .install = fuzz_install,
 };
 
@@ -237,7 +251,8 @@ static struct pci_func *func_new(struct events *evs, uint16_t bdf, unsigned int 
 	struct pci_func *f = calloc(1, sizeof(*f));
 
 	if (!f || pci_func_init(f, &func_ops, "fuzz", &ids, evs) || pci_add_bar(f, 0, BAR_BYTES, true, false) ||
-	    pci_add_pm(f) || pci_add_express(f) || pci_add_msix(f, 8, 0, 0x2000, 0x3000))
+	    pci_add_mem_bar(f, 2, BAR_BYTES, true, true) || pci_add_pm(f) || pci_add_express(f) ||
+	    pci_add_msix(f, 8, 0, 0x2000, 0x3000))
 		abort();
 	f->cfg[PCI_INTERRUPT_PIN] = 1;
 	pci_func_place(f, 0, bdf, group);
@@ -287,7 +302,7 @@ static void do_ioctl(struct client *k, struct ufile *f, uint8_t nr, uint64_t arg
 	long ret;
 
 	do {
-		ret = f->ops->ioctl(f, &k->c, _IO(VFIO_TYPE, CMD_BASE + nr % 32), arg);
+		ret = f->ops->ioctl ? f->ops->ioctl(f, &k->c, _IO(VFIO_TYPE, CMD_BASE + nr % 64), arg) : -ENOTTY;
 		if (++rounds > INPUTS + 8)
 			abort();
 	} while (ret == UCALL_AGAIN);
@@ -371,7 +386,7 @@ static void run(struct client *k)
 			break;
 		default:
 			if (f)
-				do_ioctl(k, f, op >> 3, take(&k->in, 1 + (what >> 5)));
+				do_ioctl(k, f, op >> 3 | (what & 8) << 2, take(&k->in, 1 + (what >> 5)));
 			break;
 		}
 	}
@@ -405,8 +420,11 @@ static struct client *client_new(void)
 	    ftruncate(k->memfd, MEM_BYTES))
 		abort();
 	vfio_set_loop(k->v, k->loop);
+	if (p2p_allow(&k->p2p, "01:00.0:all"))
+		abort();
 	for (i = 0; i < 2; i++) {
 		k->func[i] = func_new(&k->evs, 0x100 + i, 1 + i);
+		k->func[i]->p2p = &k->p2p;
 		if (vfio_add(k->v, k->func[i]))
 			abort();
 	}

@@ -288,6 +288,17 @@ def test_blocks_of_4096():
     equal(contents("disk.img", 0, 16384), bytes(512) + b"\6" * 512 + bytes(3072) + b"\5" * 12288)
 
 
+def test_memory_of_its_own():
+    """A driver that knows nothing of a controller memory buffer or a persistent region goes on without."""
+    disk("disk.img", 4 * MIB)
+    device = ("-d", f"nvme,cmb-size=64M,pmr-path={path('pmr.bin')},pmr-size=1M,path={path('disk.img')}")
+    out, _ = run("qemu-io", "-f", "raw", "-c", "write -P 5 4k 1M", "-c", "read -P 5 4k 1M", NVME, disks=(),
+                 options=device)
+    assert "failed" not in out, out
+    equal(contents("disk.img", 4096, MIB), b"\5" * MIB)
+    run("qemu-img", "bench", "-q", "-c", "1000", "-d", "16", "-f", "raw", "-t", "none", NVME, disks=(), options=device)
+
+
 def test_block_device_options():
     """The same driver by its option syntax, and under a filter node."""
     disk("disk.img", MIB)
