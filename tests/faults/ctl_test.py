@@ -178,16 +178,21 @@ def test_garbage():
         alive(s)
 
 
+def count(s):
+    """Of the broker's descriptors, which come and go while they are counted."""
+    return len(os.listdir(f"/proc/{s.pid}/fd"))
+
+
 def test_descriptors_are_closed():
     with serve() as s:
         p = peer(s)
         ask(p, b"list")
-        before = len(s.descriptors())
+        before = count(s)
         for _ in range(50):
             fds = array.array("i", [0] * 100)
             p.sendmsg([b"list"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
             equal(p.recv(65536)[:1], b"O")
-        eventually(lambda: len(s.descriptors()) <= before, "all descriptors are closed")
+        eventually(lambda: count(s) <= before, "all descriptors are closed")
 
 
 def test_peers_that_do_not_read():
