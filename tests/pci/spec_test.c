@@ -179,7 +179,7 @@ static void mistakes_are_explained(void **state)
 	    {"disk,path=a,redonly=on", "unknown option 'redonly' of device 'disk'; did you mean 'readonly'?"},
 	    {"disk,path=a,colour=red",
 	     "unknown option 'colour' of device 'disk'; there are path, serial, size, queues, "
-	     "readonly, depth, addr, group, acs, driver"},
+	     "readonly, depth, addr, group, acs, driver, romfile"},
 	    {"dsik,path=a", "unknown device type 'dsik'; did you mean 'disk'?"},
 	    {"netcard", "unknown device type 'netcard'; did you mean 'net-card'?"},
 	    {"gpu", "unknown device type 'gpu'; there are disk, net-card"},
@@ -194,7 +194,7 @@ static void mistakes_are_explained(void **state)
 	    {"disk,path=a,", "empty option of device 'disk' (a comma in a value is written twice)"},
 	    {"disk,=a",
 	     "unknown option '' of device 'disk'; there are path, serial, size, queues, readonly, depth, addr, "
-	     "group, acs, driver"},
+	     "group, acs, driver, romfile"},
 	    {"disk,path=a,queues=0", "option 'queues' of device 'disk': 0 is out of range (1 to 64)"},
 	    {"disk,path=a,queues=65", "option 'queues' of device 'disk': 65 is out of range (1 to 64)"},
 	    {"disk,path=a,queues=4K", "option 'queues' of device 'disk': '4K' is not a number"},
@@ -329,6 +329,7 @@ static void help_texts(void **state)
 			    "  group=N          -         IOMMU group; default: as Linux would form it\n"
 			    "  acs=on|off       -         Access Control Services; default: on for ports\n"
 			    "  driver=TEXT      -         its driver; default: vfio-pci; none, or a host's\n"
+			    "  romfile=TEXT     -         an expansion ROM image for the function\n"
 			    "\n"
 			    "Use: -d disk,OPTION=VALUE,... (a comma in a value is written twice)\n");
 	assert_non_null(help_output("net-card,help"));
