@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -540,6 +542,90 @@ static void ask_device(void)
 	end();
 }
 
+/* ---- low power: what a host's kernel says that has no power management, too (nothing ever wakes up there) ---- */
+
+static long feature(uint32_t flags, const void *data, size_t len)
+{
+	struct {
+		struct vfio_device_feature h;
+		uint8_t data[16];
+	} f = {{.argsz = sizeof(f.h) + len, .flags = flags}, {0}};
+
+	memcpy(f.data, data, len);
+	return call(device, VFIO_DEVICE_FEATURE, &f);
+}
+
+static sigjmp_buf fault;
+
+static void on_fault(int sig, siginfo_t *si, void *uc)
+{
+	printf("signal %d, code %d\n", sig, si->si_code);
+	siglongjmp(fault, 1);
+}
+
+/* The kernel puts the function to sleep a little after it was asked to. */
+static void ask_mapping(const char *when, const volatile uint32_t *map)
+{
+	usleep(300000);
+	printf("a load %s: ", when);
+	if (!sigsetjmp(fault, 1))
+		printf("%#x\n", map[2]);
+}
+
+static void show_events(const char *when, int e)
+{
+	eventfd_t n = 0;
+
+	usleep(100000);
+	if (eventfd_read(e, &n))
+		n = 0;
+	printf("wake-ups %s: %lu\n", when, (unsigned long)n);
+}
+
+static void ask_low_power(void)
+{
+	const uint32_t set = VFIO_DEVICE_FEATURE_SET, probe = VFIO_DEVICE_FEATURE_PROBE;
+	const uint32_t enter = set | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY;
+	const uint32_t wakeup = set | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP;
+	const uint32_t leave = set | VFIO_DEVICE_FEATURE_LOW_POWER_EXIT;
+	static const unsigned int features[] = {0, 3, 4, 5, 10};
+	struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+	struct vfio_device_low_power_entry_with_wakeup e = {.wakeup_eventfd = eventfd(0, EFD_NONBLOCK)};
+	uint32_t v = 0, bad[2] = {-1};
+	volatile uint32_t *map;
+	uint16_t command = 0;
+	char what[64];
+
+	begin(VFIO_TYPE1v2_IOMMU);
+	for (unsigned int i = 0; i < sizeof(features) / sizeof(features[0]); i++) {
+		snprintf(what, sizeof(what), "FEATURE %u, probe of SET", features[i]);
+		show(what, feature(probe | set | features[i], NULL, 0));
+		snprintf(what, sizeof(what), "FEATURE %u, probe of GET", features[i]);
+		show(what, feature(probe | VFIO_DEVICE_FEATURE_GET | features[i], NULL, 0));
+	}
+	map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device, bar);
+	sigaction(SIGBUS, &sa, NULL);
+	ask_mapping("awake", map);
+	show("LOW_POWER_ENTRY", feature(enter, NULL, 0));
+	ask_mapping("asleep", map);
+	pread(device, &command, 2, config + PCI_COMMAND);
+	printf("COMMAND & MEMORY: %d\n", command & PCI_COMMAND_MEMORY);
+	show("pread of a BAR, asleep", pread(device, &v, 4, bar + 8) < 0 ? -errno : 0);
+	ask_mapping("asleep, after calls", map);
+	show("LOW_POWER_ENTRY again", feature(enter, NULL, 0));
+	show("LOW_POWER_EXIT", feature(leave, NULL, 0));
+	ask_mapping("after the exit", map);
+	show("LOW_POWER_EXIT again", feature(leave, NULL, 0));
+	show("WITH_WAKEUP, too short", feature(wakeup, &e, 4));
+	show("WITH_WAKEUP, no eventfd", feature(wakeup, bad, 8));
+	show("WITH_WAKEUP", feature(wakeup, &e, 8));
+	ask_mapping("asleep", map);
+	show_events("before a call", e.wakeup_eventfd);
+	munmap((void *)map, PAGE);
+	end();
+	close(e.wakeup_eventfd);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -554,5 +640,6 @@ int main(int argc, char **argv)
 	ask_containers();
 	ask_type1();
 	ask_device();
+	ask_low_power();
 	return 0;
 }
