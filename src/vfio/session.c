@@ -122,7 +122,7 @@ static void session_written(struct ufile *f, const void *buf, size_t len)
 	struct mig_session *s = session_of(f);
 	size_t n = MIN(len, s->max + 1 - s->len);
 
-	if (!s->d || s->no_memory)
+	if (!s->d || s->no_memory || !n)
 		return;
 	if (!session_reserve(s, n)) {
 		s->no_memory = true;
