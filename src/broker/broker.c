@@ -48,12 +48,13 @@ static bool turn_away(struct broker *b)
 {
 	int fd;
 
-	if (b->spare_fd >= 0)
-		close(b->spare_fd);
+	if (!closer_lend(b->closer))
+		return false;
 	fd = accept4(b->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd >= 0)
-		closer_close(b->closer, fd);
-	b->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+		closer_close_borrowed(b->closer, fd);
+	else
+		closer_regain(b->closer);
 	return fd >= 0;
 }
 
@@ -131,8 +132,7 @@ static int share_descriptors(struct broker *b)
 	if (getrlimit(RLIMIT_NOFILE, &rl))
 		return -errno;
 	b->client_fds = MAX(MIN(rl.rlim_cur / 8, (rlim_t)4096), (rlim_t)64);
-	b->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	return b->spare_fd < 0 ? -errno : 0;
+	return 0;
 }
 
 static int broker_init(struct broker *b, char *err, size_t errlen)
@@ -206,7 +206,7 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 		return NULL;
 	b->opt = *o;
 	b->opt.summary = false;
-	b->listener.fd = b->stopper.fd = b->spare_fd = -1;
+	b->listener.fd = b->stopper.fd = -1;
 	b->objects.hangups = -1;
 	list_init(&b->sessions);
 	tickets_init(&b->tickets);
@@ -291,8 +291,6 @@ uint64_t broker_free(struct broker *b)
 	check_free(b->check);
 	events_unlisten(&b->events, &b->summary.listener);
 	closer_free(b->closer);
-	if (b->spare_fd >= 0)
-		close(b->spare_fd);
 	free(b);
 	return findings;
 }

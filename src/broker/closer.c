@@ -21,18 +21,26 @@
 struct pending {
 	struct list node;
 	int fd;
+	bool spare; /* its number becomes the spare one */
 };
 
 struct closer {
 	pthread_mutex_t lock;
 	struct list queue;
 	unsigned int threads;
+	int null;
+	int spare;   /* -1: lent, or lost */
+	bool lost;   /* there was none to be had when it should have come back */
 	bool orphan; /* the last thread frees it */
 };
 
 static void closer_destroy(struct closer *c)
 {
 	pthread_mutex_destroy(&c->lock);
+	if (c->spare >= 0)
+		close(c->spare);
+	if (c->null >= 0)
+		close(c->null);
 	free(c);
 }
 
@@ -47,9 +55,15 @@ static void *closer_main(void *arg)
 
 		list_del(&p->node);
 		pthread_mutex_unlock(&c->lock);
-		close(p->fd);
-		free(p);
+		/* The number is never free in between: nobody else can take it. */
+		if (p->spare && dup3(c->null, p->fd, O_CLOEXEC) < 0)
+			p->spare = false;
+		if (!p->spare)
+			close(p->fd);
 		pthread_mutex_lock(&c->lock);
+		if (p->spare)
+			c->spare = p->fd;
+		free(p);
 	}
 	last = !--c->threads && c->orphan;
 	pthread_mutex_unlock(&c->lock);
@@ -66,6 +80,12 @@ struct closer *closer_new(void)
 		return NULL;
 	pthread_mutex_init(&c->lock, NULL);
 	list_init(&c->queue);
+	c->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (c->null < 0 || c->spare < 0) {
+		closer_destroy(c);
+		return NULL;
+	}
 	return c;
 }
 
@@ -100,19 +120,57 @@ static void start_thread(struct closer *c)
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-void closer_close(struct closer *c, int fd)
+bool closer_lend(struct closer *c)
+{
+	int fd;
+
+	if (c->lost)
+		closer_regain(c);
+	pthread_mutex_lock(&c->lock);
+	fd = c->spare;
+	c->spare = -1;
+	pthread_mutex_unlock(&c->lock);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+void closer_regain(struct closer *c)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	c->lost = fd < 0; /* of the loop's thread alone */
+	pthread_mutex_lock(&c->lock);
+	c->spare = fd;
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void enqueue(struct closer *c, int fd, bool spare)
 {
 	struct pending *p = malloc(sizeof(*p));
 
 	if (!p) {
 		close(fd);
+		if (spare)
+			closer_regain(c);
 		return;
 	}
-	p->fd = fd;
+	*p = (struct pending){.fd = fd, .spare = spare};
 	pthread_mutex_lock(&c->lock);
 	list_add_tail(&c->queue, &p->node);
 	start_thread(c);
 	pthread_mutex_unlock(&c->lock);
+}
+
+void closer_close(struct closer *c, int fd)
+{
+	enqueue(c, fd, false);
+}
+
+void closer_close_borrowed(struct closer *c, int fd)
+{
+	enqueue(c, fd, true);
 }
 
 /* Memory, an eventfd, a descriptor of ours: what clients send for good reasons. None of the questions calls a driver or

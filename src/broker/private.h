@@ -97,6 +97,13 @@ struct closer *closer_new(void);
 void closer_free(struct closer *c); /* does not wait for what hangs */
 /* Closes fd sooner or later, never waiting for it. */
 void closer_close(struct closer *c, int fd);
+/*
+ * One descriptor is kept in reserve, for when there is none left to accept with. After closer_lend (false: it is not
+ * back yet) it is free to be taken, and the next to be called gives it back: with what has taken it, or without.
+ */
+bool closer_lend(struct closer *c);
+void closer_close_borrowed(struct closer *c, int fd);
+void closer_regain(struct closer *c);
 /* The same for any descriptor that a client has sent: at once if it is of a kind that closes without asking anybody. */
 void client_fd_close(struct broker *b, int fd);
 bool client_fd_closes_at_once(struct broker *b, int fd);
@@ -310,7 +317,6 @@ struct broker {
 	struct closer *closer;
 	uint64_t seed;		  /* of seeded_hash */
 	unsigned int client_fds;  /* each client's share of our descriptors */
-	int spare_fd;		  /* to be closed when there is none left to accept with */
 	uint64_t refused_printed; /* when a refusal was last reported */
 	struct loop_fd listener, stopper;
 	struct topology topo;
