@@ -215,8 +215,8 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 	events_init(&b->events);
 	summary_init(&b->summary, &b->events, o->summary, !o->check);
 	err[0] = 0;
-	b->check = o->check ? check_new(o->check, &b->events) : NULL;
-	ret = o->check && !b->check ? -ENOMEM : broker_init(b, err, errlen);
+	b->check = o->check ? check_new(o->check, &b->events, err, errlen) : NULL;
+	ret = o->check && !b->check ? -errno : broker_init(b, err, errlen);
 	if (ret) {
 		if (!err[0])
 			snprintf(err, errlen, "cannot start: %s", strerror(-ret));

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "check/module.h"
 #include "check/private.h"
 #include "check/report.h"
+#include "check/suppress.h"
 #include "check/symbol.h"
 #include "check/text.h"
 #include "check/timeline.h"
@@ -164,22 +166,61 @@ static void on_event(struct event_listener *l, const struct event *ev)
 struct printing {
 	struct job job;
 	struct check *c;
-	struct finding f; /* a copy: the original counts on */
+	struct finding *f;
 };
+
+static bool is_traced(uint32_t pid)
+{
+	char path[64], line[128];
+	unsigned int tracer = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/status", pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "TracerPid: %u", &tracer);
+	if (f)
+		fclose(f);
+	return tracer;
+}
+
+/* A debugger takes over; or somebody can attach one. */
+static void stop_program(struct check *c, uint32_t pid)
+{
+	bool traced;
+
+	if (!c->opt.first || c->stopped || !pid)
+		return;
+	c->stopped = true;
+	traced = is_traced(pid);
+	if (!traced)
+		fprintf(stderr,
+			"pinfold: process %" PRIu32 " is stopped: gdb -p %" PRIu32 ", or kill -CONT %" PRIu32 "\n", pid,
+			pid, pid);
+	kill(pid, traced ? SIGTRAP : SIGSTOP);
+}
 
 /* In one write, whatever else writes to the same place. */
 static void print_run(struct job *j)
 {
 	struct printing *p = container_of(j, struct printing, job);
+	struct check *c = p->c;
 	char *text = NULL;
 	size_t len = 0;
-	FILE *out = open_memstream(&text, &len);
+	FILE *out;
 
+	if (suppressed(c->suppressions, p->f, c->stacks, c->symbols)) {
+		p->f->suppressed = true;
+		free(p);
+		return;
+	}
+	out = open_memstream(&text, &len);
 	if (out) {
-		text_finding(out, &p->f, p->c->stacks, p->c->symbols);
+		text_finding(out, p->f, c->stacks, c->symbols);
 		if (!fclose(out))
 			fwrite(text, 1, len, stderr);
 	}
+	stop_program(c, p->f->pid);
 	free(text);
 	free(p);
 }
@@ -191,7 +232,7 @@ static void print_finding(void *ctx, struct finding *f)
 
 	if (!p)
 		return;
-	*p = (struct printing){.job.run = print_run, .c = c, .f = *f};
+	*p = (struct printing){.job.run = print_run, .c = c, .f = f};
 	worker_submit(c->worker, &p->job);
 }
 
@@ -202,9 +243,23 @@ static bool is_page(const char *path)
 	return n > 5 && !strcmp(path + n - 5, ".html");
 }
 
-struct check *check_new(const struct check_options *o, struct events *evs)
+static int read_suppressions(struct check *c, char *err, size_t errlen)
+{
+	char why[160];
+	int ret;
+
+	if (!c->opt.suppressions)
+		return 0;
+	ret = suppressions_read(c->opt.suppressions, &c->suppressions, why, sizeof(why));
+	if (ret)
+		snprintf(err, errlen, "--suppressions %s: %s", c->opt.suppressions, why);
+	return ret;
+}
+
+struct check *check_new(const struct check_options *o, struct events *evs, char *err, size_t errlen)
 {
 	struct check *c = calloc(1, sizeof(*c));
+	int ret;
 
 	if (!c)
 		return NULL;
@@ -232,10 +287,12 @@ struct check *check_new(const struct check_options *o, struct events *evs)
 		c->listener.mask |= c->always;
 	}
 	events_listen(evs, &c->listener);
-	if (c->worker && c->stacks && c->symbols && c->history && c->refusals && c->left && c->findings &&
+	ret = read_suppressions(c, err, errlen);
+	if (!ret && c->worker && c->stacks && c->symbols && c->history && c->refusals && c->left && c->findings &&
 	    (!is_page(o->report) || c->timeline))
 		return c;
 	check_free(c);
+	errno = ret ? -ret : ENOMEM;
 	return NULL;
 }
 
@@ -273,7 +330,7 @@ static void write_report(struct job *j)
 uint64_t check_end(struct check *c)
 {
 	static struct writing writing = {.job.run = write_report};
-	uint64_t by_class[CLASS_COUNT] = {0}, total = findings_total(c->findings);
+	uint64_t by_class[CLASS_COUNT] = {0}, total = findings_unsaid(c->findings), left_out = 0;
 	const struct list *all = findings_list(c->findings);
 	struct finding *f;
 
@@ -283,10 +340,12 @@ uint64_t check_end(struct check *c)
 		worker_submit(c->worker, &writing.job);
 	if (!worker_wait(c->worker, PATIENCE_MS))
 		log_warn("the checker's last words hang: a file does not answer");
+	list_for_each (f, all, node) {
+		*(f->suppressed ? &left_out : &total) += f->count;
+		by_class[f->class] += f->suppressed ? 0 : f->count;
+	}
 	if (!total)
 		return 0;
-	list_for_each (f, all, node)
-		by_class[f->class] += f->count;
 	fprintf(stderr, "pinfold: %" PRIu64 " finding%s\n", total, total == 1 ? "" : "s");
 	for (unsigned int i = 0; i < CLASS_COUNT; i++)
 		if (by_class[i])
@@ -294,6 +353,8 @@ uint64_t check_end(struct check *c)
 	if (findings_unsaid(c->findings))
 		fprintf(stderr, "  of kinds that there was no room to keep: %" PRIu64 "\n",
 			findings_unsaid(c->findings));
+	if (left_out)
+		fprintf(stderr, "  left out, as --suppressions says: %" PRIu64 "\n", left_out);
 	return total;
 }
 
@@ -309,6 +370,7 @@ void check_free(struct check *c)
 	stacks_free(c->stacks);
 	modules_free(c->modules);
 	findings_free(c->findings);
+	suppressions_free(c->suppressions);
 	history_free(c->history);
 	refusals_free(c->refusals);
 	left_free(c->left);

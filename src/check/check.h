@@ -7,19 +7,26 @@
 #define PINFOLD_CHECK_CHECK_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct check;
 struct events;
 
 struct check_options {
-	uint64_t classes;	/* BIT64(enum check_class) */
-	unsigned int depth;	/* frames of a stack that are kept; 0: as many as is usual */
-	const char *report;	/* path of a report: JSON, or a page if it ends in ".html"; NULL: none */
-	unsigned int exit_code; /* of the run, if there are findings; 0: the program's own */
+	uint64_t classes;	  /* BIT64(enum check_class) */
+	unsigned int depth;	  /* frames of a stack that are kept; 0: as many as is usual */
+	const char *report;	  /* path of a report: JSON, or a page if it ends in ".html"; NULL: none */
+	bool first;		  /* stop the program at the first finding */
+	const char *suppressions; /* path; NULL: none */
+	unsigned int exit_code;	  /* of the run, if there are findings; 0: the program's own */
 };
 
-struct check *check_new(const struct check_options *o, struct events *evs); /* NULL: out of memory */
+/*
+ * NULL with one line in err, and errno: EINVAL for the user's mistake (a file of suppressions that is none), anything
+ * else for ours.
+ */
+struct check *check_new(const struct check_options *o, struct events *evs, char *err, size_t errlen);
 /* Prints the summary, if there is something to say. The number of findings. */
 uint64_t check_end(struct check *c);
 void check_free(struct check *c);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/util.h"
 
@@ -97,7 +98,7 @@ void findings_add(struct findings *s, const struct finding *f, uint64_t key)
 	}
 	s->n++;
 	old->key = k;
-	old->f = *f;
+	memcpy(&old->f, f, sizeof(*f));
 	old->f.count = 1;
 	old->f.last_ns = f->first_ns;
 	old->next = s->bucket[k % BUCKETS];

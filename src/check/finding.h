@@ -29,7 +29,8 @@ struct finding {
 	enum check_class class;
 	uint64_t count;
 	uint64_t first_ns, last_ns;
-	uint32_t pid; /* whose mistake it is, as far as is known */
+	_Atomic bool suppressed; /* by the worker, while the run goes on */
+	uint32_t pid;		 /* whose mistake it is, as far as is known */
 	/* What it happened to; whichever of them apply. */
 	bool has_device, has_range, write;
 	uint32_t bdf; /* domain << 16 | bdf */

@@ -22,6 +22,8 @@ struct check {
 	struct symbols *symbols; /* the worker's */
 	struct history *history;
 	struct findings *findings;
+	struct suppressions *suppressions; /* NULL: none */
+	bool stopped;			   /* the worker's: a program has been, at its first finding */
 	uint64_t began_ns, ended_ns;
 	struct timeline *timeline; /* NULL: nobody wants to see it */
 	struct refusals *refusals;

@@ -126,7 +126,8 @@ static struct json_object *report_json(const struct check *c)
 
 	json_object_object_add(o, "version", json_object_new_int(VERSION));
 	list_for_each (f, all, node)
-		json_object_array_add(list, finding_json(c, f));
+		if (!f->suppressed)
+			json_object_array_add(list, finding_json(c, f));
 	json_object_object_add(o, "findings", list);
 	json_object_object_add(o, "findings_not_kept", json_object_new_int64(findings_unsaid(c->findings)));
 	left_each(c->left, add_left, &left);

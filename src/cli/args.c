@@ -25,6 +25,8 @@ enum {
 	OPTION_CONTROL,
 	OPTION_CHECK,
 	OPTION_REPORT,
+	OPTION_SUPPRESSIONS,
+	OPTION_FIRST,
 	OPTION_STACK_DEPTH,
 	OPTION_ERROR_EXITCODE,
 };
@@ -42,6 +44,8 @@ static const struct option run_options[] = {
     {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
     {"check", optional_argument, NULL, OPTION_CHECK},
     {"report", required_argument, NULL, OPTION_REPORT},
+    {"suppressions", required_argument, NULL, OPTION_SUPPRESSIONS},
+    {"first", no_argument, NULL, OPTION_FIRST},
     {"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH},
     {"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE},
     {"verbose", no_argument, NULL, 'v'},
@@ -62,6 +66,8 @@ static const struct option serve_options[] = {
     {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
     {"check", optional_argument, NULL, OPTION_CHECK},
     {"report", required_argument, NULL, OPTION_REPORT},
+    {"suppressions", required_argument, NULL, OPTION_SUPPRESSIONS},
+    {"first", no_argument, NULL, OPTION_FIRST},
     {"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH},
     {"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE},
     {"verbose", no_argument, NULL, 'v'},
@@ -285,6 +291,12 @@ static int option_apply(const struct verb *v, int c, struct args *a)
 		return option_check(v, optarg, a);
 	case OPTION_REPORT:
 		a->check.report = optarg;
+		return a->broker.check ? 0 : option_check(v, NULL, a);
+	case OPTION_SUPPRESSIONS:
+		a->check.suppressions = optarg;
+		return 0;
+	case OPTION_FIRST:
+		a->check.first = true;
 		return a->broker.check ? 0 : option_check(v, NULL, a);
 	case OPTION_STACK_DEPTH:
 		return option_number(v, "stack-depth", 1, 64, &a->check.depth);

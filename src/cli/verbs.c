@@ -25,6 +25,9 @@
 	"                      say who made a device's DMA go astray, and where in the program; CLASS:\n"              \
 	"                      a kind of finding, all, default, or -CLASS to leave one out\n"                          \
 	"      --report FILE   what --check found, as JSON\n"                                                          \
+	"      --suppressions FILE\n"                                                                                  \
+	"                      lines CLASS:FUNCTION: findings to leave out; * and ? match anything\n"                  \
+	"      --first         stop the program at the first finding, for a debugger\n"                                \
 	"      --stack-depth N frames of each stack (16)\n"                                                            \
 	"      --error-exitcode N\n"                                                                                   \
 	"                      exit with N if --check found something\n"                                               \

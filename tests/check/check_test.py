@@ -5,8 +5,10 @@ no other."""
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
+import time
 
 import tap
 
@@ -155,6 +157,42 @@ def test_crash():
         report = json.load(f)
     assert [f["class"] for f in report["findings"]] == ["dma-unmapped"], report
     assert report["left_mapped"], report
+
+
+def test_suppressions():
+    path = os.path.join(WORK.name, "known")
+
+    def with_lines(*lines, **kw):
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("\n".join(lines) + "\n")
+        return run("--check", f"--suppressions={path}", "--error-exitcode=42",
+                   program=[BUGGY, "dma-use-after-unmap"], **kw)
+
+    assert "dma-use-after-unmap" not in with_lines("# known since 2019", "dma-*:buffer_unm?p # ticket 7")
+    assert "SUMMARY: dma-use-after-unmap" in with_lines("dma-use-after-unmap:buffer_umap", "dma-unmapped:*", status=42)
+    for bad in ("dma-unmapped", ":x", "dma-unmapped:", "nonsense:x"):
+        assert f"--suppressions {path}: line 2 is not CLASS:FUNCTION" in with_lines("", bad, status=2)
+    err = run("--check", "--suppressions=/nowhere/x", program=["true"], status=2)
+    assert "--suppressions /nowhere/x: No such file or directory" in err, err
+
+
+def test_first():
+    """The program is stopped at its first finding, and goes on when it is let."""
+    with open(DISK, "wb") as f:
+        f.truncate(1 << 20)
+    p = subprocess.Popen([PINFOLD, "run", "-d", f"nvme,path={DISK}", "--first", "--", BUGGY, "dma-unmapped"],
+                         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    pid = next(int(l.split()[2]) for l in p.stderr if " is stopped: gdb -p " in l)
+    for _ in range(PATIENCE * 100):
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
+            if f.read().rsplit(")", 1)[1].split()[0] == "T":
+                break
+        time.sleep(0.01)
+    else:
+        raise AssertionError("it goes on")
+    os.kill(pid, signal.SIGCONT)
+    assert p.wait(PATIENCE) == 0
+    p.stderr.close()
 
 
 def test_exit_status():
