@@ -208,6 +208,20 @@ static uint32_t rnd(void)
 	return seed >> 8;
 }
 
+/* What an engine's own channel never is. */
+static void assert_sound(const struct ioat *d)
+{
+	for (unsigned int i = 0; i < d->nchans; i++) {
+		const struct ioat_chan *c = &d->chan[i];
+
+		assert_true(c->state <= IOAT_ARMED);
+		assert_true(c->state == IOAT_ACTIVE || list_empty(&c->node));
+		assert_true(c->state != IOAT_ACTIVE || c->busy || c->done != c->count);
+		assert_true(c->state != IOAT_IDLE || c->done == c->count);
+		assert_true(!c->busy || (c->moved <= c->desc.size && !ioat_op_error(&c->desc, d->xfercap)));
+	}
+}
+
 /* Bytes changed at random under a right checksum: refused with nothing changed, or an engine that works. */
 static void changed_states(void **state)
 {
@@ -244,6 +258,7 @@ static void changed_states(void **state)
 			continue;
 		}
 		accepted++;
+		assert_sound(container_of(b.f, struct ioat, f));
 		pci_run(b.f);
 		loop_step(b.loop, false);
 		pci_cfg_write(b.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
