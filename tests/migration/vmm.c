@@ -14,7 +14,7 @@
 #include "uapi/vfio_abi.h"
 
 #define WARM	    3000u /* commands before, while and after it moves */
-#define OUTSTANDING 20u	  /* that nobody has fetched when it stops */
+#define OUTSTANDING 8u	  /* that nobody has fetched when it stops */
 #define STATE_MAX   (1u << 20)
 
 struct feature {
