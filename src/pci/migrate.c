@@ -183,14 +183,22 @@ static int check_identity(const struct pci_func *f, struct state *s)
 	return err;
 }
 
+/* MSI: which messages pend, of those there are. */
+static uint8_t msi_pending_bits(const struct pci_func *f, unsigned int off)
+{
+	unsigned int i = off - (f->msi_cap + PCI_MSI_PENDING_64);
+
+	return f->msi_cap && i < 4 ? (uint8_t)((BIT64(f->msi_n) - 1) >> 8 * i) : 0;
+}
+
 /* Bits of a byte that are the function's state: others are its nature, the host's, or the bus's. */
 static uint8_t state_bits(const struct pci_func *f, unsigned int off)
 {
-	bool bar = off >= PCI_BASE_ADDRESS_0 && off < PCI_BASE_ADDRESS_0 + 4 * PCI_BARS;
-	bool msix = (f->msix_cap && off - (f->msix_cap + PCI_MSIX_FLAGS) < 2) ||
-		    (f->msi_cap && off - f->msi_cap < PCI_MSI_PENDING_64 + 4);
+	bool bar = off - PCI_BASE_ADDRESS_0 < 4 * PCI_BARS;
+	bool msix = f->msix_cap && off - (f->msix_cap + PCI_MSIX_FLAGS) < 2;
+	bool msi = f->msi_cap && off - (f->msi_cap + PCI_MSI_FLAGS) < PCI_MSI_PENDING_64 - PCI_MSI_FLAGS;
 
-	return bar || msix ? 0 : f->wmask[off] | f->w1c[off];
+	return bar || msix || msi ? 0 : f->wmask[off] | f->w1c[off] | msi_pending_bits(f, off);
 }
 
 static bool check_config(const struct pci_func *f, const struct state_in *in)

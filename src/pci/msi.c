@@ -66,8 +66,12 @@ void pci_msi_update(struct pci_func *f)
 	if (likely(!f->msi_cap))
 		return;
 	if (!pci_msi_enabled(f)) {
-		/* What a disabled MSI left pending must not reach whoever enables it next. */
-		set_pending(f, 0);
+		/*
+		 * What a disabled MSI left pending must not reach whoever enables it next; but of a function that is
+		 * stopped it may have come with its state.
+		 */
+		if (f->run != PCI_STOPPED)
+			set_pending(f, 0);
 		return;
 	}
 	if (!f->master || f->run == PCI_STOPPED)
@@ -106,7 +110,8 @@ void pci_msi_enable(struct pci_func *f, unsigned int n)
 	ctl = control(f) & ~(uint32_t)(PCI_MSI_FLAGS_ENABLE | PCI_MSI_FLAGS_QSIZE);
 	if (n)
 		ctl |= PCI_MSI_FLAGS_ENABLE | (n > 1 ? 32 - __builtin_clz(n - 1) : 0) << 4;
-	set_pending(f, 0);
+	if (!n || f->run != PCI_STOPPED)
+		set_pending(f, 0);
 	cfg_put(f->cfg + f->msi_cap + PCI_MSI_FLAGS, 2, ctl);
 	cfg_put(f->cfg + f->msi_cap + PCI_MSI_MASK_64, 4, 0);
 	pci_msix_update(f); /* the pin follows */
