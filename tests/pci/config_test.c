@@ -358,6 +358,38 @@ static void lspci_understands_every_byte(void **state)
 	free(out);
 }
 
+/* PCI Express Base 4.0 sections 7.6.3, 7.8.8, 10.5.1 and 10.5.2: on, whatever software writes, and after a reset. */
+static void extended_capabilities_are_linked(void **state)
+{
+	static const uint8_t ids[] = {0x0f, 0x13, 0x1b};
+	unsigned int at[3] = {0x100};
+
+	assert_int_equal(pci_add_ats(&t.f), 0);
+	assert_int_equal(pci_add_pri(&t.f, 3), 0);
+	assert_int_equal(pci_add_pasid(&t.f, 20), 0);
+	for (unsigned int i = 0; i < 3; i++) {
+		uint32_t h = pci_cfg_read(&t.f, at[i], 4);
+
+		assert_int_equal(h & 0xfffff, 0x10000 | ids[i]);
+		if (i < 2)
+			at[i + 1] = h >> 20;
+		else
+			assert_int_equal(h >> 20, 0);
+	}
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(pci_cfg_read(&t.f, at[0] + 4, 4), 0x80000020);
+		assert_int_equal(pci_cfg_read(&t.f, at[1] + 4, 4), 0x80000001);
+		assert_int_equal(pci_cfg_read(&t.f, at[1] + 8, 4), 3);
+		assert_int_equal(pci_cfg_read(&t.f, at[2] + 4, 4), 0x00011400);
+		for (unsigned int k = 0; k < 3; k++)
+			pci_cfg_write(&t.f, at[k] + 4, 4, 0x5a5a5a5a);
+		pci_func_reset(&t.f);
+	}
+	for (unsigned int i = 0; i < 59; i++)
+		assert_true(pci_add_ext_cap(&t.f, 1, 1, 64) > 0);
+	assert_int_equal(pci_add_ext_cap(&t.f, 1, 1, 64), -ENOSPC);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -368,6 +400,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(header_tells_who_it_is, setup, teardown),
 	    cmocka_unit_test_setup_teardown(capability_list_is_sound, setup, teardown),
 	    cmocka_unit_test_setup_teardown(capabilities_fill_256_bytes_and_no_more, setup, teardown),
+	    cmocka_unit_test_setup_teardown(extended_capabilities_are_linked, setup, teardown),
 	    cmocka_unit_test_setup_teardown(sizing_reads_back_the_size, setup, teardown),
 	    cmocka_unit_test_setup_teardown(sizing_works_for_every_size, setup, teardown),
 	    cmocka_unit_test_setup_teardown(impossible_bars_are_refused, setup, teardown),
