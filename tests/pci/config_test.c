@@ -376,14 +376,15 @@ static void extended_capabilities_are_linked(void **state)
 		else
 			assert_int_equal(h >> 20, 0);
 	}
-	for (unsigned int i = 0; i < 2; i++) {
+	for (unsigned int i = 0; i < 3; i++) {
 		assert_int_equal(pci_cfg_read(&t.f, at[0] + 4, 4), 0x80000020);
 		assert_int_equal(pci_cfg_read(&t.f, at[1] + 4, 4), 0x80000001);
 		assert_int_equal(pci_cfg_read(&t.f, at[1] + 8, 4), 3);
 		assert_int_equal(pci_cfg_read(&t.f, at[2] + 4, 4), 0x00011400);
-		for (unsigned int k = 0; k < 3; k++)
+		for (unsigned int k = 0; k < 3 && !i; k++)
 			pci_cfg_write(&t.f, at[k] + 4, 4, 0x5a5a5a5a);
-		pci_func_reset(&t.f);
+		if (i)
+			pci_func_reset(&t.f);
 	}
 	for (unsigned int i = 0; i < 59; i++)
 		assert_true(pci_add_ext_cap(&t.f, 1, 1, 64) > 0);
