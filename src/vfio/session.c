@@ -5,8 +5,8 @@
  * It is a socket, because that is the one kind of file at which nobody can keep the broker waiting: a reader of a pipe
  * holds its lock while he copies to memory that need not come, and a writer of a file in memory holds the file's. What
  * does not fit stays here until the reader has made room. So, other than in Linux: a read() that finds nothing is
- * EAGAIN, before the state's end as at the end of what there is while it is being pre-copied (ENOMSG there); one after
- * the session is 0 (ENODEV); and a write() that is too much, or after the session, is swallowed.
+ * EAGAIN (ENOMSG at the end of what there is while the state is pre-copied), one after the session is 0 (ENODEV), and a
+ * write() that is too much, or after the session, is swallowed.
  */
 #include <errno.h>
 #include <stdlib.h>
