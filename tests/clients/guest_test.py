@@ -64,7 +64,7 @@ def test_behind_an_iommu_of_the_guest():
             if turn:
                 equal(sum_of(g, "/a/file"), digests[0])
                 equal(sum_of(g, "/b/file"), digests[1])
-            digests = [write_file(g, "/a/file", 4), write_file(g, "/b/file", 4)]
+            digests = [write_file(g, "/a/file", 2), write_file(g, "/b/file", 2)]
             g.sh("(cp /a/file /b/copy; sync) & (cp /b/file /a/copy; sync) & wait")
             equal(sum_of(g, "/b/copy"), digests[0])
             equal(sum_of(g, "/a/copy"), digests[1])
