@@ -178,22 +178,22 @@ static bool touch(const char *what, volatile void *at, void (*fn)(volatile void 
 
 static void load32(volatile void *at, void *arg)
 {
-	*(uint32_t *)arg = *(volatile uint32_t *)at;
+	*(uint32_t *)arg = __atomic_load_n((volatile uint32_t *)at, __ATOMIC_RELAXED);
 }
 
 static void store32(volatile void *at, void *arg)
 {
-	*(volatile uint32_t *)at = *(uint32_t *)arg;
+	__atomic_store_n((volatile uint32_t *)at, *(uint32_t *)arg, __ATOMIC_RELAXED);
 }
 
 static void load64(volatile void *at, void *arg)
 {
-	*(uint64_t *)arg = *(volatile uint64_t *)at;
+	*(uint64_t *)arg = __atomic_load_n((volatile uint64_t *)at, __ATOMIC_RELAXED);
 }
 
 static void store64(volatile void *at, void *arg)
 {
-	*(volatile uint64_t *)at = *(uint64_t *)arg;
+	__atomic_store_n((volatile uint64_t *)at, *(uint64_t *)arg, __ATOMIC_RELAXED);
 }
 
 /* ---- who hammers ---- */

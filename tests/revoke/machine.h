@@ -35,7 +35,7 @@ struct ledger {
 	_Atomic uint32_t stop, running;
 };
 
-/* Starts the broker, and this program again with the boundary and PROGRAM_ARGS: its exit status. */
+/* Starts the broker, and this program again with the boundary and the arguments "program NAME": its exit status. */
 int machine_run(const char *self, const char *name);
 struct ledger *machine_ledger(void); /* in that program and its children */
 
