@@ -13,6 +13,7 @@ import time
 import tap
 
 PINFOLD, BUGGY, SOURCE = os.environ["PINFOLD"], os.environ["BUGGY"], os.environ["SOURCE"]
+SCHEMA = os.environ["SCHEMA"]
 WORK = tempfile.TemporaryDirectory(prefix="pinfold-check-")
 DISK = os.path.join(WORK.name, "disk.img")
 PATIENCE = 300
@@ -107,6 +108,38 @@ def test_calls():
         text = one(name)
         points_at(text, name, "call", "thread")
         blames(text, name, "call")
+
+
+def valid(value, schema, root):
+    """As much of JSON Schema as the report's needs."""
+    if "$ref" in schema:
+        return valid(value, root["$defs"][schema["$ref"].rsplit("/", 1)[1]], root)
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool, "number": (int, float)}
+    assert isinstance(value, kinds[schema["type"]]) if "type" in schema else True, (value, schema)
+    assert value == schema.get("const", value) and value in schema.get("enum", [value]), (value, schema)
+    assert "pattern" not in schema or re.search(schema["pattern"], value), (value, schema)
+    assert "minimum" not in schema or value >= schema["minimum"], (value, schema)
+    if isinstance(value, list):
+        assert len(value) >= schema.get("minItems", 0), (value, schema)
+        for item in value:
+            valid(item, schema["items"], root)
+    if isinstance(value, dict):
+        assert set(schema.get("required", [])) <= set(value), (value, schema)
+        for key, item in value.items():
+            assert key in schema["properties"], f"{key} is not in the schema"
+            valid(item, schema["properties"][key], root)
+
+
+def test_report_fits_its_schema():
+    with open(SCHEMA, encoding="utf-8") as f:
+        schema = json.load(f)
+    path = os.path.join(WORK.name, "report.json")
+    for name in ("dma-use-after-unmap", "dma-permission", "device-protocol", "map-overlap-ignored", "crash"):
+        run(f"--report={path}", program=[BUGGY, name], status=-11 if name == "crash" else 0)
+        with open(path, encoding="utf-8") as f:
+            report = json.load(f)
+        assert report["findings"]
+        valid(report, schema, schema)
 
 
 def test_report():
