@@ -70,8 +70,8 @@ _pinfold() {
 		return
 	fi
 	case $verb in
-	run) options="-d --device --fault --control --connect --summary --memlock --strict --p2p --check --report --suppressions --first --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
-	serve) options="-d --device --fault --control --socket --summary --memlock --strict --p2p --check --report --suppressions --first --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
+	run) options="-d --device --fault --control --connect --summary --memlock --strict --p2p --check --report --trace --suppressions --first --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
+	serve) options="-d --device --fault --control --socket --summary --memlock --strict --p2p --check --report --trace --suppressions --first --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
 	ctl)
 		_pinfold_ctl "$cur" "$prev"
 		return

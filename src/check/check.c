@@ -20,6 +20,7 @@
 #include "check/symbol.h"
 #include "check/text.h"
 #include "check/timeline.h"
+#include "check/trace.h"
 #include "check/worker.h"
 
 #define DEPTH	    16
@@ -112,6 +113,8 @@ static void on_event(struct event_listener *l, const struct event *ev)
 	struct check *c = container_of(l, struct check, listener);
 
 	c->fresh = false;
+	if (c->trace && BIT(ev->type) & trace_events())
+		trace_note(c->trace, check_now() - c->began_ns, ev, c->evs->origin);
 	if (c->timeline && BIT(ev->type) & (BIT(EVENT_DMA) | BIT(EVENT_FAULT) | BIT(EVENT_IRQ)))
 		timeline_note(c->timeline, check_now(), ev);
 	switch (ev->type) {
@@ -283,13 +286,18 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 		c->listener.mask |= BIT(EVENT_IRQ);
 	if (is_page(o->report)) {
 		c->timeline = timeline_new(c->began_ns);
-		c->always = BIT(EVENT_DMA) | BIT(EVENT_IRQ);
+		c->always |= BIT(EVENT_DMA) | BIT(EVENT_IRQ);
+		c->listener.mask |= c->always;
+	}
+	if (o->trace && c->worker) {
+		c->trace = trace_new(o->trace, c->worker);
+		c->always |= trace_events();
 		c->listener.mask |= c->always;
 	}
 	events_listen(evs, &c->listener);
 	ret = read_suppressions(c, err, errlen);
 	if (!ret && c->worker && c->stacks && c->symbols && c->history && c->refusals && c->left && c->findings &&
-	    (!is_page(o->report) || c->timeline))
+	    (!is_page(o->report) || c->timeline) && (!o->trace || c->trace))
 		return c;
 	check_free(c);
 	errno = ret ? -ret : ENOMEM;
@@ -336,6 +344,8 @@ uint64_t check_end(struct check *c)
 
 	writing.c = c;
 	c->ended_ns = check_now();
+	if (c->trace)
+		trace_end(c->trace);
 	if (c->opt.report)
 		worker_submit(c->worker, &writing.job);
 	if (!worker_wait(c->worker, PATIENCE_MS))
@@ -375,5 +385,6 @@ void check_free(struct check *c)
 	refusals_free(c->refusals);
 	left_free(c->left);
 	timeline_free(c->timeline);
+	trace_free(c->trace);
 	free(c);
 }

@@ -17,6 +17,7 @@ struct check_options {
 	uint64_t classes;	  /* BIT64(enum check_class) */
 	unsigned int depth;	  /* frames of a stack that are kept; 0: as many as is usual */
 	const char *report;	  /* path of a report: JSON, or a page if it ends in ".html"; NULL: none */
+	const char *trace;	  /* path; NULL: none */
 	bool first;		  /* stop the program at the first finding */
 	const char *suppressions; /* path; NULL: none */
 	unsigned int exit_code;	  /* of the run, if there are findings; 0: the program's own */

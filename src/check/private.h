@@ -25,6 +25,7 @@ struct check {
 	struct suppressions *suppressions; /* NULL: none */
 	bool stopped;			   /* the worker's: a program has been, at its first finding */
 	uint64_t began_ns, ended_ns;
+	struct trace *trace;	   /* NULL: none */
 	struct timeline *timeline; /* NULL: nobody wants to see it */
 	struct refusals *refusals;
 	struct left *left;

@@ -27,6 +27,7 @@ enum {
 	OPTION_REPORT,
 	OPTION_SUPPRESSIONS,
 	OPTION_FIRST,
+	OPTION_TRACE,
 	OPTION_STACK_DEPTH,
 	OPTION_ERROR_EXITCODE,
 };
@@ -45,6 +46,7 @@ static const struct option run_options[] = {
     {"check", optional_argument, NULL, OPTION_CHECK},
     {"report", required_argument, NULL, OPTION_REPORT},
     {"suppressions", required_argument, NULL, OPTION_SUPPRESSIONS},
+    {"trace", required_argument, NULL, OPTION_TRACE},
     {"first", no_argument, NULL, OPTION_FIRST},
     {"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH},
     {"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE},
@@ -67,6 +69,7 @@ static const struct option serve_options[] = {
     {"check", optional_argument, NULL, OPTION_CHECK},
     {"report", required_argument, NULL, OPTION_REPORT},
     {"suppressions", required_argument, NULL, OPTION_SUPPRESSIONS},
+    {"trace", required_argument, NULL, OPTION_TRACE},
     {"first", no_argument, NULL, OPTION_FIRST},
     {"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH},
     {"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE},
@@ -295,6 +298,9 @@ static int option_apply(const struct verb *v, int c, struct args *a)
 	case OPTION_SUPPRESSIONS:
 		a->check.suppressions = optarg;
 		return 0;
+	case OPTION_TRACE:
+		a->check.trace = optarg;
+		return a->broker.check ? 0 : option_check(v, NULL, a);
 	case OPTION_FIRST:
 		a->check.first = true;
 		return a->broker.check ? 0 : option_check(v, NULL, a);

@@ -25,6 +25,7 @@
 	"                      say who made a device's DMA go astray, and where in the program; CLASS:\n"              \
 	"                      a kind of finding, all, default, or -CLASS to leave one out\n"                          \
 	"      --report FILE   what --check found, as JSON\n"                                                          \
+	"      --trace FILE    everything that happens, for Perfetto or chrome://tracing\n"                            \
 	"      --suppressions FILE\n"                                                                                  \
 	"                      lines CLASS:FUNCTION: findings to leave out; * and ? match anything\n"                  \
 	"      --first         stop the program at the first finding, for a debugger\n"                                \

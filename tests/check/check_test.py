@@ -209,6 +209,22 @@ def test_suppressions():
     assert "--suppressions /nowhere/x: No such file or directory" in err, err
 
 
+def test_trace():
+    path = os.path.join(WORK.name, "trace.json")
+    run(f"--trace={path}", program=[BUGGY, "dma-use-after-unmap"])
+    with open(path, encoding="utf-8") as f:
+        events = json.load(f)
+    names = [e["name"] for e in events]
+    for name in ("comes", "/dev/vfio/vfio", "map", "unmap", "register read", "register write", "DMA read", "DMA write",
+                 "DMA fault", "goes"):
+        assert name in names, f"{name} is not in {set(names)}"
+    times = [e["ts"] for e in events if "ts" in e]
+    assert times == sorted(times)
+    fault = next(e for e in events if e["name"] == "DMA fault")
+    assert fault["tid"] == "01:00.0" and fault["args"]["addr"] == "0x1000000", fault
+    assert "trace /dev/full: No space left on device" in run("--trace=/dev/full", program=[BUGGY, "dma-unmapped"])
+
+
 def test_first():
     """The program is stopped at its first finding, and goes on when it is let."""
     with open(DISK, "wb") as f:
