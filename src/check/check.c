@@ -170,6 +170,7 @@ struct printing {
 	struct job job;
 	struct check *c;
 	struct finding *f;
+	bool stops; /* a program is waiting for somebody to look at it */
 };
 
 static bool is_traced(uint32_t pid)
@@ -187,20 +188,14 @@ static bool is_traced(uint32_t pid)
 	return tracer;
 }
 
-/* A debugger takes over; or somebody can attach one. */
-static void stop_program(struct check *c, uint32_t pid)
+/* Before the device says that it is done, and the program goes on. A debugger takes over; or somebody can attach one.
+ */
+static bool stop_program(struct check *c, uint32_t pid)
 {
-	bool traced;
-
 	if (!c->opt.first || c->stopped || !pid)
-		return;
+		return false;
 	c->stopped = true;
-	traced = is_traced(pid);
-	if (!traced)
-		fprintf(stderr,
-			"pinfold: process %" PRIu32 " is stopped: gdb -p %" PRIu32 ", or kill -CONT %" PRIu32 "\n", pid,
-			pid, pid);
-	kill(pid, traced ? SIGTRAP : SIGSTOP);
+	return !kill(pid, is_traced(pid) ? SIGTRAP : SIGSTOP);
 }
 
 /* In one write, whatever else writes to the same place. */
@@ -214,6 +209,10 @@ static void print_run(struct job *j)
 
 	if (suppressed(c->suppressions, p->f, c->stacks, c->symbols)) {
 		p->f->suppressed = true;
+		if (p->stops) {
+			c->stopped = false;
+			kill(p->f->pid, SIGCONT);
+		}
 		free(p);
 		return;
 	}
@@ -223,7 +222,10 @@ static void print_run(struct job *j)
 		if (!fclose(out))
 			fwrite(text, 1, len, stderr);
 	}
-	stop_program(c, p->f->pid);
+	if (p->stops)
+		fprintf(stderr,
+			"pinfold: process %" PRIu32 " is stopped: gdb -p %" PRIu32 ", or kill -CONT %" PRIu32 "\n",
+			p->f->pid, p->f->pid, p->f->pid);
 	free(text);
 	free(p);
 }
@@ -235,7 +237,7 @@ static void print_finding(void *ctx, struct finding *f)
 
 	if (!p)
 		return;
-	*p = (struct printing){.job.run = print_run, .c = c, .f = f};
+	*p = (struct printing){.job.run = print_run, .c = c, .f = f, .stops = stop_program(c, f->pid)};
 	worker_submit(c->worker, &p->job);
 }
 

@@ -23,7 +23,7 @@ struct check {
 	struct history *history;
 	struct findings *findings;
 	struct suppressions *suppressions; /* NULL: none */
-	bool stopped;			   /* the worker's: a program has been, at its first finding */
+	_Atomic bool stopped;		   /* a program has been, at its first finding */
 	uint64_t began_ns, ended_ns;
 	struct trace *trace;	   /* NULL: none */
 	struct timeline *timeline; /* NULL: nobody wants to see it */

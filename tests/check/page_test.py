@@ -92,12 +92,13 @@ for (let i = 0; i < 8; i++)
                                              cancelable: true}));
 return +c.dataset.span;
 """
-# The middle of the first thing that is drawn is pointed at.
+# The middle of something mapped that nothing else is drawn upon is pointed at.
 POINT = """
-const c = document.getElementById('map'), r = c.getBoundingClientRect(), h = hits.find(x => x[4].va);
-const k = devicePixelRatio;
-c.dispatchEvent(new MouseEvent('mousemove', {clientX: r.left + (Math.max(h[0], 0) + Math.min(h[2], c.width)) / 2 / k,
-    clientY: r.top + (h[1] + h[3]) / 2 / k}));
+const c = document.getElementById('map'), r = c.getBoundingClientRect(), k = devicePixelRatio;
+const middle = q => [(Math.max(q[0], 0) + Math.min(q[2], c.width)) / 2, (q[1] + q[3]) / 2];
+const top = (x, y) => hits.findLast(q => x >= q[0] && x <= q[2] && y >= q[1] && y <= q[3]);
+const [x, y] = middle(hits.find(q => q[4].va && q[2] - q[0] > 8 && top(...middle(q)) === q));
+c.dispatchEvent(new MouseEvent('mousemove', {clientX: r.left + x / k, clientY: r.top + y / k}));
 const t = document.getElementById('tip');
 return t.style.display + '|' + t.textContent;
 """

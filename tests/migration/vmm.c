@@ -177,11 +177,11 @@ static void save(void)
 	copy_dirty(copy);
 	work(100);
 
-	/* Quiet: what it has fetched is done. What is put now nobody fetches. */
+	/* Quiet: what it has fetched is done. What was rung for and not fetched stays, and what is put now as well. */
 	expect_eq(set_state(VFIO_DEVICE_STATE_PRE_COPY_P2P), -1);
 	while (complete_one())
 		;
-	expect_eq(g->s.busy, 0);
+	expect(g->s.busy < OUTSTANDING);
 	done = g->s.done;
 	while (g->s.busy < OUTSTANDING)
 		submit(OUTSTANDING);
