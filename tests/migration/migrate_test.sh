@@ -28,7 +28,7 @@ truncate -s 0 "$work/disk.img" # nobody looks back
 report 3 $? "resumed in another run" "$work/log"
 
 truncate -s 1M "$work/served.img"
-"$pinfold" serve --socket "$work/socket" -d nvme,path="$work/served.img" &
+"$pinfold" serve --socket "$work/socket" -d nvme,path="$work/served.img" >/dev/null &
 server=$!
 n=0
 while [ ! -S "$work/socket" ] && [ $n -lt 300 ]; do
