@@ -82,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	pci_stop(h.f);
 	err = data[0] % 8 ? load_edited(data + 1, size - 1) : pci_load(h.f, data + 1, size - 1);
 	pci_run(h.f);
-	for (unsigned int q = 0; !err && q < 3; q++) {
+	for (unsigned int q = 0; !err && q < 3 && pci_mem_enabled(h.f); q++) {
 		host_trap_doorbell(&h, q, false, data[0] % 8);
 		host_run(&h, 4);
 		h.q[q] = (struct host_queue){.cq = HOST_IOVA, .cq_size = 8};

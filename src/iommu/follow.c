@@ -93,7 +93,7 @@ void ioas_forget(struct ioas *io, const struct mm_owner *who, uint64_t first, ui
 {
 	struct itree_node *n, *next;
 
-	if (!io->follows)
+	if (!io->follows || first > last)
 		return;
 	first = ALIGN_DOWN(first, PF_PAGE_SIZE);
 	last |= PF_PAGE_SIZE - 1;
