@@ -76,12 +76,8 @@ bool try_pin(void *p, size_t len)
 		return true;
 	if (container < 0)
 		container_open();
-	/* What a process had pinned that has just died is given back when the broker hears of it. */
-	for (unsigned int i = 0; ioctl(container, VFIO_IOMMU_MAP_DMA, &m); i++) {
-		if (errno != ENOMEM || i == 1000)
-			return false;
-		usleep(1000);
-	}
+	if (ioctl(container, VFIO_IOMMU_MAP_DMA, &m))
+		return false;
 	iova += len;
 	return true;
 }
