@@ -35,7 +35,6 @@ enum event_type {
 enum event_misuse {
 	MISUSE_MEMORY_OFF, /* an access to a BAR that does not decode */
 	MISUSE_WIDTH,	   /* a size or an alignment that the register does not have */
-	MISUSE_RANGE,	   /* outside the registers that there are */
 	MISUSE_READ_ONLY,  /* a write to a register that does not take one */
 	MISUSE_PROTOCOL,   /* a value that the device's specification forbids at this moment */
 };

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/loop.h"
 #include "base/util.h"
 #include "check/left.h"
 #include "check/module.h"
@@ -25,14 +25,6 @@
 
 #define DEPTH	    16
 #define PATIENCE_MS 10000 /* for what is still to be printed at the end */
-
-uint64_t check_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 uint32_t check_stack(struct check *c)
 {
@@ -60,7 +52,7 @@ static void on_map(struct check *c, const struct event *ev)
 {
 	struct mapping_note n = {
 	    .va = ev->value,
-	    .mapped_ns = check_now(),
+	    .mapped_ns = loop_now(),
 	    .pid = ev->who,
 	    .tid = c->evs->origin ? c->evs->origin->tid : 0,
 	    .mapped_stack = check_stack(c),
@@ -78,7 +70,7 @@ void check_bdf(uint32_t who, char buf[16])
 struct finding check_finding(struct check *c, enum check_class class)
 {
 	return (struct finding){
-	    .class = class, .first_ns = check_now(), .pid = c->evs->origin ? c->evs->origin->pid : 0};
+	    .class = class, .first_ns = loop_now(), .pid = c->evs->origin ? c->evs->origin->pid : 0};
 }
 
 /* The stream keeps the union of what its listeners want: it hears of a change by listening anew. */
@@ -114,9 +106,9 @@ static void on_event(struct event_listener *l, const struct event *ev)
 
 	c->fresh = false;
 	if (c->trace && BIT(ev->type) & trace_events())
-		trace_note(c->trace, check_now() - c->began_ns, ev, c->evs->origin);
+		trace_note(c->trace, loop_now() - c->began_ns, ev, c->evs->origin);
 	if (c->timeline && BIT(ev->type) & (BIT(EVENT_DMA) | BIT(EVENT_FAULT) | BIT(EVENT_IRQ)))
-		timeline_note(c->timeline, check_now(), ev);
+		timeline_note(c->timeline, loop_now(), ev);
 	switch (ev->type) {
 	case EVENT_MAP:
 		on_map(c, ev);
@@ -149,7 +141,7 @@ static void on_event(struct event_listener *l, const struct event *ev)
 		check_taint(c, ev);
 		break;
 	case EVENT_UNMAP:
-		history_unmap(c->history, ev->ioas, ev->addr, ev->len, check_now(),
+		history_unmap(c->history, ev->ioas, ev->addr, ev->len, loop_now(),
 			      c->evs->origin ? c->evs->origin->tid : 0, check_stack(c), on_gone, c);
 		break;
 	case EVENT_FAULT:
@@ -270,7 +262,7 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 		return NULL;
 	c->opt = *o;
 	c->evs = evs;
-	c->began_ns = check_now();
+	c->began_ns = loop_now();
 	c->worker = worker_new();
 	c->modules = c->worker ? modules_new(c->worker) : NULL;
 	c->stacks = c->modules ? stacks_new(c->modules, o->depth ? o->depth : DEPTH) : NULL;
@@ -345,7 +337,7 @@ uint64_t check_end(struct check *c)
 	struct finding *f;
 
 	writing.c = c;
-	c->ended_ns = check_now();
+	c->ended_ns = loop_now();
 	if (c->trace)
 		trace_end(c->trace);
 	if (c->opt.report)

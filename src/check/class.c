@@ -11,9 +11,8 @@
 static const struct {
 	const char *name;
 	bool on;
-	const char *text;
 } table[CLASS_COUNT] = {
-#define CLASS(id, name, on, text) [CLASS_##id] = {name, on, text},
+#define CLASS(id, name, on, text) [CLASS_##id] = {name, on},
     CLASS_TABLE(CLASS)
 #undef CLASS
 };
@@ -21,11 +20,6 @@ static const struct {
 const char *class_name(enum check_class c)
 {
 	return table[c].name;
-}
-
-const char *class_text(enum check_class c)
-{
-	return table[c].text;
 }
 
 uint64_t class_set_default(void)

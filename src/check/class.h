@@ -17,7 +17,6 @@
 	CLASS(UNMAP_MISMATCH, "unmap-mismatch", true, "an unmap did not match what is mapped")                         \
 	CLASS(MMIO_DISABLED, "mmio-disabled", true, "a BAR was touched that does not decode")                          \
 	CLASS(MMIO_WIDTH, "mmio-width", true, "a register was accessed in a size or alignment that it does not have")  \
-	CLASS(MMIO_OUT_OF_RANGE, "mmio-out-of-range", true, "an access went past the registers that there are")        \
 	CLASS(MMIO_READ_ONLY_WRITE, "mmio-read-only-write", true, "a register was written that cannot be")             \
 	CLASS(IRQ_LOST, "irq-lost", true, "an interrupt was raised that nobody had asked for")                         \
 	CLASS(DEVICE_PROTOCOL, "device-protocol", true, "a device was told what its specification forbids")            \
@@ -32,7 +31,6 @@ enum check_class {
 _Static_assert(CLASS_COUNT <= 64, "sets of classes are words");
 
 const char *class_name(enum check_class c);
-const char *class_text(enum check_class c);
 /*
  * Changes *set as a list of names says: "dma-unmapped,irq-lost"; "all", "default", "none"; a name after a minus sign is
  * taken out. 0, or -EINVAL with one line in err, which has the nearest known name.

@@ -20,7 +20,6 @@ struct history {
 	struct list bucket[BUCKETS];
 	struct list live, gone; /* of notes, by age */
 	uint32_t nlive, ngone;
-	uint64_t unnoted;
 };
 
 struct history *history_new(void)
@@ -100,10 +99,8 @@ static void note_add(struct history *h, struct space *s, const struct mapping_no
 {
 	struct mapping_note *n = h->nlive < LIVE_MAX ? malloc(sizeof(*n)) : NULL;
 
-	if (!n) {
-		h->unnoted++;
+	if (!n)
 		return;
-	}
 	*n = *from;
 	n->node = (struct itree_node){.start = first, .last = last};
 	n->ioas = s->ioas;
@@ -119,8 +116,6 @@ void history_map(struct history *h, uint64_t ioas, uint64_t iova, uint64_t len, 
 
 	if (s && len)
 		note_add(h, s, note, iova, iova + len - 1);
-	else
-		h->unnoted++;
 }
 
 static void gone_forget_oldest(struct history *h)
@@ -239,9 +234,4 @@ const struct mapping_note *history_next_gone(struct history *h, const struct map
 	struct list *next = after ? after->order.next : h->gone.next;
 
 	return next == &h->gone ? NULL : container_of(next, struct mapping_note, order);
-}
-
-uint64_t history_unnoted(const struct history *h)
-{
-	return h->unnoted;
 }

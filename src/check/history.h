@@ -45,6 +45,5 @@ const struct mapping_note *history_near(struct history *h, uint64_t ioas, uint64
 const struct mapping_note *history_next(struct history *h, const struct mapping_note *after);
 /* Likewise, of those that are gone. */
 const struct mapping_note *history_next_gone(struct history *h, const struct mapping_note *after);
-uint64_t history_unnoted(const struct history *h); /* mappings that there was no room for */
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/loop.h"
 #include "base/util.h"
 #include "check/private.h"
 
@@ -69,7 +70,7 @@ void check_map_refused(struct check *c, const struct event *ev)
 			      .first = ev->addr,
 			      .last = ev->addr + ev->len - 1,
 			      .va = ev->value,
-			      .ns = check_now(),
+			      .ns = loop_now(),
 			      .error = ev->error,
 			      .pid = c->evs->origin ? c->evs->origin->pid : 0,
 			      .tid = c->evs->origin ? c->evs->origin->tid : 0,

@@ -9,10 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/list.h"
+#include "base/loop.h"
 #include "base/util.h"
 #include "check/worker.h"
 
@@ -41,7 +41,6 @@ struct range {
 struct space {
 	struct list node;
 	uint64_t session;
-	uint32_t pid;
 	uint64_t read_ns;
 	bool reading;
 	size_t n;
@@ -63,14 +62,6 @@ struct reading {
 	uint64_t session;
 	uint32_t pid;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ull + t.tv_nsec;
-}
 
 /* ---- on the worker: reading a process's map and its files ---- */
 
@@ -237,7 +228,7 @@ static void reading_run(struct job *j)
 	s = space_find(r->m, r->session);
 	if (s) {
 		s->reading = false;
-		s->read_ns = now_ns();
+		s->read_ns = loop_now();
 		if (n) { /* a process that is ending has none */
 			old = s->ranges;
 			s->ranges = ranges;
@@ -326,14 +317,13 @@ static bool space_read(struct modules *m, struct space *s, uint64_t session, uin
 {
 	struct reading *r;
 
-	if (s && (s->reading || (s->read_ns && now_ns() - s->read_ns < READ_AGAIN_NS)))
+	if (s && (s->reading || (s->read_ns && loop_now() - s->read_ns < READ_AGAIN_NS)))
 		return s->reading;
 	r = calloc(1, sizeof(*r));
 	if (!s && r) {
 		s = calloc(1, sizeof(*s));
 		if (s) {
 			s->session = session;
-			s->pid = pid;
 			list_add_tail(&m->space[session % SPACE_BUCKETS], &s->node);
 		}
 	}

@@ -38,7 +38,6 @@ static inline bool check_wants(const struct check *c, enum check_class class)
 {
 	return c->opt.classes >> class & 1;
 }
-uint64_t check_now(void);
 /* The stack of the event that is being told; taken once. */
 uint32_t check_stack(struct check *c);
 /* "2.5 ms earlier", for a moment before now. */
