@@ -327,39 +327,72 @@ static int lingering_socket(int *peer)
 	return fd;
 }
 
+static void give(struct raw *r, int fd)
+{
+	raw_note_fds(r, UINT32_MAX, &fd, 1);
+}
+
+static void give_and_keep_in_slot(struct raw *r, int fd)
+{
+	raw_note_fds(r, 3, &fd, 1);
+}
+
+static void give_in_a_queue(struct raw *r, int fd)
+{
+	struct raw into = {0};
+	int sv2[2];
+
+	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv2));
+	into.sock = sv2[0];
+	raw_note_fds(&into, 0, &fd, 1);
+	raw_note_fds(r, 3, &sv2[1], 1);
+}
+
+/*
+ * Hand a lingering socket to the broker from a process that then ends: whoever closes it last waits, but for a process
+ * that exits, so it must not be this one. Returns the end that does not read.
+ */
+static int give_lingering(struct raw *r, void (*how)(struct raw *, int))
+{
+	int peer, fd = lingering_socket(&peer), alone[2], status;
+	pid_t pid;
+	char c;
+
+	CHECK(!pipe2(alone, O_CLOEXEC));
+	pid = fork();
+	CHECK(pid >= 0);
+	if (!pid) {
+		close(alone[1]);
+		CHECK(read(alone[0], &c, 1) == 0);
+		how(r, fd);
+		_exit(0);
+	}
+	close(fd);
+	close(alone[0]);
+	close(alone[1]);
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && !WEXITSTATUS(status));
+	return peer;
+}
+
 /* close() of what a client has sent may take for ever; the broker goes on. */
 static void test_slow_close(void)
 {
-	int peer[3], fd, sv2[2];
+	int peer[3];
 	struct raw r;
 
 	raw_connect(&r, &sv);
-	fd = lingering_socket(&peer[0]);
-	raw_note_fds(&r, UINT32_MAX, &fd, 1);
-	close(fd);
+	peer[0] = give_lingering(&r, give);
 	CHECK(!raw_call(&r, 0, RPC_NOP, 0, 0, 0, NULL, 0));
 	/* Not seen before the client has gone. */
-	fd = lingering_socket(&peer[1]);
-	raw_note_fds(&r, 3, &fd, 1);
-	close(fd);
+	peer[1] = give_lingering(&r, give_and_keep_in_slot);
 	raw_close(&r);
 	check_served();
 	/* In the queue of what is sent. */
 	raw_connect(&r, &sv);
-	CHECK(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv2));
-	fd = lingering_socket(&peer[2]);
-	{
-		struct raw into = {.sock = sv2[0]};
-
-		raw_note_fds(&into, 0, &fd, 1);
-	}
-	close(fd);
-	raw_note_fds(&r, 3, &sv2[1], 1);
-	close(sv2[0]);
-	close(sv2[1]);
+	peer[2] = give_lingering(&r, give_in_a_queue);
 	raw_close(&r);
 	check_served();
-	for (unsigned int i = 0; i < 3; i++)
+	for (unsigned int i = 0; i < ARRAY_SIZE(peer); i++)
 		close(peer[i]);
 }
 
