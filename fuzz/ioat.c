@@ -7,7 +7,7 @@
 #include <string.h>
 #include <linux/pci_regs.h>
 
-#include "../tests/ioat/host.h"
+#include "ioat/host.h"
 #include "devices/ioat/ioat.h"
 
 #define DESCS 64
@@ -58,7 +58,7 @@ static void put_descriptor(struct host *h, struct input *in)
 	d.src = how & 32 ? take(in, 8) : take_addr(in);
 	d.dst = take_addr(in);
 	d.next = how & 64 ? PLAIN + (n + 1) % DESCS * sizeof(d) : take_addr(in);
-	memcpy(h->mem + n * sizeof(d), &d, sizeof(d));
+	memcpy(h->m.mem + n * sizeof(d), &d, sizeof(d));
 }
 
 static uint64_t any_register(struct input *in)
@@ -78,45 +78,45 @@ static void step(struct host *h, struct input *in)
 	case 0: /* any access anywhere in the BAR */
 		len = 1 << take(in, 1) % 4;
 		off = take(in, 2) % (IOAT_BAR_SIZE - len + 1);
-		pci_bar_write(h->f, 0, off, len, take(in, 8));
-		pci_bar_read(h->f, 0, off, len, &v);
+		pci_bar_write(h->m.f, 0, off, len, take(in, 8));
+		pci_bar_read(h->m.f, 0, off, len, &v);
 		break;
 	case 1:
 		off = any_register(in);
 		len = 1 << take(in, 1) % 4;
-		pci_bar_write(h->f, 0, off, len, take(in, len));
+		pci_bar_write(h->m.f, 0, off, len, take(in, len));
 		break;
 	case 2:
-		pci_bar_write(h->f, 0, take(in, 1) % 0x20, 1, take(in, 1));
+		pci_bar_write(h->m.f, 0, take(in, 1) % 0x20, 1, take(in, 1));
 		break;
 	case 3:
 		if (take(in, 1) < 16)
-			pci_func_reset(h->f);
+			pci_func_reset(h->m.f);
 		/* Decode stays on, or the rest of the input would find nobody. */
-		pci_cfg_write(h->f, PCI_COMMAND, 2, take(in, 2) | PCI_COMMAND_MEMORY);
+		pci_cfg_write(h->m.f, PCI_COMMAND, 2, take(in, 2) | PCI_COMMAND_MEMORY);
 		break;
 	case 4:
-		pci_bar_write(h->f, 0, chan_reg(chan, IOAT_CHANERR), 4, ~0U);
-		pci_bar_write(h->f, 0, chan_reg(chan, IOAT_CHANCMD), 1, IOAT_CHANCMD_RESET);
+		pci_bar_write(h->m.f, 0, chan_reg(chan, IOAT_CHANERR), 4, ~0U);
+		pci_bar_write(h->m.f, 0, chan_reg(chan, IOAT_CHANCMD), 1, IOAT_CHANCMD_RESET);
 		break;
 	case 5:
-		pci_bar_write(h->f, 0, chan_reg(chan, IOAT_CHANCMD), 1, take(in, 1));
+		pci_bar_write(h->m.f, 0, chan_reg(chan, IOAT_CHANCMD), 1, take(in, 1));
 		break;
 	case 6:
-		pci_bar_write(h->f, 0, chan_reg(chan, IOAT_CHANCMP), 8, take_addr(in));
-		pci_bar_write(h->f, 0, chan_reg(chan, IOAT_CHANCTRL), 2, take(in, 2));
+		pci_bar_write(h->m.f, 0, chan_reg(chan, IOAT_CHANCMP), 8, take_addr(in));
+		pci_bar_write(h->m.f, 0, chan_reg(chan, IOAT_CHANCTRL), 2, take(in, 2));
 		break;
 	case 7:
 	case 8:
-		pci_bar_write(h->f, 0, chan_reg(chan, IOAT_CHAINADDR), 8, take_addr(in));
+		pci_bar_write(h->m.f, 0, chan_reg(chan, IOAT_CHAINADDR), 8, take_addr(in));
 		break;
 	case 9:
 	case 10:
-		pci_bar_write(h->f, 0, chan_reg(chan, IOAT_DMACOUNT), 2, take(in, 1));
+		pci_bar_write(h->m.f, 0, chan_reg(chan, IOAT_DMACOUNT), 2, take(in, 1));
 		break;
 	case 11:
 		for (len = take(in, 1) % 8; len; len--)
-			loop_step(h->loop, false);
+			loop_step(h->m.loop, false);
 		break;
 	default:
 		put_descriptor(h, in);
@@ -128,13 +128,13 @@ static struct host *host_get(void)
 {
 	static struct host h;
 
-	if (!h.loop)
+	if (!h.m.loop)
 		host_open(&h, "channels=3,xfercap=20");
-	pci_func_reset(h.f);
-	pci_cfg_write(h.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-	memset(h.mem, 0, 16 * HOST_PAGE);
+	pci_func_reset(h.m.f);
+	pci_cfg_write(h.m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	memset(h.m.mem, 0, 16 * MACHINE_PAGE);
 	for (unsigned int i = 0; i < 3; i++) {
-		host_write(&h, chan_reg(i, IOAT_CHANCMP), 8, PLAIN + 15 * HOST_PAGE + 8 * i);
+		host_write(&h, chan_reg(i, IOAT_CHANCMP), 8, PLAIN + 15 * MACHINE_PAGE + 8 * i);
 		host_write(&h, chan_reg(i, IOAT_CHAINADDR), 8, PLAIN);
 	}
 	return &h;
@@ -144,7 +144,7 @@ static struct host *host_get(void)
 static void check(struct host *h)
 {
 	for (unsigned int i = 0; i < 3; i++) {
-		struct ioat_chan *c = &container_of(h->f, struct ioat, f)->chan[i];
+		struct ioat_chan *c = &container_of(h->m.f, struct ioat, f)->chan[i];
 
 		CHECK(c->state == IOAT_ACTIVE || list_empty(&c->node));
 		CHECK(c->state != IOAT_ACTIVE || list_empty(&c->node) == !!c->timer.deadline);
@@ -163,7 +163,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		step(h, &in);
 		check(h);
 	}
-	pci_func_reset(h->f);
+	pci_func_reset(h->m.f);
 	check(h);
 	return 0;
 }

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../tests/nvme/host.h"
+#include "nvme/host.h"
 #include "devices/nvme/nvme.h"
 #include "pci/migrate.h"
 
@@ -20,16 +20,16 @@ static size_t good_len;
 
 static void quiesce(void)
 {
-	while (pci_quiesce(h.f) == -EAGAIN)
-		loop_step(h.loop, false);
-	pci_stop(h.f);
+	while (pci_quiesce(h.m.f) == -EAGAIN)
+		loop_step(h.m.loop, false);
+	pci_stop(h.m.f);
 }
 
 static void reset(void)
 {
-	pci_run(h.f);
-	pci_func_reset(h.f);
-	pci_cfg_write(h.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci_run(h.m.f);
+	pci_func_reset(h.m.f);
+	pci_cfg_write(h.m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
 static void prepare(void)
@@ -46,8 +46,8 @@ static void prepare(void)
 	host_io_queue(&h, 2, 4);
 	quiesce();
 	state_out_init(&o, false);
-	pci_save_identity(h.f, &o);
-	CHECK(!pci_save(h.f, &o) && o.len <= sizeof(good));
+	pci_save_identity(h.m.f, &o);
+	CHECK(!pci_save(h.m.f, &o) && o.len <= sizeof(good));
 	memcpy(good, o.buf, o.len);
 	good_len = o.len;
 	state_out_fini(&o);
@@ -65,7 +65,7 @@ static int load_edited(const uint8_t *data, size_t size)
 		state[(data[0] | data[1] << 8) % good_len] = data[2];
 	crc = state_crc(0, state, good_len - 32);
 	memcpy(state + good_len - 8, &crc, sizeof(crc));
-	return pci_load(h.f, state, good_len);
+	return pci_load(h.m.f, state, good_len);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -73,23 +73,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct nvme_cqe cqe;
 	int err;
 
-	if (!h.loop)
+	if (!h.m.loop)
 		prepare();
 	if (!size)
 		return 0;
 	/* As after a quiesce, whose flush would be most of the time. */
-	h.f->run = PCI_QUIET;
-	pci_stop(h.f);
-	err = data[0] % 8 ? load_edited(data + 1, size - 1) : pci_load(h.f, data + 1, size - 1);
-	pci_run(h.f);
-	for (unsigned int q = 0; !err && q < 3 && pci_mem_enabled(h.f); q++) {
+	h.m.f->run = PCI_QUIET;
+	pci_stop(h.m.f);
+	err = data[0] % 8 ? load_edited(data + 1, size - 1) : pci_load(h.m.f, data + 1, size - 1);
+	pci_run(h.m.f);
+	for (unsigned int q = 0; !err && q < 3 && pci_mem_enabled(h.m.f); q++) {
 		host_trap_doorbell(&h, q, false, data[0] % 8);
 		host_run(&h, 4);
 		h.q[q] = (struct host_queue){.cq = HOST_IOVA, .cq_size = 8};
 		host_poll(&h, q, &cqe);
 	}
 	reset();
-	while (block_inflight(container_of(h.f, struct nvme, f)->ns[0].blk))
-		loop_step(h.loop, true);
+	while (block_inflight(container_of(h.m.f, struct nvme, f)->ns[0].blk))
+		loop_step(h.m.loop, true);
 	return 0;
 }

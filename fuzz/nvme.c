@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <linux/pci_regs.h>
 
-#include "../tests/nvme/host.h"
+#include "nvme/host.h"
 #include "devices/nvme/nvme.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -33,7 +33,7 @@ static uint64_t take_addr(struct input *in)
 	unsigned int how = take(in, 1);
 
 	if (how < 160)
-		return HOST_IOVA + (how % 16) * HOST_PAGE;
+		return HOST_IOVA + (how % 16) * MACHINE_PAGE;
 	if (how < 220)
 		return HOST_IOVA + take(in, 2);
 	if (how < 240)
@@ -70,31 +70,31 @@ static void step(struct host *h, struct input *in)
 	case 0: /* any access anywhere in the BAR */
 		len = 1 << take(in, 1) % 4;
 		off = take(in, 2) % (0x4000 - len + 1);
-		pci_bar_write(h->f, 0, off, len, take(in, 8));
-		pci_bar_read(h->f, 0, off, len, &v);
+		pci_bar_write(h->m.f, 0, off, len, take(in, 8));
+		pci_bar_read(h->m.f, 0, off, len, &v);
 		break;
 	case 1:
-		pci_bar_write(h->f, 0, NVME_REG_CC, 4, take(in, 4));
+		pci_bar_write(h->m.f, 0, NVME_REG_CC, 4, take(in, 4));
 		break;
 	case 2:
 	case 3:
-		pci_bar_write(h->f, 0, NVME_REG_DOORBELLS + take(in, 1) % 12 * 4, 4, take(in, 2));
+		pci_bar_write(h->m.f, 0, NVME_REG_DOORBELLS + take(in, 1) % 12 * 4, 4, take(in, 2));
 		break;
 	case 4: /* bytes of lists and segments */
 		off = take(in, 2);
 		for (len = take(in, 1); len; len--)
-			h->mem[off++ % HOST_MEM] = take(in, 1);
+			h->m.mem[off++ % HOST_MEM] = take(in, 1);
 		break;
 	case 5: /* an address, as lists hold them */
 		off = take(in, 2) & ~7UL;
 		v = take_addr(in);
-		memcpy(h->mem + off, &v, 8);
+		memcpy(h->m.mem + off, &v, 8);
 		break;
 	case 6:
 		if (take(in, 1) < 16)
-			pci_func_reset(h->f);
+			pci_func_reset(h->m.f);
 		/* Decode stays on, or the rest of the input would find nobody. */
-		pci_cfg_write(h->f, PCI_COMMAND, 2, take(in, 2) | PCI_COMMAND_MEMORY);
+		pci_cfg_write(h->m.f, PCI_COMMAND, 2, take(in, 2) | PCI_COMMAND_MEMORY);
 		break;
 	case 7:
 		host_run(h, take(in, 1) % 8);
@@ -114,18 +114,18 @@ static struct host *host_get(unsigned int i)
 	char path[64];
 	int fd;
 
-	if (!h->loop) {
+	if (!h->m.loop) {
 		fd = memfd_create("fuzz", 0);
 		CHECK(fd >= 0 && ftruncate(fd, 65536) == 0);
 		/* Named by its descriptor, so that nothing is left behind. */
 		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 		host_open_path(h, path, options[i]);
 	}
-	pci_func_reset(h->f);
-	pci_cfg_write(h->f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-	memset(h->mem, 0, 32 * HOST_PAGE);
+	pci_func_reset(h->m.f);
+	pci_cfg_write(h->m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	memset(h->m.mem, 0, 32 * MACHINE_PAGE);
 	memset(h->q, 0, sizeof(h->q));
-	h->next = HOST_IOVA + 16 * HOST_PAGE;
+	h->next = HOST_IOVA + 16 * MACHINE_PAGE;
 	h->cid = 0;
 	return h;
 }
@@ -146,14 +146,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		step(h, &in);
 		/* Consume as a driver would, now and then. */
-		if (i % 4 == 3 && pci_bar_read(h->f, 0, NVME_REG_CSTS, 4, &v) == 0 && v == NVME_CSTS_RDY)
+		if (i % 4 == 3 && pci_bar_read(h->m.f, 0, NVME_REG_CSTS, 4, &v) == 0 && v == NVME_CSTS_RDY)
 			for (unsigned int q = 0; q < 3; q++)
 				for (struct nvme_cqe cqe; h->q[q].cq_size && host_poll(h, q, &cqe);)
 					;
 	}
 	/* What the kernel alone points to would pass for a leak. */
-	pci_func_reset(h->f);
-	while (block_inflight(container_of(h->f, struct nvme, f)->ns[0].blk))
-		loop_step(h->loop, true);
+	pci_func_reset(h->m.f);
+	while (block_inflight(container_of(h->m.f, struct nvme, f)->ns[0].blk))
+		loop_step(h->m.loop, true);
 	return 0;
 }

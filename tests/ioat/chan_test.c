@@ -19,8 +19,8 @@ static int setup(void **state)
 {
 	host_open(&h, "");
 	ring_open(&r, &h, 0, 8);
-	src = host_alloc(&h, 1 << 20, HOST_PAGE);
-	dst = host_alloc(&h, 1 << 20, HOST_PAGE);
+	src = host_alloc(&h, 1 << 20, MACHINE_PAGE);
+	dst = host_alloc(&h, 1 << 20, MACHINE_PAGE);
 	for (unsigned int i = 0; i < 1 << 20; i++)
 		host_ptr(&h, src)[i] = (uint8_t)(i * 7 + (i >> 8));
 	return 0;
@@ -103,7 +103,7 @@ static void same_count_is_nothing(void **state)
 	memset(host_ptr(&h, dst), 0, 64);
 	ring_ring(&r);
 	assert_int_equal(ring_state(&r), IOAT_IDLE);
-	loop_step(h.loop, false);
+	loop_step(h.m.loop, false);
 	assert_int_equal(host_ptr(&h, dst)[1], 0);
 }
 
@@ -138,7 +138,7 @@ static void halted_does_nothing(void **state)
 	assert_int_equal(ring_state(&r), IOAT_HALTED);
 	ring_put(&r, CTL_COPY, src, dst, 64);
 	ring_ring(&r);
-	loop_step(h.loop, false);
+	loop_step(h.m.loop, false);
 	assert_int_equal(ring_state(&r), IOAT_HALTED);
 	command(IOAT_CHANCMD_SUSPEND);
 	assert_int_equal(ring_state(&r), IOAT_HALTED);
@@ -169,14 +169,14 @@ static void reset_in_flight(void **state)
 	r.head = 16;
 	ring_ring(&r);
 	assert_int_equal(ring_state(&r), IOAT_ACTIVE);
-	loop_step(h.loop, false);
+	loop_step(h.m.loop, false);
 	assert_int_equal(ring_state(&r), IOAT_ACTIVE);
 	command(IOAT_CHANCMD_RESET);
 	assert_int_equal(ring_state(&r), IOAT_HALTED);
-	was = h.written;
+	was = h.m.written;
 	for (unsigned int i = 0; i < 50; i++)
-		loop_step(h.loop, false);
-	assert_int_equal(h.written, was);
+		loop_step(h.m.loop, false);
+	assert_int_equal(h.m.written, was);
 	ring_arm(&r);
 	assert_int_equal(ring_run(&r, CTL_COPY, src, dst, 64), IOAT_IDLE);
 }
@@ -189,12 +189,12 @@ static void function_reset_in_flight(void **state)
 		ring_put(&r, CTL_COPY, src, dst, 1 << 20);
 	ring_ring(&r);
 	assert_int_equal(ring_state(&r), IOAT_ACTIVE);
-	pci_func_reset(h.f);
-	was = h.written;
+	pci_func_reset(h.m.f);
+	was = h.m.written;
 	for (unsigned int i = 0; i < 50; i++)
-		loop_step(h.loop, false);
-	assert_int_equal(h.written, was);
-	assert_int_equal(h.faults, 0);
+		loop_step(h.m.loop, false);
+	assert_int_equal(h.m.written, was);
+	assert_int_equal(h.m.faults, 0);
 }
 
 /* In the middle of a descriptor; it goes on where it stood, with every byte moved once. */
@@ -206,19 +206,19 @@ static void suspend_and_go_on(void **state)
 		ring_put(&r, CTL_COPY, src, dst, 1 << 20);
 	ring_ring(&r);
 	assert_int_equal(ring_state(&r), IOAT_ACTIVE);
-	loop_step(h.loop, false);
+	loop_step(h.m.loop, false);
 	command(IOAT_CHANCMD_SUSPEND);
 	assert_int_equal(ring_state(&r), IOAT_SUSPENDED);
-	was = h.written;
+	was = h.m.written;
 	for (unsigned int i = 0; i < 20; i++)
-		loop_step(h.loop, false);
-	assert_int_equal(h.written, was);
+		loop_step(h.m.loop, false);
+	assert_int_equal(h.m.written, was);
 	assert_int_equal(ring_state(&r), IOAT_SUSPENDED);
 	ring_ring(&r);
 	assert_int_equal(ring_wait(&r), IOAT_IDLE);
 	assert_true(copied(1 << 20));
 	/* Four copies, and a completion or some. */
-	assert_in_range(h.written, 4 << 20, (4 << 20) + 4 * 8);
+	assert_in_range(h.m.written, 4 << 20, (4 << 20) + 4 * 8);
 	assert_int_equal(ring_written(&r), ring_iova(&r, 3) | IOAT_IDLE);
 }
 
@@ -307,7 +307,7 @@ static void count_goes_back(void **state)
 	assert_int_equal(ring_state(&r), IOAT_ACTIVE);
 	reg16(IOAT_DMACOUNT, 0);
 	for (unsigned int i = 0; i < 50; i++)
-		loop_step(h.loop, false);
+		loop_step(h.m.loop, false);
 	command(IOAT_CHANCMD_SUSPEND);
 	assert_int_equal(ring_state(&r), IOAT_SUSPENDED);
 	command(IOAT_CHANCMD_RESET);

@@ -1,129 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "host.h"
 
-#include <linux/pci_regs.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include "base/guard.h"
-#include "devices/device.h"
+#include "base/util.h"
 #include "devices/ioat/ioat.h"
-#include "iommu/domain.h"
-#include "iommu/ioas.h"
-#include "mm/mm.h"
-
-static void notify(struct event_listener *l, const struct event *ev)
-{
-	struct host *h = container_of(l, struct host, listener);
-
-	if (ev->type == EVENT_DMA) {
-		h->written += ev->flags & EVENT_WRITE ? ev->len : 0;
-		return;
-	}
-	h->faults++;
-	dma_fault_format(ev, h->fault_line, sizeof(h->fault_line));
-}
-
-static void msix(struct pci_irq_sink *s, unsigned int vector)
-{
-	struct host *h = container_of(s, struct host, sink);
-
-	CHECK(vector < IOAT_CHANS_MAX);
-	h->irqs[vector]++;
-}
-
-static void intx(struct pci_irq_sink *s, bool level)
-{
-	struct host *h = container_of(s, struct host, sink);
-
-	CHECK(h->line != level);
-	h->line = level;
-	h->edges += level;
-}
-
-static uint64_t no_limit(void *ctx)
-{
-	return UINT64_MAX;
-}
-
-static void open_memory(struct host *h)
-{
-	static const struct mm_owner_ops ops = {.limit = no_limit};
-	const struct domain_config config = {.last = UINT64_MAX, .pgsizes = HOST_PAGE};
-	struct page_slice slice = {.len = HOST_MEM, .writable = true};
-	struct pages *p;
-
-	h->memfd = memfd_create("host", MFD_CLOEXEC);
-	CHECK(h->memfd >= 0 && ftruncate(h->memfd, HOST_MEM) == 0);
-	h->mem = mmap(NULL, HOST_MEM, PROT_READ | PROT_WRITE, MAP_SHARED, h->memfd, 0);
-	CHECK(h->mem != MAP_FAILED);
-	h->next = PLAIN;
-	h->cache = backing_cache_new(0, 0);
-	h->owner = mm_owner_new(&ops, h, NULL, 1, &h->evs);
-	h->ioas = ioas_new(&h->evs);
-	h->domain = domain_new(&config, &h->evs);
-	CHECK(h->cache && h->owner && h->ioas && h->domain && ioas_add_domain(h->ioas, h->domain) == 0);
-	CHECK(backing_get_fd(h->cache, h->memfd, &slice.backing) == 0);
-	CHECK(pages_new((uintptr_t)h->mem, &slice, 1, h->owner, &p) == 0);
-	backing_put(slice.backing);
-	pages_configure(p, true, MM_ACCOUNT_USER, false);
-	CHECK(ioas_map(h->ioas, IOVA(PLAIN), PLAIN_LEN, p, 0, IOMMU_READ | IOMMU_WRITE) == 0);
-	CHECK(ioas_map(h->ioas, IOVA(READONLY), READONLY_LEN, p, PLAIN_LEN, IOMMU_READ) == 0);
-	for (uint64_t at = 0; at < SCATTERED_LEN; at += HOST_PAGE)
-		CHECK(ioas_map(h->ioas, IOVA(SCATTERED + at), HOST_PAGE, p, host_offset(SCATTERED + at, true),
-			       IOMMU_READ | IOMMU_WRITE) == 0);
-	pages_put(p);
-}
-
-static void open_function(struct host *h, const char *options)
-{
-	struct device_env env = {.loop = h->loop, .evs = &h->evs};
-	struct device_place place;
-	char spec[256], err[256];
-
-	snprintf(spec, sizeof(spec), "ioat%s%s", *options ? "," : "", options);
-	if (device_create(&env, spec, &h->f, &place, err, sizeof(err))) {
-		fprintf(stderr, "%s: %s\n", spec, err);
-		abort();
-	}
-	pci_func_place(h->f, 0, 0x100, 1);
-	dma_dev_attach(h->f->dma, h->domain);
-	pci_cfg_write(h->f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-	h->sink.msix = msix;
-	h->sink.intx = intx;
-	h->f->sink = &h->sink;
-	pci_msix_enable(h->f, true);
-	for (unsigned int v = 0; v < h->f->msix_n; v++)
-		pci_msix_set_entry_masked(h->f, v, false);
-}
 
 void host_open(struct host *h, const char *options)
 {
-	memset(h, 0, sizeof(*h));
-	CHECK(guard_install() == 0);
-	events_init(&h->evs);
-	h->listener.mask = BIT(EVENT_FAULT) | BIT(EVENT_DMA);
-	h->listener.notify = notify;
-	events_listen(&h->evs, &h->listener);
-	h->loop = loop_new();
-	CHECK(h->loop);
-	open_memory(h);
-	open_function(h, options);
+	struct machine *m = &h->m;
+	char spec[256];
+
+	machine_open(m, HOST_MEM, UINT64_MAX);
+	machine_map(m, PLAIN, 0, PLAIN_LEN, IOMMU_READ | IOMMU_WRITE);
+	machine_map(m, READONLY, PLAIN_LEN, READONLY_LEN, IOMMU_READ);
+	for (uint64_t at = 0; at < SCATTERED_LEN; at += MACHINE_PAGE)
+		machine_map(m, SCATTERED + at, host_offset(SCATTERED + at, true), MACHINE_PAGE,
+			    IOMMU_READ | IOMMU_WRITE);
+	h->next = PLAIN;
+	snprintf(spec, sizeof(spec), "ioat%s%s", *options ? "," : "", options);
+	machine_plug(m, spec);
 }
 
 void host_close(struct host *h)
 {
-	h->f->ops->destroy(h->f);
-	ioas_remove_domain(h->ioas, h->domain);
-	domain_free(h->domain);
-	ioas_free(h->ioas);
-	CHECK(mm_charged(h->owner) == 0);
-	mm_owner_put(h->owner);
-	backing_cache_free(h->cache);
-	munmap(h->mem, HOST_MEM);
-	close(h->memfd);
-	loop_free(h->loop);
+	machine_unplug(&h->m);
+	machine_close(&h->m);
 }
 
 uint64_t host_alloc(struct host *h, uint64_t len, uint64_t align)
@@ -145,8 +47,8 @@ int64_t host_offset(uint64_t iova, bool write)
 		return write ? -1 : (int64_t)(PLAIN_LEN + iova - READONLY);
 	if (iova - SCATTERED >= SCATTERED_LEN)
 		return -1;
-	page = ALIGN_DOWN(iova - SCATTERED, HOST_PAGE);
-	return HOST_MEM - HOST_PAGE - page + iova % HOST_PAGE;
+	page = ALIGN_DOWN(iova - SCATTERED, MACHINE_PAGE);
+	return HOST_MEM - MACHINE_PAGE - page + iova % MACHINE_PAGE;
 }
 
 uint8_t *host_ptr(struct host *h, uint64_t iova)
@@ -154,20 +56,20 @@ uint8_t *host_ptr(struct host *h, uint64_t iova)
 	int64_t off = host_offset(iova, false);
 
 	CHECK(off >= 0);
-	return h->mem + off;
+	return h->m.mem + off;
 }
 
 uint64_t host_read(struct host *h, uint64_t off, unsigned int size)
 {
 	uint64_t v;
 
-	CHECK(pci_bar_read(h->f, 0, off, size, &v) == 0);
+	CHECK(pci_bar_read(h->m.f, 0, off, size, &v) == 0);
 	return v;
 }
 
 void host_write(struct host *h, uint64_t off, unsigned int size, uint64_t val)
 {
-	CHECK(pci_bar_write(h->f, 0, off, size, val) == 0);
+	CHECK(pci_bar_write(h->m.f, 0, off, size, val) == 0);
 }
 
 /* ---- a channel ---- */
@@ -199,7 +101,7 @@ void ring_arm(struct ring *r)
 
 void ring_hurry(struct ring *r)
 {
-	container_of(r->h->f, struct ioat, f)->chan[r->chan].failed = false;
+	container_of(r->h->m.f, struct ioat, f)->chan[r->chan].failed = false;
 }
 
 void ring_open(struct ring *r, struct host *h, unsigned int chan, unsigned int size)
@@ -246,7 +148,7 @@ uint64_t ring_written(struct ring *r)
 enum ioat_state ring_wait(struct ring *r)
 {
 	while (ring_state(r) == IOAT_ACTIVE)
-		loop_step(r->h->loop, true);
+		loop_step(r->h->m.loop, true);
 	return ring_state(r);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A host for the copy engine under test: memory behind an IOVA space, and as much of a driver as the tests need. It
- * calls the function as the VFIO layer would. A failed CHECK aborts: the fuzz target uses this file too.
+ * A host for the copy engine under test: as much of a driver as the tests need.
  *
  * Memory is one file, seen at IOVAs in four ways:
  *
@@ -15,51 +14,21 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-#include "base/event.h"
-#include "base/loop.h"
 #include "devices/ioat/spec.h"
-#include "pci/pci.h"
+#include "lib/machine.h"
 
-#define HOST_PAGE      4096UL
-#define PLAIN	       0x10000000ULL
-#define PLAIN_LEN      (4UL << 20)
-#define READONLY       0x20000000ULL
-#define READONLY_LEN   (64UL << 10)
-#define SCATTERED      0x30000000ULL
-#define SCATTERED_LEN  (512UL << 10)
-#define HOST_MEM       (PLAIN_LEN + READONLY_LEN + SCATTERED_LEN)
-#define HOST_LINE_SIZE 256
-
-#define CHECK(x)                                                                                                       \
-	do {                                                                                                           \
-		if (!(x)) {                                                                                            \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                        \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
+#define PLAIN	      0x10000000ULL
+#define PLAIN_LEN     (4UL << 20)
+#define READONLY      0x20000000ULL
+#define READONLY_LEN  (64UL << 10)
+#define SCATTERED     0x30000000ULL
+#define SCATTERED_LEN (512UL << 10)
+#define HOST_MEM      (PLAIN_LEN + READONLY_LEN + SCATTERED_LEN)
 
 struct host {
-	struct loop *loop;
-	struct events evs;
-	struct event_listener listener;
-	unsigned int faults;
-	char fault_line[HOST_LINE_SIZE]; /* the last one's */
-	uint64_t written;		 /* bytes that the device wrote */
-	struct backing_cache *cache;
-	struct mm_owner *owner;
-	struct ioas *ioas;
-	struct domain *domain;
-	uint8_t *mem;
+	struct machine m;
 	uint64_t next; /* IOVA of the first free byte of PLAIN */
-	int memfd;
-	struct pci_func *f;
-	struct pci_irq_sink sink;
-	unsigned int irqs[IOAT_CHANS_MAX];
-	bool line;	    /* INTx */
-	unsigned int edges; /* how often it was asserted */
 };
 
 void host_open(struct host *h, const char *options); /* "ioat,OPTIONS"; MSI-X is on, every vector unmasked */

@@ -20,9 +20,9 @@ static int setup(void **state)
 {
 	host_open(&h, "channels=2");
 	ring_open(&r, &h, 1, 16);
-	src = host_alloc(&h, HOST_PAGE, HOST_PAGE);
-	dst = host_alloc(&h, HOST_PAGE, HOST_PAGE);
-	memset(host_ptr(&h, src), 0x77, HOST_PAGE);
+	src = host_alloc(&h, MACHINE_PAGE, MACHINE_PAGE);
+	dst = host_alloc(&h, MACHINE_PAGE, MACHINE_PAGE);
+	memset(host_ptr(&h, src), 0x77, MACHINE_PAGE);
 	return 0;
 }
 
@@ -40,13 +40,13 @@ static struct inject_spec spec(enum inject_kind kind)
 
 static void add(struct inject_spec s, unsigned int id)
 {
-	assert_int_equal(inject_add(h.f, &s, id, h.loop, &nobody), 0);
+	assert_int_equal(inject_add(h.m.f, &s, id, h.m.loop, &nobody), 0);
 }
 
 static void steps(unsigned int n)
 {
 	while (n--)
-		loop_step(h.loop, false);
+		loop_step(h.m.loop, false);
 }
 
 static void stuck(void **state)
@@ -68,7 +68,7 @@ static void stuck(void **state)
 	ring_ring(&r);
 	steps(20);
 	assert_int_equal(*host_ptr(&h, dst + 128), 0);
-	assert_true(inject_drop(h.f, 1));
+	assert_true(inject_drop(h.m.f, 1));
 	assert_int_equal(ring_wait(&r), IOAT_IDLE);
 	assert_int_equal(ring_written(&r), ring_iova(&r, 5) | IOAT_IDLE);
 }
@@ -156,7 +156,7 @@ static void wrong_address(void **state)
 	ring_ring(&r);
 	assert_int_equal(ring_wait(&r), IOAT_HALTED);
 	assert_int_equal(ring_error(&r), IOAT_ERR_WRITE_DATA);
-	assert_non_null(strstr(h.fault_line, "fault addr 0x4000 (64 bytes), CH1 DESC 1 "));
+	assert_non_null(strstr(h.m.fault_line, "fault addr 0x4000 (64 bytes), CH1 DESC 1 "));
 	assert_int_equal(*host_ptr(&h, dst), 0);
 }
 
@@ -168,10 +168,10 @@ static void lost_interrupt(void **state)
 	add(s, 1);
 	host_write(&h, IOAT_INTRCTRL, 1, IOAT_INTRCTRL_MSIX);
 	assert_int_equal(ring_run(&r, CTL_COPY | IOAT_CTL_INT, src, dst, 64), IOAT_IDLE);
-	assert_int_equal(h.irqs[1], 0);
+	assert_int_equal(h.m.irqs[1], 0);
 	host_write(&h, chan_reg(1, IOAT_CHANCTRL), 2, IOAT_CHANCTRL_INT_DIS);
 	assert_int_equal(ring_run(&r, CTL_COPY | IOAT_CTL_INT, src, dst, 64), IOAT_IDLE);
-	assert_int_equal(h.irqs[1], 1);
+	assert_int_equal(h.m.irqs[1], 1);
 }
 
 int main(void)

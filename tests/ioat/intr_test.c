@@ -20,8 +20,8 @@ static int setup(void **state)
 	host_open(&h, "channels=3");
 	for (unsigned int i = 0; i < 3; i++)
 		ring_open(&r[i], &h, i, 8);
-	src = host_alloc(&h, HOST_PAGE, HOST_PAGE);
-	dst = host_alloc(&h, HOST_PAGE, HOST_PAGE);
+	src = host_alloc(&h, MACHINE_PAGE, MACHINE_PAGE);
+	dst = host_alloc(&h, MACHINE_PAGE, MACHINE_PAGE);
 	return 0;
 }
 
@@ -43,9 +43,9 @@ static void rearm(unsigned int chan)
 
 static void irqs_are(unsigned int a, unsigned int b, unsigned int c)
 {
-	assert_int_equal(h.irqs[0], a);
-	assert_int_equal(h.irqs[1], b);
-	assert_int_equal(h.irqs[2], c);
+	assert_int_equal(h.m.irqs[0], a);
+	assert_int_equal(h.m.irqs[1], b);
+	assert_int_equal(h.m.irqs[2], c);
 }
 
 static void own_vectors(void **state)
@@ -93,7 +93,7 @@ static void look(struct pci_irq_sink *s, unsigned int vector)
 static void after_the_completion(void **state)
 {
 	intrctrl(IOAT_INTRCTRL_MSIX);
-	h.sink.msix = look;
+	h.m.sink.msix = look;
 	ring_put(&r[0], CTL_COPY, src, dst, 8);
 	ring_put(&r[0], INT, src, dst, 8);
 	ring_put(&r[0], CTL_COPY, src, dst, 8);
@@ -133,41 +133,41 @@ static void errors(void **state)
 
 static void line(void **state)
 {
-	pci_msix_enable(h.f, false);
+	pci_msix_enable(h.m.f, false);
 	assert_int_equal(ring_run(&r[0], INT, src, dst, 8), IOAT_IDLE);
-	assert_false(h.line);
+	assert_false(h.m.line);
 	intrctrl(IOAT_INTRCTRL_MASTER);
-	assert_true(h.line);
+	assert_true(h.m.line);
 	assert_int_equal(ring_run(&r[1], INT, src, dst, 8), IOAT_IDLE);
-	assert_true(h.line);
+	assert_true(h.m.line);
 	assert_int_equal(host_read(&h, IOAT_ATTNSTATUS, 4), 3);
-	assert_false(h.line);
+	assert_false(h.m.line);
 	rearm(0);
 	assert_int_equal(ring_run(&r[0], INT, src, dst, 8), IOAT_IDLE);
-	assert_true(h.line);
+	assert_true(h.m.line);
 	/* Reading INTRCTRL takes it back, writing it gives it again: as Linux's handler does. */
 	assert_int_equal(host_read(&h, IOAT_INTRCTRL, 1), 7);
-	assert_false(h.line);
+	assert_false(h.m.line);
 	assert_int_equal(host_read(&h, IOAT_ATTNSTATUS, 4), 1);
 	intrctrl(7);
-	assert_false(h.line);
+	assert_false(h.m.line);
 	rearm(0);
 	assert_int_equal(ring_run(&r[0], INT, src, dst, 8), IOAT_IDLE);
-	assert_true(h.line);
-	pci_func_reset(h.f);
-	assert_false(h.line);
-	assert_int_equal(h.edges, 3);
+	assert_true(h.m.line);
+	pci_func_reset(h.m.f);
+	assert_false(h.m.line);
+	assert_int_equal(h.m.edges, 3);
 	irqs_are(0, 0, 0);
 }
 
 static void masked_vectors_pend(void **state)
 {
 	intrctrl(IOAT_INTRCTRL_MSIX);
-	pci_msix_set_entry_masked(h.f, 1, true);
+	pci_msix_set_entry_masked(h.m.f, 1, true);
 	assert_int_equal(ring_run(&r[1], INT, src, dst, 8), IOAT_IDLE);
 	irqs_are(0, 0, 0);
 	assert_int_equal(host_read(&h, IOAT_MSIX_PBA, 8), 2);
-	pci_msix_set_entry_masked(h.f, 1, false);
+	pci_msix_set_entry_masked(h.m.f, 1, false);
 	irqs_are(0, 1, 0);
 }
 

@@ -24,8 +24,8 @@ static int setup(void **state)
 	host_open(&h, "");
 	ring_open(&r, &h, 0, 8);
 	host_write(&h, chan_reg(0, IOAT_CHANCTRL), 2, IOAT_CHANCTRL_ERR_COMP);
-	src = host_alloc(&h, LEN, HOST_PAGE);
-	dst = host_alloc(&h, LEN, HOST_PAGE);
+	src = host_alloc(&h, LEN, MACHINE_PAGE);
+	dst = host_alloc(&h, LEN, MACHINE_PAGE);
 	for (unsigned int i = 0; i < LEN; i++)
 		host_ptr(&h, src)[i] = (uint8_t)(1 + i % 251);
 	for (unsigned int i = 0; i < SCATTERED_LEN; i++)
@@ -56,7 +56,7 @@ static void sizes_and_alignments(void **state)
 		for (size_t s = 0; s < ARRAY_SIZE(offs); s++) {
 			uint64_t d = dst + offs[(s + i) % ARRAY_SIZE(offs)];
 
-			memset(host_ptr(&h, dst), 0, sizes[i] + 2 * HOST_PAGE);
+			memset(host_ptr(&h, dst), 0, sizes[i] + 2 * MACHINE_PAGE);
 			assert_int_equal(ring_run(&r, CTL_COPY, src + offs[s], d, sizes[i]), IOAT_IDLE);
 			assert_memory_equal(host_ptr(&h, d), host_ptr(&h, src + offs[s]), sizes[i]);
 			assert_int_equal(*host_ptr(&h, d + sizes[i]), 0);
@@ -98,8 +98,8 @@ static void null_moves_nothing(void **state)
 {
 	assert_int_equal(ring_run(&r, CTL_COPY | IOAT_CTL_NULL, 0, 0, 8), IOAT_IDLE);
 	assert_int_equal(ring_written(&r), r.base | IOAT_IDLE);
-	assert_int_equal(h.written, 8);
-	assert_int_equal(h.faults, 0);
+	assert_int_equal(h.m.written, 8);
+	assert_int_equal(h.m.faults, 0);
 	/* A driver that leaves the size out hears of it. */
 	assert_int_equal(ring_run(&r, CTL_COPY | IOAT_CTL_NULL, 0, 0, 0), IOAT_HALTED);
 	assert_int_equal(ring_error(&r), IOAT_ERR_LENGTH);
@@ -110,8 +110,8 @@ static void refuse(uint32_t ctl, uint64_t s, uint64_t d, uint32_t size, uint32_t
 {
 	ring_arm(&r);
 	ring_hurry(&r);
-	memset(host_ptr(&h, dst), 0, HOST_PAGE);
-	ring_put(&r, CTL_COPY, src, dst + HOST_PAGE, 64);
+	memset(host_ptr(&h, dst), 0, MACHINE_PAGE);
+	ring_put(&r, CTL_COPY, src, dst + MACHINE_PAGE, 64);
 	ring_put(&r, ctl, s, d, size);
 	ring_put(&r, CTL_COPY, src, dst, 64);
 	ring_ring(&r);
@@ -119,7 +119,7 @@ static void refuse(uint32_t ctl, uint64_t s, uint64_t d, uint32_t size, uint32_t
 	assert_int_equal(ring_error(&r), err);
 	assert_int_equal(ring_written(&r), r.base | IOAT_HALTED);
 	assert_int_equal(host_read(&h, chan_reg(0, IOAT_CDAR), 8), ring_iova(&r, 1));
-	for (unsigned int i = 0; i < HOST_PAGE; i++)
+	for (unsigned int i = 0; i < MACHINE_PAGE; i++)
 		assert_int_equal(host_ptr(&h, dst)[i], 0);
 }
 
@@ -137,17 +137,17 @@ static void refused(void **state)
 	refuse(CTL_FILL, src, dst, 0, IOAT_ERR_LENGTH);
 	refuse(CTL_COPY, src, dst, (1 << 20) + 1, IOAT_ERR_LENGTH);
 	refuse(CTL_COPY, src, dst, UINT32_MAX, IOAT_ERR_LENGTH);
-	assert_int_equal(h.faults, 0);
+	assert_int_equal(h.m.faults, 0);
 	refuse(CTL_COPY, UINT64_MAX - 62, dst, 64, IOAT_ERR_SRC_ADDR);
 	refuse(CTL_COPY, src, UINT64_MAX - 62, 64, IOAT_ERR_DST_ADDR);
 	refuse(CTL_FILL, src, UINT64_MAX, 2, IOAT_ERR_DST_ADDR);
-	assert_int_equal(h.faults, 3);
+	assert_int_equal(h.m.faults, 3);
 }
 
 static void assert_line(const char *what)
 {
-	if (!strstr(h.fault_line, what))
-		fail_msg("'%s' is not in '%s'", what, h.fault_line);
+	if (!strstr(h.m.fault_line, what))
+		fail_msg("'%s' is not in '%s'", what, h.m.fault_line);
 }
 
 static void faults(void **state)
@@ -170,7 +170,7 @@ static void faults(void **state)
 	/* The last bytes of what is mapped, and the first beyond. */
 	refuse(CTL_COPY, PLAIN + PLAIN_LEN - 32, dst, 64, IOAT_ERR_READ_DATA);
 	assert_line("fault addr 0x10400000 (32 bytes)");
-	assert_int_equal(h.faults, 6);
+	assert_int_equal(h.m.faults, 6);
 }
 
 static void bad_chain(void **state)
@@ -187,7 +187,7 @@ static void bad_chain(void **state)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		unsigned int before = h.faults;
+		unsigned int before = h.m.faults;
 
 		ring_arm(&r);
 		host_write(&h, chan_reg(0, IOAT_CHAINADDR), 8, cases[i].addr);
@@ -205,7 +205,7 @@ static void bad_chain(void **state)
 		assert_int_equal(ring_wait(&r), IOAT_HALTED);
 		assert_int_equal(ring_error(&r), cases[i].next);
 		assert_int_equal(ring_written(&r), r.base | IOAT_HALTED);
-		assert_int_equal(h.faults - before, cases[i].line ? 2 : 0);
+		assert_int_equal(h.m.faults - before, cases[i].line ? 2 : 0);
 		if (cases[i].line)
 			assert_line(cases[i].line);
 	}
@@ -230,7 +230,7 @@ static void bad_completion(void **state)
 		if (i)
 			assert_line("completion: ");
 	}
-	assert_int_equal(h.faults, 3);
+	assert_int_equal(h.m.faults, 3);
 	/* Nor is there a way to report an error, then. */
 	ring_arm(&r);
 	host_write(&h, chan_reg(0, IOAT_CHANCMP), 8, 0x3000);
@@ -255,7 +255,7 @@ static void errors_are_reported_when_asked(void **state)
 
 static void without_bus_mastering(void **state)
 {
-	pci_cfg_write(h.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	pci_cfg_write(h.m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 	assert_int_equal(ring_run(&r, CTL_COPY, src, dst, 64), IOAT_HALTED);
 	assert_int_equal(ring_error(&r), IOAT_ERR_DESC | IOAT_ERR_CHANCMP);
 	assert_line("bus mastering is off");
@@ -265,17 +265,17 @@ static void without_bus_mastering(void **state)
 /* Pages that are gone, found out in the middle of a copy: which side is at fault is said. */
 static void pages_gone(void **state)
 {
-	uint64_t gone = SCATTERED + HOST_PAGE;
+	uint64_t gone = SCATTERED + MACHINE_PAGE;
 
 	guard_install(); /* cmocka puts its own handlers around each test */
-	assert_true(ftruncate(h.memfd, host_offset(gone, false)) == 0);
+	assert_true(ftruncate(h.m.memfd, host_offset(gone, false)) == 0);
 	refuse(CTL_COPY, gone - 64, dst, 128, IOAT_ERR_READ_DATA);
 	assert_line("source: mapped page is gone");
 	refuse(CTL_COPY, src, gone - 64, 128, IOAT_ERR_WRITE_DATA);
 	assert_line("destination: mapped page is gone");
 	refuse(CTL_FILL, src, gone - 64, 128, IOAT_ERR_WRITE_DATA);
 	assert_line("destination: mapped page is gone");
-	assert_true(ftruncate(h.memfd, HOST_MEM) == 0);
+	assert_true(ftruncate(h.m.memfd, HOST_MEM) == 0);
 }
 
 /* Within one turn or across turns, memory that is unmapped meanwhile is not reached. */
@@ -287,13 +287,13 @@ static void unmapped_in_flight(void **state)
 		ring_put(&r, CTL_COPY, src, dst, LEN);
 	ring_ring(&r);
 	assert_int_equal(ring_state(&r), IOAT_ACTIVE);
-	dma_dev_detach(h.f->dma);
-	was = h.written;
+	dma_dev_detach(h.m.f->dma);
+	was = h.m.written;
 	assert_int_equal(ring_wait(&r), IOAT_HALTED);
-	n = h.written - was;
+	n = h.m.written - was;
 	assert_int_equal(n, 0);
 	assert_line("device has no IOVA space");
-	dma_dev_attach(h.f->dma, h.domain);
+	dma_dev_attach(h.m.f->dma, h.m.domain);
 }
 
 /* A chain may overwrite itself; what is read is what is there when its turn comes. */

@@ -45,7 +45,7 @@ static uint8_t *at(uint64_t iova, bool write)
 
 static bool reachable(uint64_t iova, uint32_t n, bool write)
 {
-	for (uint64_t i = 0; i < n; i += MIN(n - i, HOST_PAGE))
+	for (uint64_t i = 0; i < n; i += MIN(n - i, MACHINE_PAGE))
 		if (!at(iova + i, write))
 			return false;
 	return at(iova + n - 1, write);
@@ -56,7 +56,7 @@ static void forget(uint64_t iova, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
 		if (at(iova + i, true))
-			*at(iova + i, true) = h.mem[host_offset(iova + i, true)];
+			*at(iova + i, true) = h.m.mem[host_offset(iova + i, true)];
 }
 
 static uint32_t model_step(const struct ioat_desc *d)
@@ -188,10 +188,10 @@ static uint64_t random_chain(unsigned int n)
 
 static void compare_memory(unsigned int round)
 {
-	for (size_t i = 0; memcmp(h.mem, model, HOST_MEM) && i < HOST_MEM; i++)
-		if (h.mem[i] != model[i])
+	for (size_t i = 0; memcmp(h.m.mem, model, HOST_MEM) && i < HOST_MEM; i++)
+		if (h.m.mem[i] != model[i])
 			fail_msg("round %u, seed %llu: byte 0x%zx is %02x, not %02x", round, (unsigned long long)seed,
-				 i, h.mem[i], model[i]);
+				 i, h.m.mem[i], model[i]);
 }
 
 static void chains(void **state)
@@ -204,7 +204,7 @@ static void chains(void **state)
 
 	seed = 1;
 	for (size_t i = 0; i < HOST_MEM; i++)
-		h.mem[i] = (uint8_t)(i * 131 + (i >> 9));
+		h.m.mem[i] = (uint8_t)(i * 131 + (i >> 9));
 	for (unsigned int round = 0; round < ROUNDS; round++) {
 		bool err_comp = rnd(2);
 		unsigned int count = 1 + rnd(60), sent = 0;
@@ -214,7 +214,7 @@ static void chains(void **state)
 		memset(host_ptr(&h, status), 0xff, 8);
 		if (rnd(8))
 			ring_hurry(&r);
-		memcpy(model, h.mem, HOST_MEM);
+		memcpy(model, h.m.mem, HOST_MEM);
 		host_write(&h, chan_reg(0, IOAT_CHANCTRL), 2, err_comp ? IOAT_CHANCTRL_ERR_COMP : 0);
 		host_write(&h, chan_reg(0, IOAT_CHANCMD), 1, IOAT_CHANCMD_RESET);
 		host_write(&h, chan_reg(0, IOAT_CHAINADDR), 8, chain);
@@ -223,14 +223,14 @@ static void chains(void **state)
 			sent += 1 + rnd(count - sent);
 			host_write(&h, chan_reg(0, IOAT_DMACOUNT), 2, sent);
 			if (rnd(2))
-				loop_step(h.loop, false);
+				loop_step(h.m.loop, false);
 			if (!rnd(4))
 				host_write(&h, chan_reg(0, IOAT_CHANCMD), 1, IOAT_CHANCMD_SUSPEND);
 		}
 		host_write(&h, chan_reg(0, IOAT_DMACOUNT), 2, count);
 		ring_wait(&r);
 		model_run(chain, count, err_comp, &res);
-		memcpy(model + host_offset(status, true), h.mem + host_offset(status, true), 8);
+		memcpy(model + host_offset(status, true), h.m.mem + host_offset(status, true), 8);
 		compare_memory(round);
 		assert_int_equal(ring_error(&r), res.err);
 		st = host_read(&h, chan_reg(0, IOAT_CHANSTS), 8);

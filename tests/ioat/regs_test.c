@@ -25,13 +25,13 @@ static int teardown(void **state)
 
 static void identity(void **state)
 {
-	assert_int_equal(pci_cfg_read(h.f, PCI_VENDOR_ID, 4), 0x20218086);
-	assert_int_equal(pci_cfg_read(h.f, PCI_CLASS_REVISION, 4) >> 8, 0x088000);
-	assert_int_equal(pci_cfg_read(h.f, PCI_INTERRUPT_PIN, 1), 1);
-	assert_int_equal(h.f->bar[0].size, 0x4000);
-	assert_int_equal(h.f->msix_n, 3);
-	assert_int_equal(h.f->msix_table_off, 0x2000);
-	assert_int_equal(h.f->msix_pba_off, 0x3000);
+	assert_int_equal(pci_cfg_read(h.m.f, PCI_VENDOR_ID, 4), 0x20218086);
+	assert_int_equal(pci_cfg_read(h.m.f, PCI_CLASS_REVISION, 4) >> 8, 0x088000);
+	assert_int_equal(pci_cfg_read(h.m.f, PCI_INTERRUPT_PIN, 1), 1);
+	assert_int_equal(h.m.f->bar[0].size, 0x4000);
+	assert_int_equal(h.m.f->msix_n, 3);
+	assert_int_equal(h.m.f->msix_table_off, 0x2000);
+	assert_int_equal(h.m.f->msix_pba_off, 0x3000);
 	assert_int_equal(host_read(&h, IOAT_CHANCNT, 1), 3);
 	assert_int_equal(host_read(&h, IOAT_XFERCAP, 1), 16);
 	assert_int_equal(host_read(&h, IOAT_CBVER, 1), 0x32);
@@ -43,7 +43,7 @@ static void models(void **state)
 {
 	host_close(&h);
 	host_open(&h, "model=icx");
-	assert_int_equal(pci_cfg_read(h.f, PCI_VENDOR_ID, 4), 0x0b008086);
+	assert_int_equal(pci_cfg_read(h.m.f, PCI_VENDOR_ID, 4), 0x0b008086);
 	assert_int_equal(host_read(&h, IOAT_CBVER, 1), 0x34);
 	assert_int_equal(host_read(&h, IOAT_CHANCNT, 1), 1);
 	assert_int_equal(host_read(&h, IOAT_XFERCAP, 1), 20);
@@ -135,15 +135,15 @@ static void config_errors(void **state)
 	ring_open(&r, &h, 1, 4);
 	assert_int_equal(ring_run(&r, 0xff000000, PLAIN, PLAIN, 1), IOAT_HALTED);
 	assert_int_equal(ring_error(&r), IOAT_ERR_CONTROL);
-	assert_int_equal(pci_cfg_read(h.f, IOAT_CFG_CHANERR_INT, 4), IOAT_ERR_CONTROL);
+	assert_int_equal(pci_cfg_read(h.m.f, IOAT_CFG_CHANERR_INT, 4), IOAT_ERR_CONTROL);
 	host_write(&h, chan_reg(1, IOAT_CHANERR), 4, 0x1ff);
 	assert_int_equal(ring_error(&r), IOAT_ERR_CONTROL);
 	host_write(&h, chan_reg(1, IOAT_CHANERR) + 1, 1, IOAT_ERR_CONTROL >> 8);
 	assert_int_equal(ring_error(&r), 0);
-	assert_int_equal(pci_cfg_read(h.f, IOAT_CFG_CHANERR_INT, 4), IOAT_ERR_CONTROL);
-	pci_cfg_write(h.f, IOAT_CFG_CHANERR_INT, 4, IOAT_ERR_CONTROL);
-	assert_int_equal(pci_cfg_read(h.f, IOAT_CFG_CHANERR_INT, 4), 0);
-	assert_int_equal(pci_cfg_read(h.f, IOAT_CFG_DMAUNCERRSTS, 4), 0);
+	assert_int_equal(pci_cfg_read(h.m.f, IOAT_CFG_CHANERR_INT, 4), IOAT_ERR_CONTROL);
+	pci_cfg_write(h.m.f, IOAT_CFG_CHANERR_INT, 4, IOAT_ERR_CONTROL);
+	assert_int_equal(pci_cfg_read(h.m.f, IOAT_CFG_CHANERR_INT, 4), 0);
+	assert_int_equal(pci_cfg_read(h.m.f, IOAT_CFG_DMAUNCERRSTS, 4), 0);
 }
 
 static void function_reset(void **state)
@@ -155,15 +155,15 @@ static void function_reset(void **state)
 	host_write(&h, chan_reg(0, IOAT_ERRMASK), 4, 5);
 	host_write(&h, IOAT_INTRCTRL, 1, IOAT_INTRCTRL_MSIX);
 	assert_int_equal(ring_run(&r, 0xff000000, PLAIN, PLAIN, 1), IOAT_HALTED);
-	pci_func_reset(h.f);
-	pci_cfg_write(h.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci_func_reset(h.m.f);
+	pci_cfg_write(h.m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	for (unsigned int reg = IOAT_CHANCTRL; reg < 0x80; reg += 8)
 		assert_int_equal(host_read(&h, chan_reg(0, reg), 8), reg == IOAT_CHANSTS    ? IOAT_HALTED
 								     : reg == IOAT_CHANCTRL ? IOAT_DMA_COMP_V2 << 16
 											    : 0);
 	assert_int_equal(host_read(&h, IOAT_INTRCTRL, 1), 0);
 	assert_int_equal(host_read(&h, IOAT_ATTNSTATUS, 4), 0);
-	assert_int_equal(pci_cfg_read(h.f, IOAT_CFG_CHANERR_INT, 4), 0);
+	assert_int_equal(pci_cfg_read(h.m.f, IOAT_CFG_CHANERR_INT, 4), 0);
 }
 
 int main(void)

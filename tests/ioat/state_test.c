@@ -28,8 +28,8 @@ static int setup(void **state)
 	host_open(&a, "channels=2");
 	host_open(&b, "channels=2");
 	ring_open(&r, &a, 1, 16);
-	src = host_alloc(&a, 1 << 20, HOST_PAGE);
-	dst = host_alloc(&a, 1 << 20, HOST_PAGE);
+	src = host_alloc(&a, 1 << 20, MACHINE_PAGE);
+	dst = host_alloc(&a, 1 << 20, MACHINE_PAGE);
 	for (unsigned int i = 0; i < 1 << 20; i++)
 		host_ptr(&a, src)[i] = (uint8_t)(i * 13 + (i >> 8));
 	return 0;
@@ -48,8 +48,8 @@ static size_t save(struct host *h, uint8_t *to)
 	size_t len;
 
 	state_out_init(&o, false);
-	pci_save_identity(h->f, &o);
-	assert_int_equal(pci_save(h->f, &o), 0);
+	pci_save_identity(h->m.f, &o);
+	assert_int_equal(pci_save(h->m.f, &o), 0);
 	len = o.len;
 	assert_in_range(len, 100, BLOB_MAX);
 	memcpy(to, o.buf, len);
@@ -59,8 +59,8 @@ static size_t save(struct host *h, uint8_t *to)
 
 static void stop(struct host *h)
 {
-	assert_int_equal(pci_quiesce(h->f), 0);
-	pci_stop(h->f);
+	assert_int_equal(pci_quiesce(h->m.f), 0);
+	pci_stop(h->m.f);
 }
 
 /* From a to b, as a VMM does it. */
@@ -70,17 +70,17 @@ static void move(void)
 
 	stop(&a);
 	len = save(&a, blob);
-	memcpy(b.mem, a.mem, HOST_MEM);
+	memcpy(b.m.mem, a.m.mem, HOST_MEM);
 	b.next = a.next;
 	stop(&b);
-	assert_int_equal(pci_load(b.f, blob, len), 0);
+	assert_int_equal(pci_load(b.m.f, blob, len), 0);
 	r.h = &b;
 	/* Loaded, it does nothing before it is told to. */
-	a.written = b.written = 0;
+	a.m.written = b.m.written = 0;
 	for (unsigned int i = 0; i < 5; i++)
-		loop_step(b.loop, false);
-	assert_int_equal(b.written, 0);
-	pci_run(b.f);
+		loop_step(b.m.loop, false);
+	assert_int_equal(b.m.written, 0);
+	pci_run(b.m.f);
 }
 
 /* Every byte is moved by one of the two, and none by both. */
@@ -93,11 +93,11 @@ static void half_done(void **state)
 	ring_put(&r, CTL_FILL, 0x1122334455667788, dst + 5, 200001);
 	ring_ring(&r);
 	assert_int_equal(ring_state(&r), IOAT_ACTIVE);
-	moved = a.written;
+	moved = a.m.written;
 	move();
-	assert_int_equal(a.written, 0);
+	assert_int_equal(a.m.written, 0);
 	assert_int_equal(ring_wait(&r), IOAT_IDLE);
-	assert_in_range(moved + b.written, (4 << 20) + 200001, (4 << 20) + 200001 + 5 * 8);
+	assert_in_range(moved + b.m.written, (4 << 20) + 200001, (4 << 20) + 200001 + 5 * 8);
 	for (unsigned int i = 0; i < 200001; i++)
 		assert_int_equal(host_ptr(&b, dst + 5)[i], 0x88 - i % 8 * 0x11);
 	assert_memory_equal(host_ptr(&b, dst) + 200006, host_ptr(&b, src) + 200006, (1 << 20) - 200006);
@@ -108,18 +108,18 @@ static void half_done(void **state)
 /* A doorbell that was rung while the engine was quiet. */
 static void rung_while_quiet(void **state)
 {
-	assert_int_equal(pci_quiesce(a.f), 0);
-	a.written = 0;
+	assert_int_equal(pci_quiesce(a.m.f), 0);
+	a.m.written = 0;
 	ring_put(&r, CTL_COPY, src, dst, 64);
 	ring_ring(&r);
 	for (unsigned int i = 0; i < 5; i++)
-		loop_step(a.loop, false);
+		loop_step(a.m.loop, false);
 	assert_int_equal(ring_state(&r), IOAT_ACTIVE);
-	assert_int_equal(a.written, 0);
-	pci_run(a.f);
+	assert_int_equal(a.m.written, 0);
+	pci_run(a.m.f);
 	assert_int_equal(ring_wait(&r), IOAT_IDLE);
 	assert_memory_equal(host_ptr(&a, dst), host_ptr(&a, src), 64);
-	assert_int_equal(pci_quiesce(a.f), 0);
+	assert_int_equal(pci_quiesce(a.m.f), 0);
 	memset(host_ptr(&a, dst), 0, 64);
 	ring_put(&r, CTL_COPY, src, dst, 64);
 	ring_ring(&r);
@@ -134,7 +134,7 @@ static void owed_while_quiet(void **state)
 	host_write(&a, chan_reg(1, IOAT_CHANCTRL), 2, IOAT_CHANCTRL_ERR_COMP | IOAT_CHANCTRL_ERR_INT);
 	host_write(&a, IOAT_INTRCTRL, 1, IOAT_INTRCTRL_MSIX);
 	assert_int_equal(ring_run(&r, CTL_COPY, src, dst, 64), IOAT_IDLE);
-	assert_int_equal(pci_quiesce(a.f), 0);
+	assert_int_equal(pci_quiesce(a.m.f), 0);
 	host_write(&a, chan_reg(1, IOAT_CHANCMD), 1, 0xff);
 	assert_int_equal(ring_state(&r), IOAT_HALTED);
 	assert_int_equal(ring_written(&r), r.base | IOAT_IDLE);
@@ -165,7 +165,7 @@ static void registers_go_along(void **state)
 	assert_int_equal(host_read(&b, IOAT_INTRDELAY, 2), 0x123);
 	assert_int_equal(host_read(&b, IOAT_ATTNSTATUS, 4), 2);
 	assert_int_equal(host_read(&b, IOAT_INTRCTRL, 1), IOAT_INTRCTRL_MSIX);
-	assert_int_equal(pci_cfg_read(b.f, IOAT_CFG_CHANERR_INT, 4), IOAT_ERR_CONTROL);
+	assert_int_equal(pci_cfg_read(b.m.f, IOAT_CFG_CHANERR_INT, 4), IOAT_ERR_CONTROL);
 }
 
 static void save_load_save(void **state)
@@ -179,7 +179,7 @@ static void save_load_save(void **state)
 	stop(&a);
 	stop(&b);
 	len = save(&a, blob);
-	assert_int_equal(pci_load(b.f, blob, len), 0);
+	assert_int_equal(pci_load(b.m.f, blob, len), 0);
 	assert_int_equal(save(&b, again), len);
 	assert_memory_equal(blob, again, len);
 }
@@ -195,7 +195,7 @@ static void other_shapes(void **state)
 		host_close(&b);
 		host_open(&b, others[i]);
 		stop(&b);
-		assert_int_equal(pci_load(b.f, blob, len), -EINVAL);
+		assert_int_equal(pci_load(b.m.f, blob, len), -EINVAL);
 	}
 }
 
@@ -243,11 +243,11 @@ static void changed_states(void **state)
 			bad[rnd() % len] = rnd() % 4 ? 1 << rnd() % 8 : rnd();
 		crc = state_crc(0, bad, len - 32);
 		memcpy(bad + len - 8, &crc, sizeof(crc));
-		if (b.f->run == PCI_RUNNING)
+		if (b.m.f->run == PCI_RUNNING)
 			stop(&b);
 		if (i % 64 == 0)
 			save(&b, before);
-		err = pci_load(b.f, bad, len);
+		err = pci_load(b.m.f, bad, len);
 		if (err) {
 			assert_int_equal(err, -EINVAL);
 			if (i % 64 == 0) {
@@ -258,10 +258,10 @@ static void changed_states(void **state)
 			continue;
 		}
 		accepted++;
-		assert_sound(container_of(b.f, struct ioat, f));
-		pci_run(b.f);
-		loop_step(b.loop, false);
-		pci_cfg_write(b.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+		assert_sound(container_of(b.m.f, struct ioat, f));
+		pci_run(b.m.f);
+		loop_step(b.m.loop, false);
+		pci_cfg_write(b.m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 		for (unsigned int chan = 0; chan < 2; chan++) {
 			host_write(&b, chan_reg(chan, IOAT_DMACOUNT), 2, rnd() % 8);
 			host_write(&b, chan_reg(chan, IOAT_CHANCMD), 1, IOAT_CHANCMD_RESET);

@@ -21,8 +21,8 @@ static void start(const char *options, unsigned int channels)
 	host_open(&h, options);
 	for (unsigned int i = 0; i < channels; i++)
 		ring_open(&r[i], &h, i, 16);
-	src = host_alloc(&h, 1 << 20, HOST_PAGE);
-	dst = host_alloc(&h, 1 << 20, HOST_PAGE);
+	src = host_alloc(&h, 1 << 20, MACHINE_PAGE);
+	dst = host_alloc(&h, 1 << 20, MACHINE_PAGE);
 }
 
 static int setup(void **state)
@@ -39,7 +39,7 @@ static int teardown(void **state)
 
 static uint64_t done(struct ring *c)
 {
-	return container_of(h.f, struct ioat, f)->chan[c->chan].done;
+	return container_of(h.m.f, struct ioat, f)->chan[c->chan].done;
 }
 
 /* The longest chain that there is, on one descriptor that follows itself: 64 GiB in 65535 steps. */
@@ -58,14 +58,14 @@ static void large_copies_are_bounded(void **state)
 
 	endless(&r[0], CTL_COPY, 1 << 20);
 	for (unsigned int i = 0; i < 20; i++) {
-		assert_in_range(h.written - was, 1, IOAT_TURN_COST + SLACK);
-		was = h.written;
-		loop_step(h.loop, false);
+		assert_in_range(h.m.written - was, 1, IOAT_TURN_COST + SLACK);
+		was = h.m.written;
+		loop_step(h.m.loop, false);
 	}
 	/* Doorbells and other registers do not make it longer. */
 	for (unsigned int i = 0; i < 100; i++)
 		ring_ring(&r[0]);
-	assert_in_range(h.written - was, 1, IOAT_TURN_COST + SLACK);
+	assert_in_range(h.m.written - was, 1, IOAT_TURN_COST + SLACK);
 }
 
 static void small_copies_are_bounded(void **state)
@@ -76,10 +76,10 @@ static void small_copies_are_bounded(void **state)
 	for (unsigned int i = 0; i < 20; i++) {
 		assert_in_range(done(&r[0]) - was, 1, (IOAT_TURN_COST + SLACK) / IOAT_DESC_COST);
 		was = done(&r[0]);
-		loop_step(h.loop, false);
+		loop_step(h.m.loop, false);
 	}
 	while (ring_state(&r[0]) == IOAT_ACTIVE)
-		loop_step(h.loop, false);
+		loop_step(h.m.loop, false);
 	assert_int_equal(ring_state(&r[0]), IOAT_IDLE);
 	assert_int_equal(done(&r[0]), 65535);
 }
@@ -90,9 +90,9 @@ static void fills_are_bounded(void **state)
 
 	endless(&r[0], CTL_FILL, 1 << 20);
 	for (unsigned int i = 0; i < 20; i++) {
-		assert_in_range(h.written - was, 1, IOAT_TURN_COST + SLACK);
-		was = h.written;
-		loop_step(h.loop, false);
+		assert_in_range(h.m.written - was, 1, IOAT_TURN_COST + SLACK);
+		was = h.m.written;
+		loop_step(h.m.loop, false);
 	}
 }
 
@@ -106,7 +106,7 @@ static void channels_share(void **state)
 	for (unsigned int i = 0; i < 31; i++)
 		before[i] = done(&r[i]);
 	for (unsigned int i = 0; i < 400; i++)
-		loop_step(h.loop, false);
+		loop_step(h.m.loop, false);
 	for (unsigned int i = 0; i < 31; i++) {
 		least = MIN(least, done(&r[i]) - before[i]);
 		most = MAX(most, done(&r[i]) - before[i]);
@@ -125,7 +125,7 @@ static void short_beside_long(void **state)
 	ring_put(&r[0], CTL_COPY, src, dst, 64);
 	ring_ring(&r[0]);
 	while (ring_state(&r[0]) == IOAT_ACTIVE && ++steps)
-		loop_step(h.loop, false);
+		loop_step(h.m.loop, false);
 	assert_int_equal(ring_state(&r[0]), IOAT_IDLE);
 	assert_in_range(steps, 0, 31 * IOAT_CHAN_COST / IOAT_TURN_COST + 3);
 	/* Errors of one are no errors of others. */
@@ -139,10 +139,10 @@ static void short_beside_long(void **state)
 static void idle_is_idle(void **state)
 {
 	assert_int_equal(ring_run(&r[0], CTL_COPY, src, dst, 64), IOAT_IDLE);
-	while (loop_step(h.loop, false))
+	while (loop_step(h.m.loop, false))
 		;
-	assert_false(loop_step(h.loop, false));
-	assert_true(list_empty(&container_of(h.f, struct ioat, f)->running));
+	assert_false(loop_step(h.m.loop, false));
+	assert_true(list_empty(&container_of(h.m.f, struct ioat, f)->running));
 }
 
 int main(void)

@@ -12,7 +12,7 @@
 #include <linux/pci_regs.h>
 #include <string.h>
 
-#include "../nvme/host.h"
+#include "nvme/host.h"
 #include "devices/nvme/nvme.h"
 #include "iommu/iommu.h"
 #include "pci/migrate.h"
@@ -25,7 +25,7 @@ static uint8_t blob[BLOB_MAX];
 
 static struct nvme *ctrl(struct host *h)
 {
-	return container_of(h->f, struct nvme, f);
+	return container_of(h->m.f, struct nvme, f);
 }
 
 static int setup(void **state)
@@ -35,7 +35,7 @@ static int setup(void **state)
 	host_open(&a, options);
 	host_open_path(&b, a.path, options);
 	host_enable(&a, 16, 0);
-	buf = host_alloc(&a, 64 * HOST_PAGE, HOST_PAGE);
+	buf = host_alloc(&a, 64 * MACHINE_PAGE, MACHINE_PAGE);
 	return 0;
 }
 
@@ -50,8 +50,8 @@ static void quiesce(struct host *h)
 {
 	int err;
 
-	while ((err = pci_quiesce(h->f)) == -EAGAIN)
-		loop_step(h->loop, false);
+	while ((err = pci_quiesce(h->m.f)) == -EAGAIN)
+		loop_step(h->m.loop, false);
 	assert_int_equal(err, 0);
 }
 
@@ -61,8 +61,8 @@ static size_t save(struct host *h, uint8_t *to)
 	size_t len;
 
 	state_out_init(&o, false);
-	pci_save_identity(h->f, &o);
-	assert_int_equal(pci_save(h->f, &o), 0);
+	pci_save_identity(h->m.f, &o);
+	assert_int_equal(pci_save(h->m.f, &o), 0);
 	len = o.len;
 	assert_true(len <= BLOB_MAX);
 	memcpy(to, o.buf, len);
@@ -73,7 +73,7 @@ static size_t save(struct host *h, uint8_t *to)
 /* What a VMM does beside: memory, and its own idea of the queues. */
 static void move_host(void)
 {
-	memcpy(b.mem, a.mem, HOST_MEM);
+	memcpy(b.m.mem, a.m.mem, HOST_MEM);
 	memcpy(b.q, a.q, sizeof(b.q));
 	b.next = a.next;
 	b.cid = a.cid;
@@ -84,13 +84,13 @@ static size_t move(void)
 	size_t len;
 
 	quiesce(&a);
-	pci_stop(a.f);
+	pci_stop(a.m.f);
 	len = save(&a, blob);
 	move_host();
 	quiesce(&b);
-	pci_stop(b.f);
-	assert_int_equal(pci_load(b.f, blob, len), 0);
-	pci_run(b.f);
+	pci_stop(b.m.f);
+	assert_int_equal(pci_load(b.m.f, blob, len), 0);
+	pci_run(b.m.f);
 	return len;
 }
 
@@ -116,15 +116,15 @@ static void queued_commands_go_on(void **state)
 	for (unsigned int i = 0; i < 13; i++)
 		assert_int_equal(host_rw(&a, 1, NVME_IO_READ, i, 1, buf), NVME_OK);
 	quiesce(&a);
-	reads = dma_dev_stats(a.f->dma)->reads;
+	reads = dma_dev_stats(a.m.f->dma)->reads;
 	first = a.cid;
 	for (unsigned int i = 0; i < 8; i++) {
-		cmd = rw_cmd(NVME_IO_READ, 100 + i, 1, buf + i * HOST_PAGE, 0);
+		cmd = rw_cmd(NVME_IO_READ, 100 + i, 1, buf + i * MACHINE_PAGE, 0);
 		host_put(&a, 1, &cmd);
 	}
 	host_ring(&a, 1);
 	host_run(&a, 100);
-	assert_int_equal(dma_dev_stats(a.f->dma)->reads, reads);
+	assert_int_equal(dma_dev_stats(a.m.f->dma)->reads, reads);
 	move();
 	for (unsigned int i = 0; i < 8; i++) {
 		struct nvme_cqe e = wait_cqe(&b, 1);
@@ -135,7 +135,7 @@ static void queued_commands_go_on(void **state)
 		seen[e.cid - first] = true;
 	}
 	for (unsigned int i = 0; i < 8; i++)
-		assert_int_equal(((uint8_t *)host_ptr(&b, buf))[i * HOST_PAGE + 3], disk_byte((100 + i) * 512 + 3));
+		assert_int_equal(((uint8_t *)host_ptr(&b, buf))[i * MACHINE_PAGE + 3], disk_byte((100 + i) * 512 + 3));
 	/* Twice around, with the phase as it should be. */
 	for (unsigned int i = 0; i < 20; i++)
 		assert_int_equal(host_rw(&b, 1, NVME_IO_READ, i, 1, buf), NVME_OK);
@@ -181,7 +181,7 @@ static void commands_at_the_disk_end_first(void **state)
 
 	host_io_queue(&a, 1, 64);
 	for (unsigned int i = 0; i < 40; i++) {
-		struct nvme_cmd cmd = rw_cmd(i % 2 ? NVME_IO_WRITE : NVME_IO_READ, 8 * i, 8, buf + i * HOST_PAGE, 0);
+		struct nvme_cmd cmd = rw_cmd(i % 2 ? NVME_IO_WRITE : NVME_IO_READ, 8 * i, 8, buf + i * MACHINE_PAGE, 0);
 
 		cmd.cdw12 |= 1u << 30;
 		host_put(&a, 1, &cmd);
@@ -193,10 +193,10 @@ static void commands_at_the_disk_end_first(void **state)
 	while (host_poll(&a, 1, &e))
 		n++;
 	assert_int_equal(n, 40);
-	assert_true(a.irqs[1] > 0);
-	assert_int_equal(((uint8_t *)host_ptr(&a, buf))[2 * HOST_PAGE + 5], disk_byte(16 * 512 + 5));
+	assert_true(a.m.irqs[1] > 0);
+	assert_int_equal(((uint8_t *)host_ptr(&a, buf))[2 * MACHINE_PAGE + 5], disk_byte(16 * 512 + 5));
 	assert_int_equal(block_inflight(ctrl(&a)->ns[0].blk), 0);
-	pci_run(a.f);
+	pci_run(a.m.f);
 	assert_int_equal(host_rw(&a, 1, NVME_IO_READ, 0, 1, buf), NVME_OK);
 }
 
@@ -215,7 +215,7 @@ static void orphans_end_first(void **state)
 	assert_true(block_inflight(ctrl(&a)->ns[0].blk) > 0);
 	quiesce(&a);
 	assert_int_equal(block_inflight(ctrl(&a)->ns[0].blk), 0);
-	pci_run(a.f);
+	pci_run(a.m.f);
 }
 
 static uint32_t get_feature(struct host *h, unsigned int fid)
@@ -280,7 +280,7 @@ static void save_load_save(void **state)
 		assert_int_equal(host_rw(&a, 3, NVME_IO_READ, i, 1, buf), NVME_OK);
 	len = move();
 	quiesce(&b);
-	pci_stop(b.f);
+	pci_stop(b.m.f);
 	assert_int_equal(save(&b, again), len);
 	assert_int_equal(state_open(&first, blob, len, "nvme"), 0);
 	assert_int_equal(state_open(&second, again, len, "nvme"), 0);
@@ -292,7 +292,7 @@ static void save_load_save(void **state)
 		if (i != 1)
 			assert_memory_equal(x.at, y.at, x.left);
 	}
-	assert_int_equal(pci_save_size(b.f), len);
+	assert_int_equal(pci_save_size(b.m.f), len);
 }
 
 /* Stopped: whatever is written to its registers, it reaches no memory and raises nothing. */
@@ -304,22 +304,22 @@ static void nothing_while_stopped(void **state)
 
 	host_io_queue(&a, 1, 8);
 	quiesce(&a);
-	pci_stop(a.f);
-	before = *dma_dev_stats(a.f->dma);
-	irqs = a.irqs[0] + a.irqs[1];
+	pci_stop(a.m.f);
+	before = *dma_dev_stats(a.m.f->dma);
+	irqs = a.m.irqs[0] + a.m.irqs[1];
 	for (unsigned int i = 0; i < 3; i++)
 		host_put(&a, 1, &cmd);
 	host_ring(&a, 1);
 	host_trap_doorbell(&a, 40, false, 1);
 	host_trap_doorbell(&a, 1, true, 5);
-	pci_msix_raise(a.f, 1);
+	pci_msix_raise(a.m.f, 1);
 	host_run(&a, 200);
-	assert_memory_equal(dma_dev_stats(a.f->dma), &before, sizeof(before));
-	assert_int_equal(a.irqs[0] + a.irqs[1], irqs);
-	pci_run(a.f);
+	assert_memory_equal(dma_dev_stats(a.m.f->dma), &before, sizeof(before));
+	assert_int_equal(a.m.irqs[0] + a.m.irqs[1], irqs);
+	pci_run(a.m.f);
 	for (unsigned int i = 0; i < 3; i++)
 		assert_int_equal(wait_cqe(&a, 1).status >> 1, NVME_OK);
-	assert_true(a.irqs[1] > irqs - a.irqs[0]);
+	assert_true(a.m.irqs[1] > irqs - a.m.irqs[0]);
 }
 
 /* ---- hostile ---- */
@@ -342,20 +342,20 @@ static void reseal(uint8_t *p, size_t len)
 /* A controller that works, whatever it has been given before. */
 static void use(struct host *h)
 {
-	pci_run(h->f);
+	pci_run(h->m.f);
 	for (unsigned int q = 0; q < 4; q++) {
 		host_trap_doorbell(h, q, false, rnd() % 8);
 		host_trap_doorbell(h, q, true, rnd() % 8);
 	}
 	host_run(h, 20);
-	pci_func_reset(h->f);
-	pci_cfg_write(h->f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci_func_reset(h->m.f);
+	pci_cfg_write(h->m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
 static void stop_anew(struct host *h)
 {
 	quiesce(h);
-	pci_stop(h->f);
+	pci_stop(h->m.f);
 }
 
 static void changed_states(void **state)
@@ -367,7 +367,7 @@ static void changed_states(void **state)
 	host_io_queue(&a, 1, 9);
 	host_io_queue(&a, 2, 64);
 	len = move();
-	pci_func_reset(b.f);
+	pci_func_reset(b.m.f);
 	for (unsigned int i = 0; i < 1500; i++) {
 		memcpy(bad, blob, len);
 		for (unsigned int n = 1 + rnd() % 3; n; n--) {
@@ -384,7 +384,7 @@ static void changed_states(void **state)
 		memset(after, 0, sizeof(after));
 		if (i % 50 == 0)
 			save(&b, before);
-		if (!pci_load(b.f, bad, len)) {
+		if (!pci_load(b.m.f, bad, len)) {
 			taken++;
 		} else {
 			refused++;
@@ -400,8 +400,8 @@ static void changed_states(void **state)
 	/* It still takes what is good. */
 	move_host();
 	stop_anew(&b);
-	assert_int_equal(pci_load(b.f, blob, len), 0);
-	pci_run(b.f);
+	assert_int_equal(pci_load(b.m.f, blob, len), 0);
+	pci_run(b.m.f);
 	assert_int_equal(host_rw(&b, 1, NVME_IO_READ, 3, 1, buf), NVME_OK);
 }
 
@@ -415,7 +415,7 @@ static void other_shapes(void **state)
 
 		host_open_path(&c, a.path, options[i]);
 		stop_anew(&c);
-		assert_int_equal(pci_load(c.f, blob, len), -EINVAL);
+		assert_int_equal(pci_load(c.m.f, blob, len), -EINVAL);
 		host_close(&c);
 	}
 }

@@ -17,7 +17,7 @@ static int setup(void **state)
 {
 	host_open(&h, "serial=S123,queues=8");
 	host_enable(&h, 16, 0);
-	buf = host_alloc(&h, 4 * HOST_PAGE, HOST_PAGE);
+	buf = host_alloc(&h, 4 * MACHINE_PAGE, MACHINE_PAGE);
 	return 0;
 }
 
@@ -30,7 +30,7 @@ static int teardown(void **state)
 static uint16_t admin(unsigned int op, uint32_t nsid, uint32_t cdw10, uint32_t cdw11, uint32_t *dw0)
 {
 	struct nvme_cmd cmd = {
-	    .opcode = (uint8_t)op, .nsid = nsid, .dptr = {buf, buf + HOST_PAGE}, .cdw10 = cdw10, .cdw11 = cdw11};
+	    .opcode = (uint8_t)op, .nsid = nsid, .dptr = {buf, buf + MACHINE_PAGE}, .cdw10 = cdw10, .cdw11 = cdw11};
 
 	return host_cmd(&h, 0, &cmd, dw0);
 }
@@ -40,15 +40,15 @@ static void registers_have_their_values(void **state)
 {
 	uint64_t v;
 
-	assert_int_equal(pci_bar_read(h.f, 0, NVME_REG_CAP, 8, &v), 0);
+	assert_int_equal(pci_bar_read(h.m.f, 0, NVME_REG_CAP, 8, &v), 0);
 	assert_int_equal(v & 0xffff, 4095);
 	assert_true(v & NVME_CAP_CQR);
 	assert_int_equal((v >> 32) & 15, 0); /* DSTRD */
 	assert_true(v & NVME_CAP_CSS_NVM);
 	assert_int_equal(host_reg(&h, NVME_REG_VS), 0x00010400);
-	assert_int_equal(pci_bar_read(h.f, 0, NVME_REG_VS + 1, 2, &v), 0);
+	assert_int_equal(pci_bar_read(h.m.f, 0, NVME_REG_VS + 1, 2, &v), 0);
 	assert_int_equal(v, 0x0104);
-	assert_int_equal(pci_bar_read(h.f, 0, NVME_REG_VS + 2, 8, &v), 0);
+	assert_int_equal(pci_bar_read(h.m.f, 0, NVME_REG_VS + 2, 8, &v), 0);
 	assert_int_equal(v & 0xffff, 0x0001);
 	host_set_reg(&h, NVME_REG_INTMS, 5);
 	host_set_reg(&h, NVME_REG_INTMC, 1);
@@ -67,8 +67,8 @@ static void queue_registers_survive_disable_and_not_flr(void **state)
 	assert_int_equal(host_reg(&h, NVME_REG_ASQ), (uint32_t)h.q[0].sq);
 	host_enable(&h, 16, 0);
 	assert_int_equal(host_identify(&h, 1, 0, buf), NVME_OK);
-	pci_func_reset(h.f);
-	pci_cfg_write(h.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci_func_reset(h.m.f);
+	pci_cfg_write(h.m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	assert_int_equal(host_reg(&h, NVME_REG_AQA), 0);
 	assert_int_equal(host_reg(&h, NVME_REG_CSTS), 0);
 	host_enable(&h, 16, 0);
@@ -98,7 +98,7 @@ static void shutdown_completes_and_enable_clears_it(void **state)
 	host_set_reg(&h, NVME_REG_CC, host_reg(&h, NVME_REG_CC) | 1 << 14);
 	assert_int_equal(host_reg(&h, NVME_REG_CSTS) & NVME_CSTS_SHST, NVME_CSTS_SHST_BUSY);
 	while ((host_reg(&h, NVME_REG_CSTS) & NVME_CSTS_SHST) != NVME_CSTS_SHST_DONE)
-		loop_step(h.loop, true);
+		loop_step(h.m.loop, true);
 	host_disable(&h);
 	host_enable(&h, 16, 0);
 	/* A reset in the middle of a shutdown forgets it. */
@@ -160,9 +160,9 @@ static void identify_errors(void **state)
 	assert_int_equal(host_identify(&h, 0x77, 1, buf), NVME_INVALID_FIELD);
 	assert_int_equal(host_identify(&h, 1, 0, buf + 2), NVME_PRP_OFFSET);
 	assert_int_equal(host_identify(&h, 1, 0, HOST_IOVA + HOST_MEM), NVME_DATA_TRANSFER_ERROR);
-	assert_int_equal(h.faults, 1);
-	assert_non_null(strstr(h.fault_line, "SQ0 CID"));
-	assert_non_null(strstr(h.fault_line, "PRP1"));
+	assert_int_equal(h.m.faults, 1);
+	assert_non_null(strstr(h.m.fault_line, "SQ0 CID"));
+	assert_non_null(strstr(h.m.fault_line, "PRP1"));
 }
 
 static void sgl_and_fuse_are_refused(void **state)
@@ -322,7 +322,7 @@ static uint16_t get_log(unsigned int lid, uint32_t bytes, uint64_t off, uint32_t
 {
 	struct nvme_cmd cmd = {.opcode = NVME_ADM_GET_LOG,
 			       .nsid = nsid,
-			       .dptr = {buf, buf + HOST_PAGE},
+			       .dptr = {buf, buf + MACHINE_PAGE},
 			       .cdw10 = (bytes / 4 - 1) << 16 | lid,
 			       .cdw12 = (uint32_t)off,
 			       .cdw13 = (uint32_t)(off >> 32)};
@@ -333,7 +333,7 @@ static uint16_t get_log(unsigned int lid, uint32_t bytes, uint64_t off, uint32_t
 static void smart_counts(void **state)
 {
 	const struct nvme_smart *s = host_ptr(&h, buf);
-	uint64_t data = host_alloc(&h, 2 * HOST_PAGE, HOST_PAGE);
+	uint64_t data = host_alloc(&h, 2 * MACHINE_PAGE, MACHINE_PAGE);
 
 	host_io_queue(&h, 1, 16);
 	for (unsigned int i = 0; i < 70; i++)
@@ -384,7 +384,7 @@ static void other_logs_and_errors(void **state)
 	assert_int_equal(get_log(3, 512, 1ULL << 40, 0), NVME_INVALID_FIELD);
 	/* Longer than MDTS; and longer than the page, which fills only the page. */
 	assert_int_equal(admin(NVME_ADM_GET_LOG, 0, 0xffff0003, 4, NULL), NVME_INVALID_FIELD);
-	memset(host_ptr(&h, buf), 0xee, 2 * HOST_PAGE);
+	memset(host_ptr(&h, buf), 0xee, 2 * MACHINE_PAGE);
 	assert_int_equal(get_log(3, 1024, 0, 0), NVME_OK);
 	assert_int_equal(((uint8_t *)host_ptr(&h, buf))[511], 0);
 	assert_int_equal(((uint8_t *)host_ptr(&h, buf))[512], 0xee);

@@ -68,7 +68,7 @@ static void creation_fails_cleanly(void **state)
 	host_open(&h, "");
 	snprintf(spec, sizeof(spec), "nvme,path=%s:%s", h.path, h.path);
 	for (failed = true; failed; n++) {
-		struct device_env env = {.loop = h.loop, .evs = &h.evs};
+		struct device_env env = {.loop = h.m.loop, .evs = &h.m.evs};
 		struct device_place place;
 		struct pci_func *f;
 		int rc;
@@ -101,10 +101,10 @@ static void commands_fail_cleanly(void **state)
 		host_open(&h, "");
 		host_enable(&h, 16, 0);
 		host_io_queue(&h, 1, 16);
-		buf = host_alloc(&h, 2 * HOST_PAGE, HOST_PAGE);
-		cmd = rw_cmd(NVME_IO_WRITE, 0, 16, buf, buf + HOST_PAGE);
+		buf = host_alloc(&h, 2 * MACHINE_PAGE, MACHINE_PAGE);
+		cmd = rw_cmd(NVME_IO_WRITE, 0, 16, buf, buf + MACHINE_PAGE);
 		cmd.cdw12 |= BIT(30);
-		memset(host_ptr(&h, buf), 0x42, 2 * HOST_PAGE);
+		memset(host_ptr(&h, buf), 0x42, 2 * MACHINE_PAGE);
 		failed = false;
 		fail_at = n;
 		status = host_cmd(&h, 1, &cmd, NULL);

@@ -25,22 +25,22 @@
 
 static void set64(struct host *h, unsigned int off, uint64_t v)
 {
-	CHECK(pci_bar_write(h->f, 0, off, 4, (uint32_t)v) == 0);
-	CHECK(pci_bar_write(h->f, 0, off + 4, 4, v >> 32) == 0);
+	CHECK(pci_bar_write(h->m.f, 0, off, 4, (uint32_t)v) == 0);
+	CHECK(pci_bar_write(h->m.f, 0, off + 4, 4, v >> 32) == 0);
 }
 
 static uint64_t get64(struct host *h, unsigned int off)
 {
 	uint64_t v;
 
-	CHECK(pci_bar_read(h->f, 0, off, 8, &v) == 0);
+	CHECK(pci_bar_read(h->m.f, 0, off, 8, &v) == 0);
 	return v;
 }
 
 static void reset(struct host *h)
 {
-	pci_func_reset(h->f);
-	pci_cfg_write(h->f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci_func_reset(h->m.f);
+	pci_cfg_write(h->m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
 static void none(void **state)
@@ -57,7 +57,7 @@ static void none(void **state)
 		host_set_reg(&h, off, UINT32_MAX);
 		assert_int_equal(host_reg(&h, off), 0);
 	}
-	assert_int_equal(h.f->bar[CMB_BAR].size + h.f->bar[PMR_BAR].size, 0);
+	assert_int_equal(h.m.f->bar[CMB_BAR].size + h.m.f->bar[PMR_BAR].size, 0);
 	host_close(&h);
 }
 
@@ -67,7 +67,7 @@ static void registers(void **state)
 
 	host_open(&h, "cmb-size=1M");
 	assert_int_equal(host_reg(&h, NVME_REG_CAP + 4) & (CMBS | PMRS), CMBS);
-	assert_int_equal(h.f->bar[CMB_BAR].size, 1 << 20);
+	assert_int_equal(h.m.f->bar[CMB_BAR].size, 1 << 20);
 	/* Nothing is told before it is asked for. */
 	assert_int_equal(host_reg(&h, NVME_REG_CMBLOC) | host_reg(&h, NVME_REG_CMBSZ), 0);
 	set64(&h, NVME_REG_CMBMSC, CRE);
@@ -112,29 +112,29 @@ static void everything_inside(void **state)
 	uint8_t *mem;
 
 	host_open(&h, "cmb-size=16M");
-	pci_cfg_write(h.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
-	mem = h.mem;
-	h.mem = barmem_base(h.f->bar[CMB_BAR].mem);
+	pci_cfg_write(h.m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	mem = h.m.mem;
+	h.m.mem = barmem_base(h.m.f->bar[CMB_BAR].mem);
 	set64(&h, NVME_REG_CMBMSC, HOST_IOVA | CMSE | CRE);
 	host_enable(&h, 8, 0);
 	host_io_queue(&h, 1, 16);
-	buf = host_alloc(&h, 64 * HOST_PAGE, HOST_PAGE);
-	list = host_alloc(&h, HOST_PAGE, HOST_PAGE);
+	buf = host_alloc(&h, 64 * MACHINE_PAGE, MACHINE_PAGE);
+	list = host_alloc(&h, MACHINE_PAGE, MACHINE_PAGE);
 	assert_int_equal(host_identify(&h, 1, 0, buf), 0);
 	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 8, 8, buf), 0);
 	assert_true(disk_is(host_ptr(&h, buf), 4096, 4096));
 	/* A list, and what it leads to. */
 	entry = host_ptr(&h, list);
 	for (unsigned int i = 0; i < 16; i++)
-		entry[i] = buf + (40 - 2 * i) * HOST_PAGE;
-	cmd = rw_cmd(NVME_IO_READ, 64, 128, buf + 60 * HOST_PAGE, list);
+		entry[i] = buf + (40 - 2 * i) * MACHINE_PAGE;
+	cmd = rw_cmd(NVME_IO_READ, 64, 128, buf + 60 * MACHINE_PAGE, list);
 	assert_int_equal(host_cmd(&h, 1, &cmd, NULL), 0);
-	assert_true(disk_is(host_ptr(&h, buf + 60 * HOST_PAGE), 32768, 4096));
+	assert_true(disk_is(host_ptr(&h, buf + 60 * MACHINE_PAGE), 32768, 4096));
 	for (unsigned int i = 0; i < 15; i++)
 		assert_true(disk_is(host_ptr(&h, entry[i]), 32768 + (i + 1) * 4096, 4096));
-	memset(host_ptr(&h, buf), 'c', HOST_PAGE);
+	memset(host_ptr(&h, buf), 'c', MACHINE_PAGE);
 	assert_int_equal(host_rw(&h, 1, NVME_IO_WRITE, 0, 8, buf), 0);
-	memset(host_ptr(&h, buf), 0, HOST_PAGE);
+	memset(host_ptr(&h, buf), 0, MACHINE_PAGE);
 	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 0, 8, buf), 0);
 	assert_int_equal(*(uint8_t *)host_ptr(&h, buf + 4095), 'c');
 	assert_int_equal(host_rw(&h, 1, NVME_IO_COMPARE, 0, 8, buf), 0);
@@ -143,11 +143,11 @@ static void everything_inside(void **state)
 	cmd.cdw12 |= 1U << 30;
 	assert_int_equal(host_cmd(&h, 1, &cmd, NULL), 0);
 	assert_true(disk_is(host_ptr(&h, buf), 8192, 4096));
-	st = dma_dev_stats(h.f->dma);
+	st = dma_dev_stats(h.m.f->dma);
 	assert_int_equal(st->reads + st->writes + st->faults, 0);
 	/* An interrupt would leave the function, which may not master the bus. */
-	assert_int_equal(h.irqs[1], 0);
-	h.mem = mem;
+	assert_int_equal(h.m.irqs[1], 0);
+	h.m.mem = mem;
 	host_close(&h);
 }
 
@@ -161,27 +161,27 @@ static void edges(void **state)
 	uint64_t buf, reads;
 
 	host_open(&h, "cmb-size=1M");
-	cmb = barmem_base(h.f->bar[CMB_BAR].mem);
+	cmb = barmem_base(h.m.f->bar[CMB_BAR].mem);
 	set64(&h, NVME_REG_CMBMSC, cba | CMSE | CRE);
 	host_enable(&h, 8, 0);
 	host_io_queue(&h, 1, 16);
-	buf = host_alloc(&h, 4 * HOST_PAGE, HOST_PAGE);
-	assert_true(buf + 4 * HOST_PAGE < cba - 8 * HOST_PAGE);
+	buf = host_alloc(&h, 4 * MACHINE_PAGE, MACHINE_PAGE);
+	assert_true(buf + 4 * MACHINE_PAGE < cba - 8 * MACHINE_PAGE);
 	/* One page here, one there. */
-	cmd = rw_cmd(NVME_IO_READ, 0, 16, buf, cba + size - HOST_PAGE);
+	cmd = rw_cmd(NVME_IO_READ, 0, 16, buf, cba + size - MACHINE_PAGE);
 	assert_int_equal(host_cmd(&h, 1, &cmd, NULL), 0);
 	assert_true(disk_is(host_ptr(&h, buf), 0, 4096));
-	assert_true(disk_is(cmb + size - HOST_PAGE, 4096, 4096));
+	assert_true(disk_is(cmb + size - MACHINE_PAGE, 4096, 4096));
 	/* What lies beneath it is not touched. */
-	assert_int_equal(*(uint8_t *)host_ptr(&h, cba + size - HOST_PAGE), 0);
+	assert_int_equal(*(uint8_t *)host_ptr(&h, cba + size - MACHINE_PAGE), 0);
 	/* Neighbours are merged into one transfer, which then runs over an end. */
-	reads = dma_dev_stats(h.f->dma)->writes;
-	cmd = rw_cmd(NVME_IO_READ, 0, 16, cba + size - HOST_PAGE, cba + size);
+	reads = dma_dev_stats(h.m.f->dma)->writes;
+	cmd = rw_cmd(NVME_IO_READ, 0, 16, cba + size - MACHINE_PAGE, cba + size);
 	assert_int_equal(host_cmd(&h, 1, &cmd, NULL), NVME_DATA_TRANSFER_ERROR);
-	cmd = rw_cmd(NVME_IO_READ, 0, 16, cba - HOST_PAGE, cba);
+	cmd = rw_cmd(NVME_IO_READ, 0, 16, cba - MACHINE_PAGE, cba);
 	assert_int_equal(host_cmd(&h, 1, &cmd, NULL), NVME_DATA_TRANSFER_ERROR);
-	assert_int_equal(*(uint8_t *)host_ptr(&h, cba - HOST_PAGE), 0);
-	assert_true(dma_dev_stats(h.f->dma)->writes > reads); /* completions */
+	assert_int_equal(*(uint8_t *)host_ptr(&h, cba - MACHINE_PAGE), 0);
+	assert_true(dma_dev_stats(h.m.f->dma)->writes > reads); /* completions */
 	/* Off: it is an address like any other. */
 	set64(&h, NVME_REG_CMBMSC, cba | CRE);
 	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 8, 8, cba), 0);
@@ -197,13 +197,13 @@ static void content(void **state)
 	uint64_t v;
 
 	host_open(&h, "cmb-size=4K");
-	assert_int_equal(pci_bar_write(h.f, CMB_BAR, 8, 8, 0x1122334455667788), 0);
+	assert_int_equal(pci_bar_write(h.m.f, CMB_BAR, 8, 8, 0x1122334455667788), 0);
 	host_enable(&h, 8, 0);
 	host_disable(&h);
-	assert_int_equal(pci_bar_read(h.f, CMB_BAR, 12, 4, &v), 0);
+	assert_int_equal(pci_bar_read(h.m.f, CMB_BAR, 12, 4, &v), 0);
 	assert_int_equal(v, 0x11223344);
 	reset(&h);
-	assert_int_equal(pci_bar_read(h.f, CMB_BAR, 8, 8, &v), 0);
+	assert_int_equal(pci_bar_read(h.m.f, CMB_BAR, 8, 8, &v), 0);
 	assert_int_equal(v, 0);
 	host_close(&h);
 }
@@ -230,32 +230,32 @@ static void persistent(void **state)
 	host_set_reg(&h, NVME_REG_PMRMSCL, (uint32_t)base | CMSE);
 	host_enable(&h, 8, 0);
 	host_io_queue(&h, 1, 16);
-	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 8, 8, base + 4 * HOST_PAGE), 0);
-	assert_int_equal(pci_bar_write(h.f, PMR_BAR, 0xfffc, 4, 0xcafe), 0);
+	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 8, 8, base + 4 * MACHINE_PAGE), 0);
+	assert_int_equal(pci_bar_write(h.m.f, PMR_BAR, 0xfffc, 4, 0xcafe), 0);
 	/* A reset does not take it away. */
 	reset(&h);
 	assert_int_equal(host_reg(&h, NVME_REG_PMRCTL), 0);
-	assert_int_equal(pci_bar_read(h.f, PMR_BAR, 4 * HOST_PAGE + 1, 1, &v), 0);
+	assert_int_equal(pci_bar_read(h.m.f, PMR_BAR, 4 * MACHINE_PAGE + 1, 1, &v), 0);
 	assert_int_equal(v, disk_byte(4097));
 	host_close(&h);
-	assert_int_equal(pread(fd, &byte, 1, 4 * HOST_PAGE + 7), 1);
+	assert_int_equal(pread(fd, &byte, 1, 4 * MACHINE_PAGE + 7), 1);
 	assert_int_equal(byte, disk_byte(4096 + 7));
 	/* The file tells the size. */
 	snprintf(options, sizeof(options), "pmr-path=%s", path);
 	host_open(&h, options);
-	assert_int_equal(h.f->bar[PMR_BAR].size, 65536);
-	assert_int_equal(pci_bar_read(h.f, PMR_BAR, 0xfffc, 4, &v), 0);
+	assert_int_equal(h.m.f->bar[PMR_BAR].size, 65536);
+	assert_int_equal(pci_bar_read(h.m.f, PMR_BAR, 0xfffc, 4, &v), 0);
 	assert_int_equal(v, 0xcafe);
 	/* Cut short by somebody: no answer, and nobody dies of it. */
 	assert_int_equal(ftruncate(fd, 4096), 0);
-	assert_int_equal(pci_bar_read(h.f, PMR_BAR, 0xfffc, 4, &v), -EIO);
-	assert_int_equal(pci_bar_write(h.f, PMR_BAR, 0xfffc, 4, 1), -EIO);
+	assert_int_equal(pci_bar_read(h.m.f, PMR_BAR, 0xfffc, 4, &v), -EIO);
+	assert_int_equal(pci_bar_write(h.m.f, PMR_BAR, 0xfffc, 4, 1), -EIO);
 	host_set_reg(&h, NVME_REG_PMRCTL, 1);
 	host_set_reg(&h, NVME_REG_PMRMSCL, (uint32_t)base | CMSE);
 	host_enable(&h, 8, 0);
 	host_io_queue(&h, 1, 16);
-	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 8, 8, base + 4 * HOST_PAGE), NVME_DATA_TRANSFER_ERROR);
-	assert_int_equal(host_rw(&h, 1, NVME_IO_WRITE, 8, 8, base + 4 * HOST_PAGE), NVME_DATA_TRANSFER_ERROR);
+	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 8, 8, base + 4 * MACHINE_PAGE), NVME_DATA_TRANSFER_ERROR);
+	assert_int_equal(host_rw(&h, 1, NVME_IO_WRITE, 8, 8, base + 4 * MACHINE_PAGE), NVME_DATA_TRANSFER_ERROR);
 	host_close(&h);
 	close(fd);
 	unlink(path);

@@ -51,7 +51,7 @@ static void piece_add(uint64_t iova, uint32_t len, bool bucket)
 /* Distinct pages in random order, sometimes neighbours. */
 static uint64_t data_page(unsigned int i, unsigned int start, unsigned int step)
 {
-	return pool + (uint64_t)((start + i * step) % (POOL * HOST_PAGE / page)) * page;
+	return pool + (uint64_t)((start + i * step) % (POOL * MACHINE_PAGE / page)) * page;
 }
 
 static uint64_t list_page(void)
@@ -107,7 +107,7 @@ static struct nvme_sgl sgl(uint64_t addr, uint32_t len, unsigned int type)
 static void make_sgl(struct nvme_cmd *cmd, uint32_t len, bool read)
 {
 	uint32_t most = 1 + rnd(rnd(2) ? 6000 : 100000), fill = 1 + rnd(40), slot = 0;
-	uint64_t at = pool + rnd(HOST_PAGE);
+	uint64_t at = pool + rnd(MACHINE_PAGE);
 	struct nvme_sgl *d, *seg = (struct nvme_sgl *)cmd->dptr;
 
 	cmd->flags = 1 << 6;
@@ -184,7 +184,7 @@ static void run(const char *options, unsigned int mps)
 
 	seed = 0x1234567;
 	host_open(&h, options);
-	page = HOST_PAGE << mps;
+	page = MACHINE_PAGE << mps;
 	block = strstr(options, "blocksize=4096") ? 4096 : 512;
 	host_enable(&h, 16, mps);
 	/* Queues are aligned to the memory page. */
@@ -192,13 +192,13 @@ static void run(const char *options, unsigned int mps)
 	h.next = ALIGN_UP(h.next, page);
 	host_io_queue(&h, 1, 8 * page / 64);
 	h.next = ALIGN_UP(h.next, page);
-	pool = host_alloc(&h, POOL * HOST_PAGE, page);
-	lists = host_alloc(&h, 512 * HOST_PAGE, page);
+	pool = host_alloc(&h, POOL * MACHINE_PAGE, page);
+	lists = host_alloc(&h, 512 * MACHINE_PAGE, page);
 	for (uint64_t i = 0; i < DISK_SIZE; i++)
 		model[i] = disk_byte(i);
 	for (unsigned int i = 0; i < ROUNDS; i++)
 		one_transfer(1);
-	assert_int_equal(h.faults, 0);
+	assert_int_equal(h.m.faults, 0);
 	assert_int_equal(pread(h.disk, file, DISK_SIZE, 0), DISK_SIZE);
 	assert_memory_equal(file, model, DISK_SIZE);
 	host_close(&h);

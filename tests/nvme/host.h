@@ -1,34 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A host for the controller under test: memory behind an IOVA space, a disk image, and as much of a driver as the tests
- * need. It calls the function as the VFIO layer would. A failed CHECK aborts: the fuzz target uses this file too.
+ * A host for the controller under test: a disk image, and as much of a driver as the tests need.
  */
 #ifndef PINFOLD_TESTS_NVME_HOST_H
 #define PINFOLD_TESTS_NVME_HOST_H
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
-#include "base/event.h"
-#include "base/loop.h"
 #include "devices/nvme/spec.h"
-#include "pci/pci.h"
+#include "lib/machine.h"
 
 #define HOST_IOVA   0x10000000ULL /* where memory begins; nothing lies before or after it */
 #define HOST_MEM    (16UL << 20)
-#define HOST_PAGE   4096UL
-#define HOST_QUEUES 65
+#define HOST_QUEUES MACHINE_VECTORS
 #define DISK_SIZE   (8UL << 20)
-
-#define CHECK(x)                                                                                                       \
-	do {                                                                                                           \
-		if (!(x)) {                                                                                            \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                        \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
 
 struct host_queue {
 	uint32_t sq_size, cq_size, sq_tail, cq_head;
@@ -37,22 +23,10 @@ struct host_queue {
 };
 
 struct host {
-	struct loop *loop;
-	struct events evs;
-	struct event_listener listener;
-	unsigned int faults;
-	char fault_line[256];
-	struct backing_cache *cache;
-	struct mm_owner *owner;
-	struct ioas *ioas;
-	struct domain *domain;
-	uint8_t *mem;
+	struct machine m;
 	uint64_t next; /* IOVA of the first free byte */
-	int memfd, disk;
+	int disk;
 	char path[64];
-	struct pci_func *f;
-	struct pci_irq_sink sink;
-	unsigned int irqs[HOST_QUEUES];
 	uint16_t cid;
 	uint8_t *live; /* the doorbell page as a client maps it; doorbells go there while it is open */
 	struct host_queue q[HOST_QUEUES];

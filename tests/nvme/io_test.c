@@ -22,7 +22,7 @@ static void start(const char *options)
 	host_open(&h, options);
 	host_enable(&h, 32, 0);
 	host_io_queue(&h, 1, 64);
-	buf = host_alloc(&h, 2 * HOST_PAGE, HOST_PAGE);
+	buf = host_alloc(&h, 2 * MACHINE_PAGE, MACHINE_PAGE);
 }
 
 static int setup(void **state)
@@ -62,7 +62,7 @@ static void read_gives_disk(void **state)
 	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 3, 16, buf), NVME_OK);
 	for (unsigned int i = 0; i < 16 * 512; i++)
 		assert_int_equal(p[i], disk_byte(3 * 512 + i));
-	assert_int_equal(h.irqs[1], 1);
+	assert_int_equal(h.m.irqs[1], 1);
 }
 
 static void write_reaches_file(void **state)
@@ -130,7 +130,7 @@ static void fields_are_checked(void **state)
 
 static void prp_errors(void **state)
 {
-	uint64_t list = host_alloc(&h, HOST_PAGE, HOST_PAGE), *e = host_ptr(&h, list);
+	uint64_t list = host_alloc(&h, MACHINE_PAGE, MACHINE_PAGE), *e = host_ptr(&h, list);
 	uint64_t hole = HOST_IOVA + HOST_MEM;
 
 	assert_int_equal(io(rw_cmd(NVME_IO_READ, 0, 1, buf + 2, 0)), NVME_PRP_OFFSET);
@@ -143,17 +143,17 @@ static void prp_errors(void **state)
 	/* A list in its page's last slot is a pointer, and has no offset either. */
 	e[511] = list + 8;
 	assert_int_equal(io(rw_cmd(NVME_IO_READ, 0, 32, buf, list + 511 * 8)), NVME_PRP_OFFSET);
-	assert_int_equal(h.faults, 0);
+	assert_int_equal(h.m.faults, 0);
 	assert_int_equal(io(rw_cmd(NVME_IO_READ, 0, 32, buf, hole)), NVME_DATA_TRANSFER_ERROR);
-	assert_non_null(strstr(h.fault_line, "PRP list"));
+	assert_non_null(strstr(h.m.fault_line, "PRP list"));
 	assert_int_equal(io(rw_cmd(NVME_IO_READ, 0, 1, hole, 0)), NVME_DATA_TRANSFER_ERROR);
-	assert_non_null(strstr(h.fault_line, "Write"));
-	assert_non_null(strstr(h.fault_line, "SQ1 CID"));
-	assert_non_null(strstr(h.fault_line, "PRP1"));
+	assert_non_null(strstr(h.m.fault_line, "Write"));
+	assert_non_null(strstr(h.m.fault_line, "SQ1 CID"));
+	assert_non_null(strstr(h.m.fault_line, "PRP1"));
 	assert_int_equal(io(rw_cmd(NVME_IO_WRITE, 0, 16, buf, hole)), NVME_DATA_TRANSFER_ERROR);
-	assert_non_null(strstr(h.fault_line, "Read"));
-	assert_non_null(strstr(h.fault_line, "PRP2"));
-	assert_int_equal(h.faults, 3);
+	assert_non_null(strstr(h.m.fault_line, "Read"));
+	assert_non_null(strstr(h.m.fault_line, "PRP2"));
+	assert_int_equal(h.m.faults, 3);
 	assert_int_equal(io(rw_cmd(NVME_IO_READ, 0, 1, ~0xfffULL, 0)), NVME_DATA_TRANSFER_ERROR);
 	assert_disk_zero(0, 16, false);
 }
@@ -169,7 +169,7 @@ static uint16_t read_sgl(struct nvme_sgl d)
 
 static void sgl_errors(void **state)
 {
-	uint64_t at = host_alloc(&h, HOST_PAGE, HOST_PAGE);
+	uint64_t at = host_alloc(&h, MACHINE_PAGE, MACHINE_PAGE);
 	struct nvme_sgl *d = host_ptr(&h, at);
 	const uint8_t data = 0, bucket = 1 << 4, segment = 2 << 4, last = 3 << 4;
 
@@ -192,11 +192,11 @@ static void sgl_errors(void **state)
 	/* Segments in a circle. */
 	d[0] = (struct nvme_sgl){at, 16, {0}, segment};
 	assert_int_equal(read_sgl((struct nvme_sgl){at, 16, {0}, segment}), NVME_INVALID_SGL_COUNT);
-	assert_int_equal(h.faults, 0);
+	assert_int_equal(h.m.faults, 0);
 	assert_int_equal(read_sgl((struct nvme_sgl){HOST_IOVA - 16, 16, {0}, last}), NVME_DATA_TRANSFER_ERROR);
-	assert_non_null(strstr(h.fault_line, "SGL segment"));
+	assert_non_null(strstr(h.m.fault_line, "SGL segment"));
 	assert_int_equal(read_sgl((struct nvme_sgl){UINT64_MAX - 5, 512, {0}, data}), NVME_DATA_TRANSFER_ERROR);
-	assert_non_null(strstr(h.fault_line, "SGL data block"));
+	assert_non_null(strstr(h.m.fault_line, "SGL data block"));
 }
 
 /* ---- the other commands ---- */
@@ -264,7 +264,7 @@ static void deallocate_punches_holes(void **state)
 	cmd.cdw11 = 3;
 	assert_int_equal(io(cmd), NVME_OK);
 	assert_disk_zero(0, 1, false);
-	cmd.dptr[0] = HOST_IOVA - HOST_PAGE;
+	cmd.dptr[0] = HOST_IOVA - MACHINE_PAGE;
 	assert_int_equal(io(cmd), NVME_DATA_TRANSFER_ERROR);
 }
 
@@ -299,7 +299,7 @@ static void several_namespaces(void **state)
 	host_open_path(&two, path, "size=16M");
 	host_enable(&two, 8, 0);
 	host_io_queue(&two, 1, 8);
-	buf = host_alloc(&two, 2 * HOST_PAGE, HOST_PAGE);
+	buf = host_alloc(&two, 2 * MACHINE_PAGE, MACHINE_PAGE);
 	list = host_ptr(&two, buf);
 	assert_int_equal(host_identify(&two, 2, 0, buf), NVME_OK);
 	assert_int_equal(list[0], 1);
@@ -377,7 +377,7 @@ static void full_disk(void **state)
 /* What the command of code op made the device read and write, beyond what one without data does. */
 static struct dma_stats data_traffic(unsigned int op)
 {
-	const struct dma_stats *st = dma_dev_stats(h.f->dma);
+	const struct dma_stats *st = dma_dev_stats(h.m.f->dma);
 	struct dma_stats a = *st, b, c;
 
 	assert_int_equal(host_rw(&h, 1, NVME_IO_FLUSH, 0, 1, 0), NVME_OK);
@@ -411,13 +411,13 @@ static void buffer_without_pages(void **state)
 {
 	/* cmocka has put its own handlers in place. */
 	assert_int_equal(guard_install(), 0);
-	assert_int_equal(ftruncate(h.memfd, HOST_MEM - HOST_PAGE), 0);
-	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 0, 1, HOST_IOVA + HOST_MEM - HOST_PAGE),
+	assert_int_equal(ftruncate(h.m.memfd, HOST_MEM - MACHINE_PAGE), 0);
+	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 0, 1, HOST_IOVA + HOST_MEM - MACHINE_PAGE),
 			 NVME_DATA_TRANSFER_ERROR);
-	assert_int_equal(h.faults, 1);
-	assert_int_equal(host_rw(&h, 1, NVME_IO_WRITE, 0, 1, HOST_IOVA + HOST_MEM - HOST_PAGE),
+	assert_int_equal(h.m.faults, 1);
+	assert_int_equal(host_rw(&h, 1, NVME_IO_WRITE, 0, 1, HOST_IOVA + HOST_MEM - MACHINE_PAGE),
 			 NVME_DATA_TRANSFER_ERROR);
-	assert_int_equal(h.faults, 2);
+	assert_int_equal(h.m.faults, 2);
 	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 0, 1, buf), NVME_OK);
 }
 

@@ -26,8 +26,8 @@ static uint64_t buf;
 
 static void map_page(void)
 {
-	assert_non_null(h.f->bar[0].live);
-	h.live = mmap(NULL, HOST_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, h.f->bar[0].live->fd, 0);
+	assert_non_null(h.m.f->bar[0].live);
+	h.live = mmap(NULL, MACHINE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, h.m.f->bar[0].live->fd, 0);
 	assert_ptr_not_equal(h.live, MAP_FAILED);
 }
 
@@ -35,14 +35,14 @@ static void start(uint32_t qsize)
 {
 	guard_install(); /* cmocka puts its own handlers around each test */
 	host_enable(&h, 16, 0);
-	buf = host_alloc(&h, 2 * HOST_PAGE, HOST_PAGE);
+	buf = host_alloc(&h, 2 * MACHINE_PAGE, MACHINE_PAGE);
 	host_io_queue(&h, QID, qsize);
 }
 
 static int setup(void **state)
 {
 	host_open(&h, "");
-	c = container_of(h.f, struct nvme, f);
+	c = container_of(h.m.f, struct nvme, f);
 	map_page();
 	return 0;
 }
@@ -93,9 +93,9 @@ static void idle(void)
 
 	loop_timer_init(&t, wake);
 	do {
-		loop_timer_arm(h.loop, &t, 3000000);
+		loop_timer_arm(h.m.loop, &t, 3000000);
 		while (t.deadline)
-			loop_step(h.loop, true);
+			loop_step(h.m.loop, true);
 	} while (c->live.page.open);
 }
 
@@ -336,7 +336,7 @@ static void others_have_their_turn_first(void **state)
 	unsigned int before;
 
 	start(16);
-	loop_poll_add(h.loop, &p);
+	loop_poll_add(h.m.loop, &p);
 	for (unsigned int i = 0; i < 2; i++) {
 		open_page();
 		put_reads(1);
@@ -352,7 +352,7 @@ static void others_have_their_turn_first(void **state)
 		assert_true(polled - before >= 2);
 		expect_completions(1);
 	}
-	loop_poll_del(h.loop, &p);
+	loop_poll_del(h.m.loop, &p);
 }
 
 /* The new queue's first doorbell is what the old one's last was. */
@@ -404,7 +404,7 @@ static void invalid_values_are_events(void **state)
 	store(2 * 7 + 1, 1);
 	assert_event(0);
 	store(2 * (NVME_QUEUES_MAX + 1), 1); /* behind the last one */
-	store(HOST_PAGE / 4 - 1, 1);
+	store(MACHINE_PAGE / 4 - 1, 1);
 	assert_quiet();
 	read_one();
 	assert_int_equal(host_reg(&h, NVME_REG_CSTS), NVME_CSTS_RDY);
@@ -437,7 +437,7 @@ static void narrow_stores_do_no_harm(void **state)
 
 static void reads_do_no_harm(void **state)
 {
-	uint32_t word[HOST_PAGE / 4];
+	uint32_t word[MACHINE_PAGE / 4];
 
 	start(16);
 	assert_int_equal(host_reg(&h, NVME_REG_DOORBELLS + 8), 0);
@@ -451,7 +451,7 @@ static void reads_do_no_harm(void **state)
 /* ---- rule A4, revoke before return ---- */
 static void command_write(uint16_t set)
 {
-	pci_cfg_write(h.f, PCI_COMMAND, 2, set);
+	pci_cfg_write(h.m.f, PCI_COMMAND, 2, set);
 }
 
 static void revoke_mem(void)
@@ -461,12 +461,12 @@ static void revoke_mem(void)
 
 static void revoke_d3(void)
 {
-	pci_cfg_write(h.f, h.f->pm_cap + PCI_PM_CTRL, 2, 3);
+	pci_cfg_write(h.m.f, h.m.f->pm_cap + PCI_PM_CTRL, 2, 3);
 }
 
 static void revoke_reset(void)
 {
-	pci_func_reset(h.f);
+	pci_func_reset(h.m.f);
 }
 
 static void revoke_disable(void)
@@ -481,10 +481,10 @@ static void revoke_nssr(void)
 
 static void power_on_again(void)
 {
-	pci_cfg_write(h.f, h.f->pm_cap + PCI_PM_CTRL, 2, 0);
+	pci_cfg_write(h.m.f, h.m.f->pm_cap + PCI_PM_CTRL, 2, 0);
 	command_write(PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-	if (!h.f->msix_live)
-		pci_msix_enable(h.f, true);
+	if (!h.m.f->msix_live)
+		pci_msix_enable(h.m.f, true);
 	host_set_reg(&h, NVME_REG_CSTS, NVME_CSTS_NSSRO);
 }
 
@@ -512,7 +512,7 @@ static void rule_revoke_before_return(void **state)
 			assert_false(c->live.have_found);
 		/* A client that goes to its own file for the page gets memory that nobody looks at. */
 		if (i / ARRAY_SIZE(revoke) == 2) {
-			assert_int_equal(ftruncate(fd, HOST_PAGE), 0);
+			assert_int_equal(ftruncate(fd, MACHINE_PAGE), 0);
 			store(2 * QID, 5);
 			store(0, 1);
 		}
@@ -548,7 +548,7 @@ static void no_fetch_without_bus_master(void **state)
 	host_run(&h, 5);
 	assert_true(host_reg(&h, NVME_REG_CSTS) & NVME_CSTS_CFS);
 	assert_false(host_poll(&h, QID, &cqe));
-	assert_true(h.faults > 0);
+	assert_true(h.m.faults > 0);
 }
 
 /* ---- rule A5 ---- */
@@ -565,10 +565,10 @@ static void rule_owner_generations(void **state)
 
 	/* As between two owners. */
 	command_write(0);
-	pci_func_reset(h.f);
-	h.f->sink = NULL;
-	pci_func_reset(h.f);
-	h.f->sink = &h.sink;
+	pci_func_reset(h.m.f);
+	h.m.f->sink = NULL;
+	pci_func_reset(h.m.f);
+	h.m.f->sink = &h.m.sink;
 	power_on_again();
 	assert_false(reachable());
 	map_page();
@@ -579,7 +579,7 @@ static void rule_owner_generations(void **state)
 	put_reads(3);
 	/* The old one makes its own file longer, and writes where the new one's commands wait. */
 	assert_int_equal(guard_copy((uint8_t[1]){0}, old, 1), 1);
-	assert_int_equal(ftruncate(old_fd, HOST_PAGE), 0);
+	assert_int_equal(ftruncate(old_fd, MACHINE_PAGE), 0);
 	((volatile uint32_t *)old)[2 * QID] = h.q[QID].sq_tail;
 	assert_int_equal(pwrite(old_fd, &h.q[QID].sq_tail, 4, 8 * QID), 4);
 	host_run(&h, 10);
@@ -587,7 +587,7 @@ static void rule_owner_generations(void **state)
 	host_ring(&h, QID);
 	expect_completions(3);
 	close(old_fd);
-	munmap(old, HOST_PAGE);
+	munmap(old, MACHINE_PAGE);
 }
 
 /* ---- clients that mean harm, listeners ---- */
@@ -630,7 +630,7 @@ static void page_full_of_anything(void **state)
 			nvme_live_close(c, false);
 	}
 	idle();
-	assert_false(loop_step(h.loop, false));
+	assert_false(loop_step(h.m.loop, false));
 }
 
 static void ignore_event(struct event_listener *l, const struct event *ev)
@@ -647,7 +647,7 @@ static void listeners_see_every_access(void **state)
 
 	start(16);
 	open_page();
-	events_listen(&h.evs, &listener.l);
+	events_listen(&h.m.evs, &listener.l);
 	host_run(&h, 2);
 	while (c->live.page.open)
 		host_run(&h, 1);
@@ -658,7 +658,7 @@ static void listeners_see_every_access(void **state)
 		assert_false(c->live.page.open);
 	}
 	assert_int_equal(listener.n, 200);
-	events_unlisten(&h.evs, &listener.l);
+	events_unlisten(&h.m.evs, &listener.l);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

@@ -22,7 +22,7 @@ static void start(const char *options)
 {
 	host_open(&h, options);
 	host_enable(&h, 16, 0);
-	buf = host_alloc(&h, 2 * HOST_PAGE, HOST_PAGE);
+	buf = host_alloc(&h, 2 * MACHINE_PAGE, MACHINE_PAGE);
 }
 
 static int setup(void **state)
@@ -69,7 +69,7 @@ static void batch_wraps(void **state)
 			put_read(1, i);
 		host_ring(&h, 1);
 		/* One batch, one interrupt. */
-		assert_int_equal(h.irqs[1], round + 1);
+		assert_int_equal(h.m.irqs[1], round + 1);
 		for (unsigned int i = 0; i < 5; i++) {
 			assert_true(host_poll(&h, 1, &cqe));
 			assert_int_equal(cqe.status >> 1, 0);
@@ -108,7 +108,7 @@ static void full_completion_queue_holds_back(void **state)
 	}
 	host_run(&h, 100);
 	assert_false(host_poll(&h, 1, &cqe));
-	assert_int_equal(h.irqs[1], 0);
+	assert_int_equal(h.m.irqs[1], 0);
 }
 
 static void deepest_queue_in_one_ring(void **state)
@@ -134,7 +134,7 @@ static void deepest_queue_in_one_ring(void **state)
 static void large_commands_bound_the_turn_too(void **state)
 {
 	struct nvme_cqe cqe;
-	uint64_t list = host_alloc(&h, HOST_PAGE, HOST_PAGE);
+	uint64_t list = host_alloc(&h, MACHINE_PAGE, MACHINE_PAGE);
 	unsigned int at_once = 0;
 
 	for (unsigned int i = 0; i < 127; i++)
@@ -163,7 +163,7 @@ static void sixty_four_queues(void **state)
 		memset(p, 0, 512);
 		assert_int_equal(host_rw(&h, q, NVME_IO_READ, q, 1, buf), NVME_OK);
 		assert_int_equal(p[5], disk_byte(q * 512 + 5));
-		assert_int_equal(h.irqs[q], 1);
+		assert_int_equal(h.m.irqs[q], 1);
 	}
 }
 
@@ -178,7 +178,7 @@ static void unreachable_queues_are_fatal(void **state)
 	put_read(1, 0);
 	host_ring(&h, 1);
 	assert_true(host_reg(&h, NVME_REG_CSTS) & NVME_CSTS_CFS);
-	assert_non_null(strstr(h.fault_line, "CQ1"));
+	assert_non_null(strstr(h.m.fault_line, "CQ1"));
 	/* A fatal controller does nothing until it is reset. */
 	host_doorbell(&h, 0, false, 1);
 	host_run(&h, 3);
@@ -191,17 +191,17 @@ static void unreachable_queues_are_fatal(void **state)
 	assert_int_equal(host_cmd(&h, 0, &cmd, NULL), NVME_OK);
 	host_doorbell(&h, 1, false, 1);
 	assert_true(host_reg(&h, NVME_REG_CSTS) & NVME_CSTS_CFS);
-	assert_non_null(strstr(h.fault_line, "SQ1"));
-	assert_non_null(strstr(h.fault_line, "SQE"));
+	assert_non_null(strstr(h.m.fault_line, "SQ1"));
+	assert_non_null(strstr(h.m.fault_line, "SQE"));
 }
 
 static void no_bus_master_no_dma(void **state)
 {
-	pci_cfg_write(h.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	pci_cfg_write(h.m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
 	put_read(0, 0);
 	host_ring(&h, 0);
 	assert_true(host_reg(&h, NVME_REG_CSTS) & NVME_CSTS_CFS);
-	assert_int_equal(h.faults, 1);
+	assert_int_equal(h.m.faults, 1);
 }
 
 /* ---- ends in the middle of I/O ---- */
@@ -220,10 +220,10 @@ static void all_memory_as_before(const uint8_t *before)
 {
 	host_run(&h, 50);
 	for (unsigned int i = 0; i < 300; i++) {
-		loop_step(h.loop, false);
+		loop_step(h.m.loop, false);
 		usleep(100);
 	}
-	assert_memory_equal(h.mem, before, HOST_MEM);
+	assert_memory_equal(h.m.mem, before, HOST_MEM);
 }
 
 static void nothing_reaches_memory_after(void (*end)(void))
@@ -235,11 +235,11 @@ static void nothing_reaches_memory_after(void (*end)(void))
 	put_slow(1, 60);
 	/* What had completed by now may have been shown; from here on, nothing. */
 	end();
-	irqs = h.irqs[1];
-	memcpy(before, h.mem, HOST_MEM);
+	irqs = h.m.irqs[1];
+	memcpy(before, h.m.mem, HOST_MEM);
 	all_memory_as_before(before);
-	assert_int_equal(h.irqs[1], irqs);
-	assert_int_equal(h.faults, 0);
+	assert_int_equal(h.m.irqs[1], irqs);
+	assert_int_equal(h.m.faults, 0);
 	free(before);
 }
 
@@ -250,7 +250,7 @@ static void end_disable(void)
 
 static void end_reset(void)
 {
-	pci_func_reset(h.f);
+	pci_func_reset(h.m.f);
 }
 
 static void disable_with_io_in_flight(void **state)
@@ -286,7 +286,7 @@ static void delete_queue_with_io_in_flight(void **state)
 		n++;
 	assert_in_range(n, 0, 20);
 	before = malloc(HOST_MEM);
-	memcpy(before, h.mem, HOST_MEM);
+	memcpy(before, h.m.mem, HOST_MEM);
 	all_memory_as_before(before);
 	free(before);
 	assert_int_equal(host_create_sq(&h, 1, 64, 1), NVME_OK);
@@ -309,9 +309,9 @@ static void delete_queue_with_completions_waiting(void **state)
 		host_put(&h, 1, &flush);
 		host_ring(&h, 1);
 	}
-	while (block_inflight(container_of(h.f, struct nvme, f)->ns[0].blk))
-		loop_step(h.loop, true);
-	assert_false(list_empty(&container_of(h.f, struct nvme, f)->cq[1].waiting));
+	while (block_inflight(container_of(h.m.f, struct nvme, f)->ns[0].blk))
+		loop_step(h.m.loop, true);
+	assert_false(list_empty(&container_of(h.m.f, struct nvme, f)->cq[1].waiting));
 	assert_int_equal(host_cmd(&h, 0, &cmd, NULL), NVME_OK);
 	assert_true(host_poll(&h, 1, &cqe));
 	host_run(&h, 5);
@@ -321,8 +321,8 @@ static void delete_queue_with_completions_waiting(void **state)
 /* A pool full of requests at the disk holds I/O back, not the admin queue; and nothing of it is lost. */
 static void full_pool_holds_back_io_alone(void **state)
 {
-	struct nvme *c = container_of(h.f, struct nvme, f);
-	uint64_t list = host_alloc(&h, HOST_PAGE, HOST_PAGE);
+	struct nvme *c = container_of(h.m.f, struct nvme, f);
+	uint64_t list = host_alloc(&h, MACHINE_PAGE, MACHINE_PAGE);
 	struct nvme_cqe cqe;
 
 	for (unsigned int i = 0; i < 127; i++)
@@ -340,7 +340,7 @@ static void full_pool_holds_back_io_alone(void **state)
 		c->work.run(&c->work);
 	assert_true(nvme_pool_full(c->pool));
 	assert_in_range(c->pool->bytes, NVME_POOL_BYTES, NVME_POOL_BYTES + (1 << 20));
-	loop_work_cancel(h.loop, &c->work);
+	loop_work_cancel(h.m.loop, &c->work);
 	{
 		struct nvme_cmd id = {.opcode = NVME_ADM_IDENTIFY, .dptr = {buf}, .cdw10 = 1};
 
@@ -359,27 +359,29 @@ static void full_pool_holds_back_io_alone(void **state)
 static void unmap_with_io_in_flight(void **state)
 {
 	struct nvme_cmd cmd = rw_cmd(NVME_IO_READ, 0, 8, HOST_IOVA + HOST_MEM, 0);
-	struct page_slice slice = {.len = HOST_PAGE, .writable = true};
+	struct page_slice slice = {.len = MACHINE_PAGE, .writable = true};
 	struct nvme_cqe cqe;
 	struct pages *p;
 	uint64_t unmapped;
 
-	assert_int_equal(backing_get_fd(h.cache, h.memfd, &slice.backing), 0);
-	assert_int_equal(pages_new(0x1000, &slice, 1, h.owner, &p), 0);
+	assert_int_equal(backing_get_fd(h.m.cache, h.m.memfd, &slice.backing), 0);
+	assert_int_equal(pages_new(0x1000, &slice, 1, h.m.owner, &p), 0);
 	pages_configure(p, true, MM_ACCOUNT_USER, false);
 	backing_put(slice.backing);
-	assert_int_equal(ioas_map(h.ioas, IOVA(HOST_IOVA + HOST_MEM), HOST_PAGE, p, 0, IOMMU_READ | IOMMU_WRITE), 0);
+	assert_int_equal(ioas_map(h.m.ioas, IOVA(HOST_IOVA + HOST_MEM), MACHINE_PAGE, p, 0, IOMMU_READ | IOMMU_WRITE),
+			 0);
 	pages_put(p);
 	host_io_queue(&h, 1, 8);
 	cmd.cdw12 |= BIT(30);
 	host_put(&h, 1, &cmd);
 	host_ring(&h, 1);
-	assert_int_equal(ioas_unmap(h.ioas, HOST_IOVA + HOST_MEM, HOST_IOVA + HOST_MEM + HOST_PAGE - 1, &unmapped), 0);
-	assert_int_equal(unmapped, HOST_PAGE);
+	assert_int_equal(ioas_unmap(h.m.ioas, HOST_IOVA + HOST_MEM, HOST_IOVA + HOST_MEM + MACHINE_PAGE - 1, &unmapped),
+			 0);
+	assert_int_equal(unmapped, MACHINE_PAGE);
 	host_wait(&h, 1, &cqe);
 	assert_int_equal((cqe.status >> 1) & 0x7ff, NVME_DATA_TRANSFER_ERROR);
-	assert_int_equal(h.faults, 1);
-	assert_non_null(strstr(h.fault_line, "PRP1"));
+	assert_int_equal(h.m.faults, 1);
+	assert_non_null(strstr(h.m.fault_line, "PRP1"));
 	assert_int_equal(host_rw(&h, 1, NVME_IO_READ, 0, 1, buf), NVME_OK);
 }
 
@@ -396,8 +398,8 @@ static void pin_without_msix(void **state)
 	struct nvme_cqe cqe;
 
 	line = false;
-	h.sink.intx = line_changed;
-	pci_msix_enable(h.f, false);
+	h.m.sink.intx = line_changed;
+	pci_msix_enable(h.m.f, false);
 	host_io_queue(&h, 1, 8);
 	assert_false(line);
 	put_read(1, 0);
@@ -406,7 +408,7 @@ static void pin_without_msix(void **state)
 	for (unsigned int n = 0; n < 2; n++) {
 		while (!line)
 			host_run(&h, 1);
-		assert_true(h.f->cfg[PCI_STATUS] & PCI_STATUS_INTERRUPT);
+		assert_true(h.m.f->cfg[PCI_STATUS] & PCI_STATUS_INTERRUPT);
 		host_wait(&h, 1, &cqe);
 	}
 	assert_false(line);
