@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "input.h"
 #include "base/log.h"
 #include "broker/private.h"
 #include "pci/pci.h"
@@ -33,10 +34,6 @@
 #define OBJECTS	  8
 #define MEM_BYTES (64 * PF_PAGE_SIZE)
 #define MEM_VA	  0x100000ull
-
-struct input {
-	const uint8_t *p, *end;
-};
 
 struct client {
 	int sock;
@@ -53,16 +50,6 @@ static struct broker *b;
 static struct pci_func toy;
 static int palette[FD_KINDS];
 static struct stat mem_stat;
-
-static uint64_t take(struct input *in, size_t n)
-{
-	uint64_t v = 0;
-
-	n = MIN(n, (size_t)(in->end - in->p));
-	memcpy(&v, in->p, MIN(n, sizeof(v)));
-	in->p += n;
-	return v;
-}
 
 /* ---- a function that moves memory when it is written to ---- */
 static uint64_t bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size)
@@ -379,15 +366,15 @@ static void set_up(struct client *c, struct input *in)
 	int32_t fd = 0;
 	struct slot *sl = &c->ch->slot[1];
 	uint8_t honest[64] = {FD_KINDS + OBJECTS - FD_KINDS % OBJECTS, 0}; /* PART_FD: object 0; the rest zeros */
-	struct input h = {honest, honest + 1};
+	struct input h = {honest, 1};
 
 	open_path(c, 0, "/dev/vfio/vfio", 0);
 	open_path(c, 0, "/dev/vfio/1", 1);
 	play(c, &h, 0, 1, VFIO_GROUP_SET_CONTAINER, 0x1000, &fd, sizeof(fd));
-	h = (struct input){honest + 1, honest + 1};
+	h = (struct input){honest + 1, 0};
 	play(c, &h, 0, 0, VFIO_SET_IOMMU, take(in, 1) & 1 ? VFIO_TYPE1v2_IOMMU : VFIO_TYPE1_IOMMU, NULL, 0);
 	honest[1] = 2;
-	h = (struct input){honest + 1, honest + 2};
+	h = (struct input){honest + 1, 1};
 	/* The name is read in pieces of 64 bytes. */
 	memset(honest + 2, 0, 62);
 	memcpy(honest + 2, name, sizeof(name));
@@ -397,7 +384,7 @@ static void set_up(struct client *c, struct input *in)
 		memcpy(piece, name, sizeof(name));
 		play(c, &h, 0, 1, VFIO_GROUP_GET_DEVICE_FD, 0x1000, piece, sizeof(piece));
 	}
-	h = (struct input){honest, honest};
+	h = (struct input){honest, 0};
 	play(c, &h, 0, 0, VFIO_IOMMU_MAP_DMA, 0x1000, &map, sizeof(map));
 	sl->op = RPC_PWRITE;
 	sl->object = c->id[2];
@@ -555,10 +542,9 @@ static void check_fds(void)
 	abort();
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input in = {data, data + size};
+	struct input in = {data, size};
 	struct client c;
 
 	if (!b)
@@ -569,7 +555,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	client_connect(&c);
 	if (take(&in, 1) & 1)
 		set_up(&c, &in);
-	while (in.p < in.end && !lost(&c))
+	while (in.n && !lost(&c))
 		step(&c, &in);
 	client_leave(&c);
 	/* A client that has sent us its own socket lives as long as its process, which is this one. */

@@ -8,25 +8,10 @@
 #include <linux/pci_regs.h>
 
 #include "ioat/host.h"
+#include "input.h"
 #include "devices/ioat/ioat.h"
 
 #define DESCS 64
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *p;
-	size_t n;
-};
-
-static uint64_t take(struct input *in, unsigned int bytes)
-{
-	uint64_t v = 0;
-
-	for (unsigned int i = 0; i < bytes && in->n; i++, in->p++, in->n--)
-		v |= (uint64_t)*in->p << (8 * i);
-	return v;
-}
 
 /* Mostly an address in memory, often a descriptor's, sometimes the end of something, sometimes anything. */
 static uint64_t take_addr(struct input *in)

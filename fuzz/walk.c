@@ -7,16 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "input.h"
 #include "iommu/walk.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define CELLS 256
 
 struct memory {
 	const struct walk_config *cfg;
-	const uint8_t *data;
-	size_t size;
+	struct input in;
 	bool changing;
 	unsigned int loads, updates, cells;
 	struct {
@@ -30,18 +28,6 @@ static void must(bool ok)
 		abort();
 }
 
-static uint64_t take(struct memory *m, unsigned int bytes)
-{
-	uint64_t x = 0;
-
-	if (bytes > m->size)
-		bytes = m->size;
-	memcpy(&x, m->data, bytes);
-	m->data += bytes;
-	m->size -= bytes;
-	return x;
-}
-
 static uint64_t *cell(struct memory *m, uint64_t addr)
 {
 	for (unsigned int i = 0; i < m->cells; i++)
@@ -49,7 +35,7 @@ static uint64_t *cell(struct memory *m, uint64_t addr)
 			return &m->cell[i].entry;
 	must(m->cells < CELLS);
 	m->cell[m->cells].addr = addr;
-	m->cell[m->cells].entry = take(m, 8);
+	m->cell[m->cells].entry = take(&m->in, 8);
 	return &m->cell[m->cells++].entry;
 }
 
@@ -65,11 +51,11 @@ static int fuzz_load(void *ctx, uint64_t addr, void *dst, size_t len)
 
 	must(len == 8 && ++m->loads <= WALK_LOADS_MAX);
 	address_check(m, addr);
-	if (m->size == 0)
+	if (m->in.n == 0)
 		return -EFAULT;
 	entry = cell(m, addr);
 	if (m->changing)
-		*entry = take(m, 8);
+		*entry = take(&m->in, 8);
 	memcpy(dst, entry, 8);
 	return 0;
 }
@@ -82,8 +68,8 @@ static int fuzz_update(void *ctx, uint64_t addr, uint64_t old, uint64_t new)
 	must(++m->updates <= m->loads && old != new &&*entry == old);
 	must(m->cfg->flags & WALK_UPDATE_ACCESSED);
 	address_check(m, addr);
-	if (m->changing && take(m, 1) & 1)
-		return take(m, 1) & 1 ? -EFAULT : -EAGAIN;
+	if (m->changing && take(&m->in, 1) & 1)
+		return take(&m->in, 1) & 1 ? -EFAULT : -EAGAIN;
 	*entry = new;
 	return 0;
 }
@@ -91,8 +77,8 @@ static int fuzz_update(void *ctx, uint64_t addr, uint64_t old, uint64_t new)
 static void walk_once(struct memory *m)
 {
 	struct walk_mem mem = {.ctx = m, .load = fuzz_load, .update = fuzz_update};
-	uint64_t iova = take(m, 8);
-	unsigned int how = take(m, 1);
+	uint64_t iova = take(&m->in, 8);
+	unsigned int how = take(&m->in, 1);
 	struct walk_fault_info fault = {0};
 	struct walk_result res = {0};
 	int r;
@@ -118,20 +104,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint8_t granules[] = {12, 14, 16, 13};
 	struct walk_config cfg = {0};
-	struct memory m = {.cfg = &cfg, .data = data, .size = size};
-	unsigned int pick = take(&m, 1);
+	struct memory m = {.cfg = &cfg, .in = {data, size}};
+	unsigned int pick = take(&m.in, 1);
 
 	cfg.format = pick & 3;
 	cfg.granule = granules[pick >> 2 & 3];
-	cfg.input_bits = take(&m, 1);
-	cfg.output_bits = take(&m, 1);
-	cfg.flags = take(&m, 2);
-	cfg.root = take(&m, 8);
+	cfg.input_bits = take(&m.in, 1);
+	cfg.output_bits = take(&m.in, 1);
+	cfg.flags = take(&m.in, 2);
+	cfg.root = take(&m.in, 8);
 	if (pick & 16)
 		cfg.root &= 0xfffff000;
 	if (walk_config_check(&cfg))
 		return 0;
-	for (unsigned int i = 0; m.size && i < 64; i++)
+	for (unsigned int i = 0; m.in.n && i < 64; i++)
 		walk_once(&m);
 	return 0;
 }
