@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "broker/private.h"
 #include "vfio/eventfd.h"
 
@@ -106,18 +106,8 @@ void closer_free(struct closer *c)
 /* With the lock held. If there is no thread to be had, the queue waits for the next call. */
 static void start_thread(struct closer *c)
 {
-	sigset_t all, old;
-	pthread_t t;
-
-	if (c->threads == THREADS_MAX)
-		return;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (!pthread_create(&t, NULL, closer_main, c)) {
-		pthread_detach(t);
+	if (c->threads < THREADS_MAX && !thread_start(NULL, closer_main, c))
 		c->threads++;
-	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 bool closer_lend(struct closer *c)

@@ -94,10 +94,10 @@ void session_close_fd(struct session *s, int fd)
 	client_fd_close(s->b, fd);
 }
 
-int session_send_fd(struct session *s, unsigned int slot, int fd)
+/* False: the client does not read its socket. */
+static bool send_with_fd(struct session *s, void *data, size_t len, int fd)
 {
-	struct fd_note note = {slot, 1};
-	struct iovec iov = {&note, sizeof(note)};
+	struct iovec iov = {data, len};
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int))];
@@ -110,10 +110,15 @@ int session_send_fd(struct session *s, unsigned int slot, int fd)
 	cm->cmsg_type = SCM_RIGHTS;
 	cm->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(cm), &fd, sizeof(fd));
+	return sendmsg(s->watch.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == (ssize_t)len;
+}
+
+int session_send_fd(struct session *s, unsigned int slot, int fd)
+{
+	struct fd_note note = {slot, 1};
+
 	/* A client that does not read its socket loses its descriptor, not our time. */
-	if (sendmsg(s->watch.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof(note))
-		return -EMFILE;
-	return 0;
+	return send_with_fd(s, &note, sizeof(note), fd) ? 0 : -EMFILE;
 }
 
 static void keep_fd(struct session *s, unsigned int slot, int fd)
@@ -320,21 +325,9 @@ static int send_hello(struct session *s, int memfd)
 	    .flags = (s->b->opt.host_devices ? HELLO_HOST_DEVICES : 0) | (s->b->failnth ? HELLO_TASKS : 0) |
 		     (s->b->opt.check ? HELLO_STACKS : 0),
 	};
-	struct iovec iov = {&h, sizeof(h)};
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct msghdr m = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof(control.buf)};
-	struct cmsghdr *cm = CMSG_FIRSTHDR(&m);
 
 	snprintf(h.shadow, sizeof(h.shadow), "%s", shadow_root(s->b->shadow));
-	cm->cmsg_level = SOL_SOCKET;
-	cm->cmsg_type = SCM_RIGHTS;
-	cm->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(cm), &memfd, sizeof(memfd));
-	return sendmsg(s->watch.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) == sizeof(h) ? 0 : -EPIPE;
+	return send_with_fd(s, &h, sizeof(h), memfd) ? 0 : -EPIPE;
 }
 
 static int map_channel(struct session *s)

@@ -2,11 +2,11 @@
 #include "check/worker.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/thread.h"
 #include "base/util.h"
 
 struct worker {
@@ -42,19 +42,6 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* Signals are the broker's business. */
-static int thread_start(struct worker *w)
-{
-	sigset_t all, old;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&w->thread, NULL, work, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return err;
-}
-
 struct worker *worker_new(void)
 {
 	struct worker *w = calloc(1, sizeof(*w));
@@ -69,7 +56,7 @@ struct worker *worker_new(void)
 	pthread_cond_init(&w->more, NULL);
 	pthread_cond_init(&w->done, &attr);
 	pthread_condattr_destroy(&attr);
-	if (thread_start(w)) {
+	if (thread_start(&w->thread, work, w)) {
 		free(w);
 		return NULL;
 	}

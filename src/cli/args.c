@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "base/word.h"
 #include "check/class.h"
 #include "devices/device.h"
 #include "devices/fault.h"
@@ -32,51 +33,31 @@ enum {
 	OPTION_ERROR_EXITCODE,
 };
 
-static const struct option run_options[] = {
-    {"device", required_argument, NULL, 'd'},
-    {"fault", required_argument, NULL, OPTION_FAULT},
-    {"control", required_argument, NULL, OPTION_CONTROL},
-    {"connect", required_argument, NULL, OPTION_CONNECT},
-    {"summary", no_argument, NULL, OPTION_SUMMARY},
-    {"memlock", required_argument, NULL, OPTION_MEMLOCK},
-    {"strict", no_argument, NULL, OPTION_STRICT},
-    {"p2p", required_argument, NULL, OPTION_P2P},
-    {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
-    {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
-    {"check", optional_argument, NULL, OPTION_CHECK},
-    {"report", required_argument, NULL, OPTION_REPORT},
-    {"suppressions", required_argument, NULL, OPTION_SUPPRESSIONS},
-    {"trace", required_argument, NULL, OPTION_TRACE},
-    {"first", no_argument, NULL, OPTION_FIRST},
-    {"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH},
-    {"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE},
-    {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},
-    {0},
-};
+/* clang-format off */
+#define OPTIONS_OF_BOTH \
+	{"device", required_argument, NULL, 'd'}, \
+	{"fault", required_argument, NULL, OPTION_FAULT}, \
+	{"control", required_argument, NULL, OPTION_CONTROL}, \
+	{"summary", no_argument, NULL, OPTION_SUMMARY}, \
+	{"memlock", required_argument, NULL, OPTION_MEMLOCK}, \
+	{"strict", no_argument, NULL, OPTION_STRICT}, \
+	{"p2p", required_argument, NULL, OPTION_P2P}, \
+	{"host-devices", no_argument, NULL, OPTION_HOST_DEVICES}, \
+	{"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST}, \
+	{"check", optional_argument, NULL, OPTION_CHECK}, \
+	{"report", required_argument, NULL, OPTION_REPORT}, \
+	{"suppressions", required_argument, NULL, OPTION_SUPPRESSIONS}, \
+	{"trace", required_argument, NULL, OPTION_TRACE}, \
+	{"first", no_argument, NULL, OPTION_FIRST}, \
+	{"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH}, \
+	{"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE}, \
+	{"verbose", no_argument, NULL, 'v'}, \
+	{"help", no_argument, NULL, 'h'}, \
+	{0}
+/* clang-format on */
 
-static const struct option serve_options[] = {
-    {"device", required_argument, NULL, 'd'},
-    {"fault", required_argument, NULL, OPTION_FAULT},
-    {"control", required_argument, NULL, OPTION_CONTROL},
-    {"socket", required_argument, NULL, OPTION_SOCKET},
-    {"summary", no_argument, NULL, OPTION_SUMMARY},
-    {"memlock", required_argument, NULL, OPTION_MEMLOCK},
-    {"strict", no_argument, NULL, OPTION_STRICT},
-    {"p2p", required_argument, NULL, OPTION_P2P},
-    {"host-devices", no_argument, NULL, OPTION_HOST_DEVICES},
-    {"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST},
-    {"check", optional_argument, NULL, OPTION_CHECK},
-    {"report", required_argument, NULL, OPTION_REPORT},
-    {"suppressions", required_argument, NULL, OPTION_SUPPRESSIONS},
-    {"trace", required_argument, NULL, OPTION_TRACE},
-    {"first", no_argument, NULL, OPTION_FIRST},
-    {"stack-depth", required_argument, NULL, OPTION_STACK_DEPTH},
-    {"error-exitcode", required_argument, NULL, OPTION_ERROR_EXITCODE},
-    {"verbose", no_argument, NULL, 'v'},
-    {"help", no_argument, NULL, 'h'},
-    {0},
-};
+static const struct option run_options[] = {{"connect", required_argument, NULL, OPTION_CONNECT}, OPTIONS_OF_BOTH};
+static const struct option serve_options[] = {{"socket", required_argument, NULL, OPTION_SOCKET}, OPTIONS_OF_BOTH};
 
 int size_parse(const char *text, uint64_t *bytes)
 {
@@ -103,50 +84,6 @@ int size_parse(const char *text, uint64_t *bytes)
 		return -EINVAL;
 	*bytes = (uint64_t)n << shift;
 	return 0;
-}
-
-/* Levenshtein's distance; words longer than the table are far from everything. */
-static unsigned int word_distance(const char *a, const char *b)
-{
-	unsigned int row[33], diagonal, above;
-	size_t la = strlen(a), lb = strlen(b);
-
-	if (la >= ARRAY_SIZE(row) || lb >= ARRAY_SIZE(row))
-		return UINT32_MAX;
-	for (size_t j = 0; j <= lb; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= la; i++) {
-		diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= lb; j++) {
-			above = row[j];
-			diagonal += a[i - 1] != b[j - 1];
-			row[j] = MIN(above, row[j - 1]) + 1;
-			row[j] = MIN(row[j], diagonal);
-			diagonal = above;
-		}
-	}
-	return row[lb];
-}
-
-const char *word_nearest(const char *word, const char *const *list)
-{
-	/* Half of a word mistyped is another word. */
-	unsigned int best = (strlen(word) + 1) / 2 + 1;
-	const char *found = NULL;
-
-	for (; *list; list++) {
-		unsigned int d = word_distance(word, *list);
-
-		/* A word cut short, or run on, is nearer than any other. */
-		if (!strncmp(word, *list, strlen(word)) && *word)
-			d = 1;
-		if (d < best) {
-			best = d;
-			found = *list;
-		}
-	}
-	return found;
 }
 
 static int option_unknown(const struct verb *v, const struct option *known, const char *given)

@@ -26,7 +26,4 @@ void args_free(struct args *a);
 /* "64M", "1G", "4096": bytes. 0 or -EINVAL. */
 int size_parse(const char *text, uint64_t *bytes);
 
-/* The word of list (ends with NULL) that word was most likely meant to be; NULL if none is near. */
-const char *word_nearest(const char *word, const char *const *list);
-
 #endif

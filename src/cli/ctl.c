@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "base/word.h"
 #include "cli/args.h"
 #include "cli/cli.h"
 #include "cli/launch.h"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "base/word.h"
 #include "cli/args.h"
 #include "cli/cli.h"
 

@@ -14,7 +14,6 @@
 #include <liburing.h>
 #include <linux/fs.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +25,7 @@
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "base/thread.h"
 #include "base/util.h"
 
 #define RING_ENTRIES   256
@@ -182,15 +182,10 @@ static void *worker_main(void *arg)
 
 static void workers_start(struct block *b)
 {
-	sigset_t all, old;
-
 	if (b->workers)
 		return;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (b->workers < WORKERS && pthread_create(&b->worker[b->workers], NULL, worker_main, b) == 0)
+	while (b->workers < WORKERS && !thread_start(&b->worker[b->workers], worker_main, b))
 		b->workers++;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 static void workers_submit(struct block *b, struct block_req *r)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/word.h"
 #include "devices/option.h"
 
 #define SECOND	   1000000000ull
@@ -213,22 +214,19 @@ static const struct key {
 
 static int kind_parse(struct draft *d, const char *word)
 {
-	unsigned int best = INJECT_KINDS, distance = UINT_MAX;
+	struct word_search near;
 	size_t n;
 
+	word_search(&near, word);
 	for (unsigned int i = 0; i < INJECT_KINDS; i++) {
-		unsigned int dist = option_distance(word, inject_kind_names[i]);
-
-		if (dist < distance) {
-			distance = dist;
-			best = i;
+		if (!strcmp(word, inject_kind_names[i])) {
+			d->s.kind = i;
+			return 0;
 		}
+		word_consider(&near, inject_kind_names[i]);
 	}
-	d->s.kind = best;
-	if (!distance)
-		return 0;
-	if (option_close(word, distance))
-		return fail(d, "unknown fault '%s'; did you mean '%s'?", word, inject_kind_names[best]);
+	if (word_found(&near))
+		return fail(d, "unknown fault '%s'; did you mean '%s'?", word, near.best);
 	fail(d, "unknown fault '%s'; there are", word);
 	for (unsigned int i = 0; i < INJECT_KINDS; i++) {
 		n = strlen(d->err);
@@ -239,21 +237,16 @@ static int kind_parse(struct draft *d, const char *word)
 
 static int key_unknown(struct draft *d, const char *word)
 {
-	unsigned int distance = UINT_MAX;
-	const char *best = NULL;
+	struct word_search near;
 	size_t n;
 
-	for (unsigned int i = 0; i < KEYS; i++) {
-		unsigned int dist = option_distance(word, keys[i].name);
-
-		if (dist < distance && keys[i].kinds & BIT(d->s.kind)) {
-			distance = dist;
-			best = keys[i].name;
-		}
-	}
-	if (option_close(word, distance))
+	word_search(&near, word);
+	for (unsigned int i = 0; i < KEYS; i++)
+		if (keys[i].kinds & BIT(d->s.kind))
+			word_consider(&near, keys[i].name);
+	if (word_found(&near))
 		return fail(d, "unknown key '%s' of fault '%s'; did you mean '%s'?", word, inject_kind_names[d->s.kind],
-			    best);
+			    near.best);
 	fail(d, "unknown key '%s' of fault '%s'; there are", word, inject_kind_names[d->s.kind]);
 	for (unsigned int i = 0; i < KEYS; i++) {
 		n = strlen(d->err);

@@ -24,13 +24,4 @@ bool option_parse_addr(const char *s, int *domain, int *bdf);
 /* "512M" for sizes, digits for the rest. */
 void option_format(const struct device_option *o, uint64_t num, char *buf, size_t len);
 
-/*
- * Edits that turn a into b: insertions, deletions, replacements and swaps of neighbours. Only the first 63 characters
- * count.
- */
-unsigned int option_distance(const char *a, const char *b);
-
-/* Whether a name at that distance is worth suggesting: a third of the word may be wrong, and at least two letters. */
-bool option_close(const char *word, unsigned int distance);
-
 #endif

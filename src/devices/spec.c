@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "base/word.h"
 #include "devices/option.h"
 #include "devices/spec.h"
 
@@ -40,17 +41,6 @@ static const struct device_option *option_find(const struct device_option *o, co
 	return NULL;
 }
 
-/* The nearest of names so far, in *best at *distance. */
-static void nearest_consider(const char *word, const char *name, const char **best, unsigned int *distance)
-{
-	unsigned int d = option_distance(word, name);
-
-	if (d < *distance) {
-		*best = name;
-		*distance = d;
-	}
-}
-
 /* Appends to the text in buf what fits. */
 static void text_append(char *buf, size_t size, const char *sep, const char *word)
 {
@@ -62,13 +52,13 @@ static void text_append(char *buf, size_t size, const char *sep, const char *wor
 
 int device_type_unknown(const char *name, char *err, size_t errlen)
 {
-	const char *best = NULL;
-	unsigned int distance = UINT_MAX;
+	struct word_search near;
 
+	word_search(&near, name);
 	for (const struct device_type *const *t = device_types; *t; t++)
-		nearest_consider(name, (*t)->name, &best, &distance);
-	if (best && option_close(name, distance)) {
-		snprintf(err, errlen, "unknown device type '%s'; did you mean '%s'?", name, best);
+		word_consider(&near, (*t)->name);
+	if (word_found(&near)) {
+		snprintf(err, errlen, "unknown device type '%s'; did you mean '%s'?", name, near.best);
 		return -EINVAL;
 	}
 	snprintf(err, errlen, "unknown device type '%s'; there are", name);
@@ -80,14 +70,16 @@ int device_type_unknown(const char *name, char *err, size_t errlen)
 static int key_unknown(const struct device_type *type, const char *key, char *err, size_t errlen)
 {
 	const struct device_option *const tables[] = {type->options, device_common_options};
-	const char *best = NULL, *sep = " ";
-	unsigned int distance = UINT_MAX;
+	struct word_search near;
+	const char *sep = " ";
 
+	word_search(&near, key);
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		for (const struct device_option *o = tables[i]; o->key; o++)
-			nearest_consider(key, o->key, &best, &distance);
-	if (option_close(key, distance)) {
-		snprintf(err, errlen, "unknown option '%s' of device '%s'; did you mean '%s'?", key, type->name, best);
+			word_consider(&near, o->key);
+	if (word_found(&near)) {
+		snprintf(err, errlen, "unknown option '%s' of device '%s'; did you mean '%s'?", key, type->name,
+			 near.best);
 		return -EINVAL;
 	}
 	snprintf(err, errlen, "unknown option '%s' of device '%s'; there are", key, type->name);

@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/guard.h"
+#include "base/thread.h"
 #include "base/util.h"
 
 #define PIPE_BYTES  (1 << 20) /* what an unprivileged user may have */
@@ -315,21 +315,6 @@ static void *file_thread(void *arg)
 	return NULL;
 }
 
-static int file_start(struct barfile *f)
-{
-	sigset_t all, old;
-	pthread_t t;
-	int err;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&t, NULL, file_thread, f);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (!err)
-		pthread_detach(t);
-	return err;
-}
-
 /* ---- the owner's side ---- */
 
 /* The pipe has to hold the page itself: a copy made at the time of the splice misses what is stored until the cut. */
@@ -385,7 +370,7 @@ static bool file_setup(struct barfile *f)
 	if (!f->npipes)
 		return false;
 	f->run = calloc((f->npipes + 1) * (f->pipe_bytes / PF_PAGE_SIZE), sizeof(*f->run));
-	return f->run && pipe_holds_pages(f) && !file_start(f);
+	return f->run && pipe_holds_pages(f) && !thread_start(NULL, file_thread, f);
 }
 
 struct barfile *barfile_new(uint64_t size)

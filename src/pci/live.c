@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/guard.h"
+#include "base/thread.h"
 #include "base/util.h"
 
 /* A cut takes some 10 us, and a busy machine may keep the thread waiting. */
@@ -92,17 +92,10 @@ static void *file_thread(void *arg)
 
 static int file_start(struct live_file *f)
 {
-	sigset_t all, old;
-	pthread_t t;
-	int err;
+	int err = thread_start(NULL, file_thread, f);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&t, NULL, file_thread, f);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (err)
-		return -err;
-	pthread_detach(t);
+		return err;
 	f->started = true;
 	return 0;
 }
