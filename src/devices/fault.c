@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/word.h"
 #include "devices/option.h"
 
 #define SECOND	   1000000000ull
@@ -217,7 +218,7 @@ static int kind_parse(struct draft *d, const char *word)
 	size_t n;
 
 	for (unsigned int i = 0; i < INJECT_KINDS; i++) {
-		unsigned int dist = option_distance(word, inject_kind_names[i]);
+		unsigned int dist = word_distance(word, inject_kind_names[i]);
 
 		if (dist < distance) {
 			distance = dist;
@@ -227,7 +228,7 @@ static int kind_parse(struct draft *d, const char *word)
 	d->s.kind = best;
 	if (!distance)
 		return 0;
-	if (option_close(word, distance))
+	if (word_close(word, distance))
 		return fail(d, "unknown fault '%s'; did you mean '%s'?", word, inject_kind_names[best]);
 	fail(d, "unknown fault '%s'; there are", word);
 	for (unsigned int i = 0; i < INJECT_KINDS; i++) {
@@ -244,14 +245,14 @@ static int key_unknown(struct draft *d, const char *word)
 	size_t n;
 
 	for (unsigned int i = 0; i < KEYS; i++) {
-		unsigned int dist = option_distance(word, keys[i].name);
+		unsigned int dist = word_distance(word, keys[i].name);
 
 		if (dist < distance && keys[i].kinds & BIT(d->s.kind)) {
 			distance = dist;
 			best = keys[i].name;
 		}
 	}
-	if (option_close(word, distance))
+	if (word_close(word, distance))
 		return fail(d, "unknown key '%s' of fault '%s'; did you mean '%s'?", word, inject_kind_names[d->s.kind],
 			    best);
 	fail(d, "unknown key '%s' of fault '%s'; there are", word, inject_kind_names[d->s.kind]);
@@ -301,9 +302,9 @@ int fault_parse(const char *text, struct inject_spec *s, char *err, size_t errle
 	}
 	d.s = (struct inject_spec){
 	    .bdf = INJECT_ANY, .chance = INJECT_ALWAYS, .times = 1, .queue = INJECT_ANY, .vector = INJECT_ANY};
-	ret = kind_parse(&d, option_word(&rest));
+	ret = kind_parse(&d, word_next(&rest));
 	while (!ret && rest)
-		ret = word_parse(&d, option_word(&rest));
+		ret = word_parse(&d, word_next(&rest));
 	free(copy);
 	if (ret)
 		return ret;

@@ -9,25 +9,6 @@
 #include "devices/device.h"
 #include "devices/option.h"
 
-#define WORD_MAX 63
-
-char *option_word(char **rest)
-{
-	char *word = *rest, *in = word, *out = word;
-
-	for (; *in; in++) {
-		if (*in == ',') {
-			if (in[1] != ',')
-				break;
-			in++;
-		}
-		*out++ = *in;
-	}
-	*rest = *in ? in + 1 : NULL;
-	*out = '\0';
-	return word;
-}
-
 /* Digits, decimal or after 0x hexadecimal, without sign or blank; *end is the first character that is none. */
 static bool number_parse(const char *s, uint64_t *num, const char **end)
 {
@@ -181,37 +162,4 @@ bool option_parse_addr(const char *s, int *domain, int *bdf)
 	*domain = dom;
 	*bdf = bus << 8 | dev << 3 | fn;
 	return true;
-}
-
-/* Optimal string alignment, three rows at a time. */
-unsigned int option_distance(const char *a, const char *b)
-{
-	size_t na = strnlen(a, WORD_MAX), nb = strnlen(b, WORD_MAX);
-	unsigned int rows[3][WORD_MAX + 1];
-	unsigned int *before = rows[0], *above = rows[1], *row = rows[2], *tmp;
-
-	for (size_t j = 0; j <= nb; j++)
-		above[j] = j;
-	for (size_t i = 1; i <= na; i++) {
-		row[0] = i;
-		for (size_t j = 1; j <= nb; j++) {
-			row[j] = above[j - 1] + (a[i - 1] != b[j - 1]);
-			row[j] = MIN(row[j], above[j] + 1);
-			row[j] = MIN(row[j], row[j - 1] + 1);
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-				row[j] = MIN(row[j], before[j - 2] + 1);
-		}
-		tmp = before;
-		before = above;
-		above = row;
-		row = tmp;
-	}
-	return above[nb];
-}
-
-bool option_close(const char *word, unsigned int distance)
-{
-	size_t n = strnlen(word, WORD_MAX);
-
-	return distance <= MAX(n / 3, 2UL) && distance < n;
 }

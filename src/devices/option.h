@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One KEY=VALUE of a device specification: values, their ranges, and names that were mistyped. */
+/* One KEY=VALUE of a device specification: values and their ranges. */
 #ifndef PINFOLD_DEVICES_OPTION_H
 #define PINFOLD_DEVICES_OPTION_H
 
@@ -10,11 +10,6 @@
 struct device_option;
 struct device_value;
 
-/*
- * Takes the next comma-separated word off *rest, in place, with ",," made one comma; *rest becomes NULL after the last.
- */
-char *option_word(char **rest);
-
 /* Parses s as o's kind demands. v->str = s. On failure -EINVAL with the reason in why ("'x' is not a size ..."). */
 int option_parse(const struct device_option *o, const char *s, struct device_value *v, char *why, size_t len);
 
@@ -23,14 +18,5 @@ bool option_parse_addr(const char *s, int *domain, int *bdf);
 
 /* "512M" for sizes, digits for the rest. */
 void option_format(const struct device_option *o, uint64_t num, char *buf, size_t len);
-
-/*
- * Edits that turn a into b: insertions, deletions, replacements and swaps of neighbours. Only the first 63 characters
- * count.
- */
-unsigned int option_distance(const char *a, const char *b);
-
-/* Whether a name at that distance is worth suggesting: a third of the word may be wrong, and at least two letters. */
-bool option_close(const char *word, unsigned int distance);
 
 #endif

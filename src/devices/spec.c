@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "base/word.h"
 #include "devices/option.h"
 #include "devices/spec.h"
 
@@ -43,7 +44,7 @@ static const struct device_option *option_find(const struct device_option *o, co
 /* The nearest of names so far, in *best at *distance. */
 static void nearest_consider(const char *word, const char *name, const char **best, unsigned int *distance)
 {
-	unsigned int d = option_distance(word, name);
+	unsigned int d = word_distance(word, name);
 
 	if (d < *distance) {
 		*best = name;
@@ -67,7 +68,7 @@ int device_type_unknown(const char *name, char *err, size_t errlen)
 
 	for (const struct device_type *const *t = device_types; *t; t++)
 		nearest_consider(name, (*t)->name, &best, &distance);
-	if (best && option_close(name, distance)) {
+	if (best && word_close(name, distance)) {
 		snprintf(err, errlen, "unknown device type '%s'; did you mean '%s'?", name, best);
 		return -EINVAL;
 	}
@@ -86,7 +87,7 @@ static int key_unknown(const struct device_type *type, const char *key, char *er
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
 		for (const struct device_option *o = tables[i]; o->key; o++)
 			nearest_consider(key, o->key, &best, &distance);
-	if (option_close(key, distance)) {
+	if (word_close(key, distance)) {
 		snprintf(err, errlen, "unknown option '%s' of device '%s'; did you mean '%s'?", key, type->name, best);
 		return -EINVAL;
 	}
@@ -192,7 +193,7 @@ static int place_set(struct device_spec *s, const struct device_value *common, c
 static int words_parse(struct device_spec *s, char *err, size_t errlen)
 {
 	struct device_value common[COMMON_COUNT] = {};
-	char *rest = s->text, *name = option_word(&rest);
+	char *rest = s->text, *name = word_next(&rest);
 	int rc = 0;
 
 	s->type = device_type_find(name);
@@ -204,7 +205,7 @@ static int words_parse(struct device_spec *s, char *err, size_t errlen)
 		return -ENOMEM;
 	}
 	while (rest && !rc)
-		rc = word_parse(s, option_word(&rest), common, err, errlen);
+		rc = word_parse(s, word_next(&rest), common, err, errlen);
 	if (!rc)
 		rc = place_set(s, common, err, errlen);
 	if (!rc)

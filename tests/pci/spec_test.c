@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "base/word.h"
 #include "devices/device.h"
 #include "devices/option.h"
 
@@ -258,13 +259,13 @@ static void distances(void **state)
 	char a[200], b[200];
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(pairs); i++) {
-		assert_int_equal(option_distance(pairs[i].a, pairs[i].b), pairs[i].d);
-		assert_int_equal(option_distance(pairs[i].b, pairs[i].a), pairs[i].d);
+		assert_int_equal(word_distance(pairs[i].a, pairs[i].b), pairs[i].d);
+		assert_int_equal(word_distance(pairs[i].b, pairs[i].a), pairs[i].d);
 	}
 	memset(a, 'a', sizeof(a));
 	memset(b, 'b', sizeof(b));
 	a[199] = b[199] = '\0';
-	assert_int_equal(option_distance(a, b), 63);
+	assert_int_equal(word_distance(a, b), 63);
 }
 
 /* Long words and small buffers: cut, never overrun. */
