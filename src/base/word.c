@@ -9,6 +9,23 @@
 
 #define WORD_MAX 63
 
+char *word_next(char **rest)
+{
+	char *word = *rest, *in = word, *out = word;
+
+	for (; *in; in++) {
+		if (*in == ',') {
+			if (in[1] != ',')
+				break;
+			in++;
+		}
+		*out++ = *in;
+	}
+	*rest = *in ? in + 1 : NULL;
+	*out = '\0';
+	return word;
+}
+
 /* Optimal string alignment, three rows at a time. */
 unsigned int word_distance(const char *a, const char *b)
 {

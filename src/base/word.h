@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Which of the known names a mistyped word was meant to be. */
+/* Words of a specification, "WORD[,WORD]...", and which of the known names a mistyped one was meant to be. */
 #ifndef PINFOLD_BASE_WORD_H
 #define PINFOLD_BASE_WORD_H
+
+/*
+ * Takes the next comma-separated word off *rest, in place, with ",," made one comma; *rest becomes NULL after the last.
+ */
+char *word_next(char **rest);
 
 struct word_search {
 	const char *word;

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -294,9 +293,9 @@ int fault_parse(const char *text, struct inject_spec *s, char *err, size_t errle
 	}
 	d.s = (struct inject_spec){
 	    .bdf = INJECT_ANY, .chance = INJECT_ALWAYS, .times = 1, .queue = INJECT_ANY, .vector = INJECT_ANY};
-	ret = kind_parse(&d, option_word(&rest));
+	ret = kind_parse(&d, word_next(&rest));
 	while (!ret && rest)
-		ret = word_parse(&d, option_word(&rest));
+		ret = word_parse(&d, word_next(&rest));
 	free(copy);
 	if (ret)
 		return ret;

@@ -9,23 +9,6 @@
 #include "devices/device.h"
 #include "devices/option.h"
 
-char *option_word(char **rest)
-{
-	char *word = *rest, *in = word, *out = word;
-
-	for (; *in; in++) {
-		if (*in == ',') {
-			if (in[1] != ',')
-				break;
-			in++;
-		}
-		*out++ = *in;
-	}
-	*rest = *in ? in + 1 : NULL;
-	*out = '\0';
-	return word;
-}
-
 /* Digits, decimal or after 0x hexadecimal, without sign or blank; *end is the first character that is none. */
 static bool number_parse(const char *s, uint64_t *num, const char **end)
 {

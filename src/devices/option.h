@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One KEY=VALUE of a device specification: values, their ranges, and names that were mistyped. */
+/* One KEY=VALUE of a device specification: values and their ranges. */
 #ifndef PINFOLD_DEVICES_OPTION_H
 #define PINFOLD_DEVICES_OPTION_H
 
@@ -9,11 +9,6 @@
 
 struct device_option;
 struct device_value;
-
-/*
- * Takes the next comma-separated word off *rest, in place, with ",," made one comma; *rest becomes NULL after the last.
- */
-char *option_word(char **rest);
 
 /* Parses s as o's kind demands. v->str = s. On failure -EINVAL with the reason in why ("'x' is not a size ..."). */
 int option_parse(const struct device_option *o, const char *s, struct device_value *v, char *why, size_t len);

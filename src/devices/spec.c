@@ -184,7 +184,7 @@ static int place_set(struct device_spec *s, const struct device_value *common, c
 static int words_parse(struct device_spec *s, char *err, size_t errlen)
 {
 	struct device_value common[COMMON_COUNT] = {};
-	char *rest = s->text, *name = option_word(&rest);
+	char *rest = s->text, *name = word_next(&rest);
 	int rc = 0;
 
 	s->type = device_type_find(name);
@@ -196,7 +196,7 @@ static int words_parse(struct device_spec *s, char *err, size_t errlen)
 		return -ENOMEM;
 	}
 	while (rest && !rc)
-		rc = word_parse(s, option_word(&rest), common, err, errlen);
+		rc = word_parse(s, word_next(&rest), common, err, errlen);
 	if (!rc)
 		rc = place_set(s, common, err, errlen);
 	if (!rc)

@@ -31,7 +31,11 @@ enum net_verdict {
 	NET_FULL,    /* no room now: keep it. card->writable follows */
 };
 
-/* The card's end; embedded in the card. None of these is called after net_close. */
+/*
+ * The card's end; embedded in the card. None of these is called after net_close, which may be called from any of them.
+ * receive and received are called while the card is up (net_set_up) alone; writable and link from the loop, on top of
+ * no other call of the card's.
+ */
 struct net_card {
 	/*
 	 * A frame arrives; len bytes in iov[0..n), memory of a client perhaps: touch it with guard_copy alone. After
