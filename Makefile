@@ -12,6 +12,7 @@ DESTDIR ?=
 export PINFOLD_GUEST ?= $(abspath $(BUILD))/guest
 # TESTS="name name" runs only those.
 TESTS ?=
+CLASSES ?=
 # Options for scripts/check-kernel; -h lists them.
 KERNEL_TESTS ?=
 
@@ -19,7 +20,7 @@ MESON ?= meson
 NINJA ?= ninja
 
 .NOTPARALLEL:
-.PHONY: all demo check guest check-kernel check-kernel-diff check-guest bench asan tsan fuzz lint fmt install clean deps help
+.PHONY: all demo check guest check-kernel check-kernel-diff check-guest golden bench asan tsan fuzz lint fmt install clean deps help
 
 all: $(BUILD)/build.ninja ## build into build/
 	@$(NINJA) -C $(BUILD)
@@ -45,6 +46,10 @@ check-kernel-diff: deps all ## random sequences of IOMMUFD calls, on Pinfold and
 check-guest: deps all guest ## guests of every shape in QEMU, with the emulated disk through vfio-pci; TESTS="name ..."
 	@PINFOLD=$(abspath $(BUILD))/src/cli/pinfold SANITIZE=none PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/lib \
 		tests/clients/guest_long.py $(TESTS)
+
+golden: all ## rewrite the examples in the pages of the checker's classes; CLASSES="name ..."
+	@PINFOLD=$(abspath $(BUILD))/src/cli/pinfold GOLDEN=$(BUILD)/tests/check ROOT=. PYTHONDONTWRITEBYTECODE=1 \
+		PYTHONPATH=tests/lib tests/check/golden_test.py --update $(CLASSES)
 
 bench: deps all guest ## the numbers, each beside its peer's
 	@BUILD=$(BUILD) scripts/bench

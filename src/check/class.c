@@ -22,6 +22,15 @@ const char *class_name(enum check_class c)
 	return table[c].name;
 }
 
+enum check_class class_find(const char *name)
+{
+	unsigned int i = 0;
+
+	while (i < CLASS_COUNT && strcmp(table[i].name, name))
+		i++;
+	return i;
+}
+
 uint64_t class_set_default(void)
 {
 	uint64_t set = 0;

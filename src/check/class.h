@@ -31,6 +31,9 @@ enum check_class {
 _Static_assert(CLASS_COUNT <= 64, "sets of classes are words");
 
 const char *class_name(enum check_class c);
+/* CLASS_COUNT: there is none of that name. */
+enum check_class class_find(const char *name);
+extern const char *const class_manual[CLASS_COUNT]; /* each class's page in the manual, as text; from doc/check */
 /*
  * Changes *set as a list of names says: "dma-unmapped,irq-lost"; "all", "default", "none"; a name after a minus sign is
  * taken out. 0, or -EINVAL with one line in err, which has the nearest known name.

@@ -97,5 +97,6 @@ void text_finding(FILE *out, const struct finding *f, struct stacks *stacks, str
 				f->part[i].text);
 		text_stack(out, f->part[i].stack, stacks, symbols);
 	}
+	fprintf(out, "    what it means: pinfold help %s\n", class_name(f->class));
 	print_summary(out, f, stacks, symbols);
 }

@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 #include "base/word.h"
+#include "check/class.h"
 #include "cli/args.h"
 #include "cli/cli.h"
 
@@ -70,7 +71,7 @@ const struct verb verbs[] = {
      "\n"
      "Without either it is the broker that the program itself runs under, $PINFOLD_CONTROL.\n",
      cli_ctl},
-    {"help", "[VERB]", "explain a verb", "", cli_help},
+    {"help", "[VERB | CLASS]", "explain a verb, or a class of what --check finds", "", cli_help},
     {"version", "", "print the version", "", cli_version},
     {0},
 };
@@ -118,9 +119,15 @@ int verb_unknown(const char *name)
 int cli_help(const struct verb *self, int argc, char **argv)
 {
 	const struct verb *v;
+	enum check_class class;
 
 	if (argc < 2) {
 		help_overview(stdout);
+		return 0;
+	}
+	class = class_find(argv[1]);
+	if (class < CLASS_COUNT && class_manual[class]) {
+		fputs(class_manual[class], stdout);
 		return 0;
 	}
 	v = verb_find(argv[1]);

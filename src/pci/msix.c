@@ -173,12 +173,22 @@ void pci_msix_reset(struct pci_func *f)
 	pci_msix_update(f);
 }
 
+/* What pends when MSI-X goes off was raised while nobody listened to the vector, and nobody ever will. */
+static void pending_drop(struct pci_func *f)
+{
+	for (unsigned int w = 0; w < pba_words(f->msix_n); w++)
+		for (uint64_t bits = f->msix_pba[w]; bits; bits &= bits - 1)
+			vector_drop(f, w * 64 + __builtin_ctzll(bits));
+}
+
 void pci_msix_enable(struct pci_func *f, bool on)
 {
 	uint32_t ctrl;
 
 	if (!f->msix_cap)
 		return;
+	if (!on && event_wanted(f->evs, EVENT_IRQ))
+		pending_drop(f);
 	ctrl = msix_control(f) & ~(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
 	cfg_put(f->cfg + f->msix_cap + PCI_MSIX_FLAGS, 2, on ? ctrl | PCI_MSIX_FLAGS_ENABLE : ctrl);
 	table_clear(f);

@@ -12,7 +12,7 @@ import urllib.request
 
 import tap
 
-PINFOLD, BUGGY = os.environ["PINFOLD"], os.environ["BUGGY"]
+PINFOLD, GOLDEN = os.environ["PINFOLD"], os.environ["GOLDEN"]
 WORK = tempfile.TemporaryDirectory(prefix="pinfold-page-")
 PATIENCE = 120
 
@@ -59,7 +59,7 @@ def page_of(*classes):
     disk, report = os.path.join(WORK.name, "disk.img"), os.path.join(WORK.name, f"report-{time.monotonic_ns()}.html")
     with open(disk, "wb") as f:
         f.truncate(1 << 20)
-    script = "; ".join(f"{BUGGY} {c}" for c in classes) or "true"
+    script = "; ".join(os.path.join(GOLDEN, c) for c in classes) or "true"
     subprocess.run([PINFOLD, "run", f"--report={report}", "-d", f"nvme,path={disk}", "--", "sh", "-c", script],
                    stderr=subprocess.DEVNULL, timeout=PATIENCE, check=True)
     b = Browser("file://" + report)
@@ -76,8 +76,8 @@ def test_shows_what_was_found():
     b = page_of("dma-use-after-unmap", "device-protocol")
     try:
         text = b.run("return document.body.innerText")
-        for part in ("2 findings in", "dma-use-after-unmap", "buffer_unmap buggy.c:", "device-protocol",
-                     "doorbell_of_nobody buggy.c:", "0000:01:00.0", "0x1000000", "DMA writes", "1 faults"):
+        for part in ("2 findings in", "dma-use-after-unmap", "buffer_unmap dma-use-after-unmap.c:", "device-protocol",
+                     "ring device-protocol.c:", "0000:01:00.0", "0x1000000", "DMA writes", "1 faults"):
             assert part in text, f"{part!r} is not in {text}"
         assert b.run("return document.querySelectorAll('tr.finding').length") == 2
         assert not b.run("return performance.getEntriesByType('resource').length"), "it loads something"
