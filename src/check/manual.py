@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""manual.py MANDOC OUT PAGE...: the classes' manual pages as text, in a C array that `pinfold help CLASS` prints from."""
+"""manual.py MANDOC OUT PAGE...: the classes' manual pages as text, in a C array, for `pinfold help CLASS`."""
 import os
 import re
 import subprocess

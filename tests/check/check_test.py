@@ -98,7 +98,8 @@ def test_report_says_what_was_left_mapped():
     with open(path, encoding="utf-8") as f:
         left = json.load(f)["left_mapped"]
     assert len(left) == 1 and left[0]["mappings"] == 1 and left[0]["bytes"] == 5 * 4096, left
-    assert frame("crash", "main", "driver_start()") in [(x.get("function"), x.get("line")) for x in left[0]["stack"]], left
+    frames = [(x.get("function"), x.get("line")) for x in left[0]["stack"]]
+    assert frame("crash", "main", "driver_start()") in frames, left
 
 
 def test_report_that_cannot_be_written():

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Each class of finding has a page in the manual. What the page shows is a program with that mistake, and what the checker
-really says of it: this class at this function and line, and nothing else. `golden_test.py --update [CLASS]...` writes both
-into the pages; read what it has written."""
+"""Each class of finding has a page in the manual. What the page shows is a program with that mistake, and what the
+checker really says of it: this class at this function and line, and nothing else. `golden_test.py --update [CLASS]...`
+writes both into the pages; read what it has written."""
 import difflib
 import os
 import re

@@ -10,7 +10,7 @@
 
 #define MAP_RW (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
-void driver_start(void); /* an NVMe controller, ready, with one pair of I/O queues; no interrupts */
+void driver_start(void);      /* an NVMe controller, ready, with one pair of I/O queues; no interrupts */
 void driver_start_msix(void); /* the same with an eventfd for each queue's vector */
 void driver_stop(void);
 
