@@ -16,8 +16,9 @@
 #include "base/guard.h"
 #include "base/log.h"
 #include "broker/private.h"
-#include "check/check.h"
 #include "broker/shadow.h"
+#include "check/check.h"
+#include "check/class.h"
 #include "devices/device.h"
 #include "iommufd/iommufd.h"
 #include "pci/pci.h"
@@ -213,7 +214,7 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 	list_init(&b->ctl.peers);
 	b->ctl.listener.fd = -1;
 	events_init(&b->events);
-	summary_init(&b->summary, &b->events, o->summary, !o->check);
+	summary_init(&b->summary, &b->events, o->summary, !o->check || !class_set_has_dma(o->check->classes));
 	err[0] = 0;
 	b->check = o->check ? check_new(o->check, &b->events, err, errlen) : NULL;
 	ret = o->check && !b->check ? -errno : broker_init(b, err, errlen);

@@ -2,7 +2,6 @@
 #include "check/class.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -38,6 +37,14 @@ uint64_t class_set_default(void)
 	for (unsigned int i = 0; i < CLASS_COUNT; i++)
 		set |= table[i].on ? BIT64(i) : 0;
 	return set;
+}
+
+bool class_set_has_dma(uint64_t set)
+{
+	for (unsigned int i = 0; i < CLASS_COUNT; i++)
+		if (set & BIT64(i) && !strncmp(table[i].name, "dma-", 4))
+			return true;
+	return false;
 }
 
 /* The letters that two names begin with in common say which one was meant: names of a family share them. */

@@ -3,6 +3,7 @@
 #ifndef PINFOLD_CHECK_CLASS_H
 #define PINFOLD_CHECK_CLASS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* CLASS(name, whether it is checked without being asked for, what it means). */
@@ -40,5 +41,7 @@ extern const char *const class_manual[CLASS_COUNT]; /* each class's page in the 
  */
 int class_set_parse(const char *list, uint64_t *set, char *err, unsigned int errlen);
 uint64_t class_set_default(void);
+/* Whether a set has a class for what devices reach for in vain: then a finding says it, and nobody else need. */
+bool class_set_has_dma(uint64_t set);
 
 #endif

@@ -169,11 +169,9 @@ static int option_check(const struct verb *v, const char *list, struct args *a)
 {
 	char err[160] = "";
 
-	if (!a->broker.check)
-		a->check.classes = class_set_default();
+	a->check_given = true;
 	if (list && class_set_parse(list, &a->check.classes, err, sizeof(err)))
 		return usage_error(v, "--check=%s: %s", list, err);
-	a->broker.check = a->check.classes ? &a->check : NULL;
 	return 0;
 }
 
@@ -231,19 +229,24 @@ static int option_apply(const struct verb *v, int c, struct args *a)
 		return option_check(v, optarg, a);
 	case OPTION_REPORT:
 		a->check.report = optarg;
-		return a->broker.check ? 0 : option_check(v, NULL, a);
+		a->check_given = true;
+		return 0;
 	case OPTION_SUPPRESSIONS:
 		a->check.suppressions = optarg;
+		a->check_given = true;
 		return 0;
 	case OPTION_TRACE:
 		a->check.trace = optarg;
-		return a->broker.check ? 0 : option_check(v, NULL, a);
+		a->check_given = true;
+		return 0;
 	case OPTION_FIRST:
-		a->check.first = true;
-		return a->broker.check ? 0 : option_check(v, NULL, a);
+		a->check.first = a->check_given = true;
+		return 0;
 	case OPTION_STACK_DEPTH:
+		a->check_given = true;
 		return option_number(v, "stack-depth", 1, 64, &a->check.depth);
 	case OPTION_ERROR_EXITCODE:
+		a->check_given = true;
 		return option_number(v, "error-exitcode", 1, 255, &a->check.exit_code);
 	}
 	return usage_error(v, "option %d is not handled", c);
@@ -264,6 +267,7 @@ int args_parse(const struct verb *v, int argc, char **argv, struct args *a)
 	a->broker.devices = a->devices;
 	a->broker.faults = a->faults;
 	a->broker.p2p = a->p2p;
+	a->check.classes = class_set_default();
 	opterr = 0;
 	optind = 0;
 	for (;;) {
@@ -274,6 +278,9 @@ int args_parse(const struct verb *v, int argc, char **argv, struct args *a)
 		if (err || a->done)
 			return err;
 	}
+	/* A report without classes still has what happened when. */
+	if (a->check.classes || a->check.report || a->check.trace)
+		a->broker.check = &a->check;
 	a->program = argv + optind;
 	return 0;
 }

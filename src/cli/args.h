@@ -13,6 +13,7 @@ struct args {
 	const char **faults;
 	const char *connect; /* --connect, or NULL */
 	char **program;	     /* what follows the options; ends with NULL */
+	bool check_given;    /* something of the checker's was asked for, or refused */
 	bool done;	     /* help was asked for and has been printed: exit with status 0 */
 };
 

@@ -23,10 +23,10 @@
 	"      --strict        refuse the unsafe legacy paths that Linux only warns about\n"                           \
 	"      --p2p INITIATOR:TARGET\n"                                                                               \
 	"                      let a device reach another one's memory; addresses, or all\n"                           \
-	"      --check[=CLASS,...]\n"                                                                                  \
-	"                      say who made a device's DMA go astray, and where in the program; CLASS:\n"              \
-	"                      a kind of finding, all, default, or -CLASS to leave one out\n"                          \
-	"      --report FILE   what --check found, as JSON\n"                                                          \
+	"      --check=CLASS[,...]\n"                                                                                  \
+	"                      what to look for of whom made a device's DMA go astray: classes of\n"                   \
+	"                      findings, all, default (without the option), none; -CLASS leaves one out\n"             \
+	"      --report FILE   what was found: JSON, or a page to look at if it ends in .html\n"                       \
 	"      --trace FILE    everything that happens, for Perfetto or chrome://tracing\n"                            \
 	"      --suppressions FILE\n"                                                                                  \
 	"                      lines CLASS:FUNCTION: findings to leave out; * and ? match anything\n"                  \
