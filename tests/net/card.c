@@ -156,6 +156,17 @@ uint32_t card_sum(size_t len, unsigned int seed)
 	return s;
 }
 
+struct loop *card_loops[4];
+
+static bool turn(struct loop *loop)
+{
+	bool did = loop_step(loop, false);
+
+	for (int i = 0; card_loops[i]; i++)
+		did |= loop_step(card_loops[i], false);
+	return did;
+}
+
 void card_await(struct loop *loop, const unsigned int *what, unsigned int n)
 {
 	uint64_t until = loop_now() + PATIENCE_NS;
@@ -163,13 +174,33 @@ void card_await(struct loop *loop, const unsigned int *what, unsigned int n)
 	while (*what < n) {
 		if (loop_now() > until)
 			fail_msg("waited in vain for the %uth; there are %u", n, *what);
-		loop_step(loop, false);
+		turn(loop);
 	}
+}
+
+void card_await_link(struct card *c, bool link)
+{
+	uint64_t until = loop_now() + PATIENCE_NS;
+
+	while (net_link(c->net) != link) {
+		if (loop_now() > until)
+			fail_msg("the link did not change");
+		turn(c->loop);
+	}
+	card_settle(c->loop);
 }
 
 void card_settle(struct loop *loop)
 {
 	for (int i = 0; i < 100; i++)
-		if (!loop_step(loop, false))
+		if (!turn(loop))
 			return;
+}
+
+void card_idle(struct loop *loop, unsigned int ms)
+{
+	uint64_t until = loop_now() + ms * 1000000ULL;
+
+	while (loop_now() < until)
+		turn(loop);
 }

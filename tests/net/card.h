@@ -30,9 +30,15 @@ enum net_verdict card_send(struct card *c, size_t len, unsigned int seed);
 /* What sum of the frame with that length and seed has to be. */
 uint32_t card_sum(size_t len, unsigned int seed);
 void card_fill(unsigned char *p, size_t len, unsigned int seed);
+/* Those of other brokers, up to a NULL: they turn, too, while one waits or settles. */
+extern struct loop *card_loops[4];
 /* Turns of the loop until *what >= n; fails after a long time. */
 void card_await(struct loop *loop, const unsigned int *what, unsigned int n);
+/* Until the link is as said. */
+void card_await_link(struct card *c, bool link);
 /* Turns of the loop that are due. */
 void card_settle(struct loop *loop);
+/* Some milliseconds of turns, for what must not happen. */
+void card_idle(struct loop *loop, unsigned int ms);
 
 #endif
