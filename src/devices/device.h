@@ -51,6 +51,7 @@ extern const struct device_type device_nvme;
 extern const struct device_type device_root_port, device_upstream, device_downstream;
 extern const struct device_type device_ioat;
 extern const struct device_type device_ats;
+extern const struct device_type device_igb;
 
 const struct device_type *device_type_find(const char *name);
 

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An Ethernet controller, register compatible with Intel's 82576. One noun per file:
+ *
+ *   regs.c	BAR 0: the table of registers, and accesses to it
+ *   ctrl.c	reset, device control and status, semaphores
+ *   nvm.c	the EEPROM
+ *   phy.c	the PHY, and the link
+ *   intr.c	causes, vectors, throttling
+ *   ring.c	what the queues of both directions have in common: registers, descriptors in and out
+ *   tx.c	sending
+ *   rx.c	receiving
+ *   filter.c	which frames are for this card
+ *   offload.c	what is done to a frame on its way out, and found out about one on its way in
+ *   stats.c	statistics
+ *   live.c	tail registers as plain memory
+ *   state.c	migration
+ *   type.c	the device type
+ *
+ * Invariants. A descriptor is read once into its ring's cache and acted upon from there. Of the ring, [head, head +
+ * cached - pos) is in the cache from pos on, and [0, pos) of the cache is done, of which [0, flushed) has been written
+ * back. No host address outlives a call. A frame that has been begun has been sent or given up when a turn ends, but
+ * for segments, which go on where they were.
+ */
+#ifndef PINFOLD_DEVICES_IGB_IGB_H
+#define PINFOLD_DEVICES_IGB_IGB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/event.h"
+#include "base/list.h"
+#include "base/loop.h"
+#include "devices/igb/spec.h"
+#include "iommu/iommu.h"
+#include "net/net.h"
+#include "net/packet.h"
+#include "pci/pci.h"
+
+#define IGB_TURN      512	 /* descriptors in one turn of sending */
+#define IGB_SHARE     64	 /* of one queue before the next one's turn */
+#define IGB_FETCH     64	 /* descriptors read at once */
+#define IGB_CHAIN     256	 /* descriptors of one frame at most */
+#define IGB_PACKET    (1u << 19) /* bytes of a packet to be cut, at most */
+#define IGB_PHY_PAGES 4
+
+struct igb;
+
+/* ---- rings ---- */
+struct igb_ring {
+	struct igb *d;
+	uint8_t index;
+	bool tx;
+	/* registers */
+	uint64_t base;
+	uint32_t len, head, tail, dctl, dca;
+
+	uint32_t size;	 /* descriptors; 0 unless the queue is enabled */
+	bool broken;	 /* its descriptors could not be reached: stands still until it is enabled anew */
+	uint32_t unread; /* the first descriptor that the driver cannot know to be done */
+	/* The cache. */
+	uint32_t first; /* cache[0] is this one of the ring */
+	uint16_t cached, pos, flushed;
+	bool rs; /* among [flushed, pos) some are to be written back */
+	union igb_desc *cache;
+};
+
+static inline uint32_t igb_ring_used(uint32_t head, uint32_t tail, uint32_t size)
+{
+	return tail >= head ? tail - head : tail + size - head;
+}
+
+/* Descriptors that the card may use, from pos on. */
+static inline uint32_t igb_ring_avail(const struct igb_ring *r)
+{
+	return igb_ring_used(r->head, r->tail, r->size);
+}
+
+struct igb_context {
+	uint32_t d[4];
+};
+
+struct igb_txq {
+	struct igb_ring r;
+	struct list node; /* in active */
+	uint64_t head_wb; /* TDWBAL and TDWBAH */
+	struct igb_context context[IGB_CONTEXTS];
+	uint32_t segment; /* frames of the packet at pos that have gone */
+	bool skip;	  /* until the end of a packet that cannot be sent */
+	union igb_desc cache[IGB_CHAIN];
+};
+
+struct igb_rxq {
+	struct igb_ring r;
+	struct list node; /* in dirty */
+	uint32_t srrctl, dropped;
+	uint32_t packet_size, header_size; /* of a buffer */
+	bool starved;			   /* a frame waits for descriptors */
+	union igb_desc cache[IGB_FETCH];
+};
+
+/* ---- frames ---- */
+/* One to be sent, as the descriptors have it. */
+struct igb_tx_frame {
+	struct iovec iov[NET_IOV_MAX];
+	unsigned int n;
+	size_t len;
+	uint32_t first[4]; /* its first descriptor: options count there (7.2.2.3) */
+	uint32_t cmd;	   /* d[2] of the last one */
+	uint8_t head[16];  /* its first bytes */
+};
+
+/* One that arrives. */
+struct igb_rx_frame {
+	const struct iovec *iov;
+	unsigned int n;
+	size_t len;
+	uint8_t head[PACKET_HEADERS]; /* its first head_len bytes: 16, or more if somebody asks */
+	unsigned int head_len;
+	unsigned int queue;
+	/* What the advanced descriptor says of it. */
+	uint32_t info, hash; /* d[0]: types; d[1]: the RSS hash, or IP ID and checksum */
+	uint32_t status;     /* d[2] without DD and EOP */
+	uint16_t vlan;
+	struct iovec changed[NET_IOV_MAX + 2]; /* iov, if bytes of it were taken out or added */
+};
+
+struct igb_vector {
+	struct igb *d;
+	uint8_t index;
+	uint64_t next; /* not before */
+	struct loop_timer timer;
+};
+
+struct igb {
+	struct pci_func f; /* first */
+	struct loop *loop;
+	struct net_card card;
+	struct net *net;
+	uint8_t mac[6];
+
+	/* Registers that are nothing but what was written, and those that have no better place. By offset / 4. */
+	uint32_t reg[IGB_BAR_SIZE / 4];
+	uint16_t map[IGB_BAR_SIZE / 4]; /* the register's place in the table, + 1; 0: none */
+	uint64_t stat[(IGB_STATS_END - IGB_STATS) / 4];
+
+	/* nvm.c, phy.c */
+	uint16_t nvm[IGB_NVM_WORDS];
+	uint16_t phy[32], phy_page;
+	bool phy_link_lost; /* since BMSR was read last */
+	bool link;	    /* STATUS.LU */
+	bool loopback;	    /* in the PHY */
+
+	/* filter.c: what RAL and RAH say */
+	uint64_t rar[IGB_RARS];
+	unsigned int nrar;
+
+	/* intr.c */
+	uint32_t icr, ims, eicr, eims;
+	uint32_t asserted;  /* bits of eicr & eims, or of icr & ims without vectors, that have been signalled */
+	uint32_t throttled; /* vectors whose time has not come */
+	struct igb_vector vector[IGB_VECTORS];
+
+	/* tx.c */
+	struct list active; /* queues with something to send */
+	struct loop_work work;
+	bool in_turn;
+	bool tx_full; /* the cable takes nothing: writable follows */
+	struct igb_txq txq[IGB_QUEUES];
+	uint8_t bounce[IGB_PACKET];
+
+	/* rx.c */
+	struct list dirty; /* queues with descriptors to write back */
+	bool rx_full;	   /* the cable waits for net_readable */
+	struct igb_rxq rxq[IGB_QUEUES];
+	uint8_t rx_bounce[NET_FRAME_MAX + IGB_FCS], fcs_bounce[NET_FRAME_MAX + IGB_FCS];
+};
+
+static inline uint32_t igb_reg(const struct igb *d, uint32_t off)
+{
+	return d->reg[off / 4];
+}
+
+/* What a DMA was for, in the fault line: "TX queue 0 descriptor 5 data". */
+static inline struct dma_tag igb_tag(const struct igb_ring *r, uint32_t desc, const char *part)
+{
+	return (struct dma_tag){.queue_kind = r->tx ? "TX queue " : "RX queue ",
+				.queue = r->index,
+				.id_kind = "descriptor",
+				.id = desc,
+				.part = part};
+}
+
+/* ---- regs.c ---- */
+void igb_regs_init(struct igb *d);
+void igb_regs_reset(struct igb *d); /* what the table says; nothing else */
+uint64_t igb_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size);
+void igb_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t val);
+uint32_t igb_reg_read(struct igb *d, uint32_t off);
+void igb_reg_write(struct igb *d, uint32_t off, uint32_t val);
+
+/* ---- ctrl.c ---- */
+void igb_power_on(struct igb *d); /* FLR and the like: everything */
+uint32_t igb_ctrl_read(struct igb *d, unsigned int i);
+void igb_ctrl_write(struct igb *d, unsigned int i, uint32_t val);
+uint32_t igb_status_read(struct igb *d, unsigned int i);
+void igb_ctrl_ext_write(struct igb *d, unsigned int i, uint32_t val);
+uint32_t igb_swsm_read(struct igb *d, unsigned int i);
+uint32_t igb_frtimer_read(struct igb *d, unsigned int i);
+
+/* ---- nvm.c ---- */
+void igb_nvm_init(struct igb *d);
+uint32_t igb_eecd_read(struct igb *d, unsigned int i);
+uint32_t igb_eerd_read(struct igb *d, unsigned int i);
+void igb_eerd_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_nvm_load(struct igb *d); /* the address, into RAL and RAH */
+
+/* ---- phy.c ---- */
+void igb_phy_reset(struct igb *d);
+void igb_mdic_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_link_update(struct igb *d); /* after whatever may have changed it */
+void igb_link_changed(struct net_card *c);
+
+/* ---- intr.c ---- */
+void igb_intr_init(struct igb *d);
+void igb_intr_reset(struct igb *d);
+void igb_intr_cause(struct igb *d, uint32_t icr);
+void igb_intr_queue(struct igb *d, bool tx, unsigned int queue);
+void igb_intr_update(struct igb *d); /* signals what is due */
+uint32_t igb_icr_read(struct igb *d, unsigned int i);
+void igb_icr_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_ics_write(struct igb *d, unsigned int i, uint32_t val);
+uint32_t igb_ims_read(struct igb *d, unsigned int i);
+void igb_ims_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_imc_write(struct igb *d, unsigned int i, uint32_t val);
+uint32_t igb_eicr_read(struct igb *d, unsigned int i);
+void igb_eicr_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_eics_write(struct igb *d, unsigned int i, uint32_t val);
+uint32_t igb_eims_read(struct igb *d, unsigned int i);
+void igb_eims_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_eimc_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_eitr_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_gpie_write(struct igb *d, unsigned int i, uint32_t val);
+
+/* ---- ring.c ---- */
+void igb_ring_init(struct igb_ring *r, struct igb *d, unsigned int index, bool tx, union igb_desc *cache);
+void igb_ring_reset(struct igb_ring *r);
+/* Forgets what is in the cache; what is done in it has been written back, or is lost. */
+void igb_ring_drop(struct igb_ring *r);
+uint32_t igb_ring_read(struct igb_ring *r, unsigned int field); /* IGB_RDBAL and so on, of either direction */
+void igb_ring_write(struct igb_ring *r, unsigned int field, uint32_t val);
+/*
+ * Reads up to max more descriptors behind those in the cache, as far as there are any and the cache, of cap, has room.
+ * False: none.
+ */
+bool igb_ring_fetch(struct igb_ring *r, unsigned int cap, unsigned int max);
+/* Writes back [flushed, pos). */
+void igb_ring_flush(struct igb_ring *r);
+uint32_t igb_ring_at(const struct igb_ring *r, unsigned int i); /* which of the ring cache[i] is */
+
+/* ---- tx.c ---- */
+void igb_tx_init(struct igb *d);
+void igb_tx_reset(struct igb *d);
+void igb_tx_start(struct igb_txq *q); /* there may be something to send */
+void igb_tx_start_all(struct igb *d); /* likewise, in any queue */
+void igb_tx_turn_now(struct igb *d);  /* unless one is under way, or due from the loop */
+void igb_tx_writable(struct net_card *c);
+/* A frame as the cable gets it: counted, and round the corner if the PHY is in loopback. */
+enum net_verdict igb_tx_send(struct igb_txq *q, const struct iovec *iov, unsigned int n, size_t len,
+			     const uint8_t *head);
+
+/* ---- rx.c ---- */
+void igb_rx_init(struct igb *d);
+void igb_rx_reset(struct igb *d);
+enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, unsigned int n, size_t len);
+void igb_rx_received(struct net_card *c);
+void igb_rx_sizes(struct igb *d);		    /* of buffers, after a change of RCTL or SRRCTL */
+void igb_rx_room(struct igb *d, struct igb_rxq *q); /* there may be descriptors again */
+
+/* ---- filter.c ---- */
+void igb_filter_update(struct igb *d); /* after a change of RAL or RAH */
+bool igb_filter_accepts(const struct igb *d, const struct igb_rx_frame *fr);
+
+/* ---- offload.c ---- */
+/*
+ * A packet whose descriptors are complete: sends what becomes of it. NET_FULL: it will be called again with the same
+ * packet, and q->segment says how many of its frames have gone.
+ */
+enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr);
+/* Chooses the queue, and says what the descriptor says. May take a tag out. */
+void igb_rx_classify(struct igb *d, struct igb_rx_frame *fr);
+/* Whether it wants more than the first 16 bytes of frames. */
+bool igb_rx_wants_headers(const struct igb *d);
+
+/* ---- stats.c ---- */
+static inline void igb_count(struct igb *d, uint32_t stat, uint64_t n)
+{
+	d->stat[(stat - IGB_STATS) / 4] += n;
+}
+uint32_t igb_stat_read(struct igb *d, unsigned int i);
+void igb_stat_tx(struct igb *d, unsigned int queue, size_t len, const uint8_t *head);
+void igb_stat_rx(struct igb *d, unsigned int queue, size_t len, const uint8_t *head);
+
+#endif

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Descriptor rings (7.1.8, 7.2.2.4): a base, a length, a head that is the card's and a tail that is the driver's.
+ * Descriptors go in and out in bulk, and what is done is shown to the driver in the ring's order.
+ */
+#include "devices/igb/igb.h"
+
+#define WRITE_MAX 64u /* descriptors: so few are copied in order, byte after byte (base/guard.h) */
+
+void igb_ring_init(struct igb_ring *r, struct igb *d, unsigned int index, bool tx, union igb_desc *cache)
+{
+	r->d = d;
+	r->index = (uint8_t)index;
+	r->tx = tx;
+	r->cache = cache;
+}
+
+void igb_ring_drop(struct igb_ring *r)
+{
+	r->cached = r->pos = r->flushed = 0;
+	r->first = r->head;
+	r->rs = false;
+}
+
+void igb_ring_reset(struct igb_ring *r)
+{
+	r->base = 0;
+	r->len = r->head = r->tail = r->dctl = r->dca = 0;
+	r->size = r->unread = 0;
+	r->broken = false;
+	igb_ring_drop(r);
+}
+
+static void ring_misuse(const struct igb_ring *r, unsigned int field, const char *text)
+{
+	pci_misuse(&r->d->f, MISUSE_PROTOCOL, 0, (r->tx ? IGB_TXQ : IGB_RXQ) + 0x40ull * r->index + field, 4, true,
+		   text);
+}
+
+/* ---- descriptors ---- */
+uint32_t igb_ring_at(const struct igb_ring *r, unsigned int i)
+{
+	uint32_t at = r->first + i;
+
+	while (unlikely(at >= r->size))
+		at -= r->size;
+	return at;
+}
+
+static void make_room(struct igb_ring *r, unsigned int cap)
+{
+	if (r->pos != r->cached && r->cached != cap)
+		return;
+	igb_ring_flush(r);
+	memmove(r->cache, r->cache + r->pos, (r->cached - r->pos) * sizeof(r->cache[0]));
+	r->cached -= r->pos;
+	r->pos = r->flushed = 0;
+	r->first = r->head;
+}
+
+static bool ring_read(struct igb_ring *r, uint32_t at, unsigned int n)
+{
+	struct dma_tag tag = igb_tag(r, at, "fetch");
+
+	if (likely(!pci_dma_read(&r->d->f, r->base + at * sizeof(r->cache[0]), r->cache + r->cached,
+				 n * sizeof(r->cache[0]), &tag))) {
+		r->cached += n;
+		return true;
+	}
+	r->broken = true;
+	return false;
+}
+
+bool igb_ring_fetch(struct igb_ring *r, unsigned int cap, unsigned int max)
+{
+	unsigned int n, upto_end;
+	uint32_t at;
+
+	if (unlikely(!r->size || r->broken))
+		return false;
+	make_room(r, cap);
+	at = igb_ring_at(r, r->cached);
+	n = igb_ring_used(at, r->tail, r->size);
+	n = MIN(n, max);
+	n = MIN(n, cap - r->cached);
+	if (!n)
+		return false;
+	upto_end = MIN(n, r->size - at);
+	return ring_read(r, at, upto_end) && (n == upto_end || ring_read(r, 0, n - upto_end));
+}
+
+static void ring_write(struct igb_ring *r, unsigned int from, unsigned int n)
+{
+	uint32_t at = igb_ring_at(r, from);
+	struct dma_tag tag = igb_tag(r, at, "write-back");
+
+	if (pci_dma_write(&r->d->f, r->base + at * sizeof(r->cache[0]), r->cache + from, n * sizeof(r->cache[0]), &tag))
+		r->broken = true;
+}
+
+static void write_back(struct igb_ring *r)
+{
+	for (unsigned int i = r->flushed, n; i < r->pos && !r->broken; i += n) {
+		n = MIN(r->pos - i, WRITE_MAX);
+		n = MIN(n, r->size - igb_ring_at(r, i));
+		ring_write(r, i, n);
+	}
+}
+
+/* 7.2.3: the head instead of descriptors. */
+static void head_write_back(struct igb_ring *r, uint64_t addr)
+{
+	struct dma_tag tag = igb_tag(r, r->head, "head write-back");
+
+	if (pci_dma_write(&r->d->f, addr & ~3ull, &r->head, sizeof(r->head), &tag))
+		r->broken = true;
+}
+
+void igb_ring_flush(struct igb_ring *r)
+{
+	uint64_t head_wb = r->tx ? container_of(r, struct igb_txq, r)->head_wb : 0;
+	bool shown = r->rs;
+
+	if (r->flushed == r->pos)
+		return;
+	if (shown && head_wb & IGB_TDWBAL_HEAD)
+		head_write_back(r, head_wb);
+	else if (shown)
+		write_back(r);
+	r->flushed = r->pos;
+	r->rs = false;
+	if (!shown)
+		return;
+	r->unread = r->head;
+	igb_intr_queue(r->d, r->tx, r->index);
+}
+
+/* ---- registers ---- */
+static void ring_start(struct igb_ring *r)
+{
+	r->size = r->len / sizeof(r->cache[0]);
+	r->broken = false;
+	if (r->head >= r->size)
+		r->head = 0;
+	if (r->tail >= r->size)
+		r->tail = r->head;
+	r->unread = r->head;
+	igb_ring_drop(r);
+}
+
+/* Where the ring is, or its head, has been set: what was read of it is not worth anything. */
+static void ring_moved(struct igb_ring *r)
+{
+	if (r->dctl & IGB_DCTL_ENABLE)
+		ring_start(r);
+	else
+		igb_ring_drop(r);
+}
+
+static void set_dctl(struct igb_ring *r, uint32_t val)
+{
+	uint32_t was = r->dctl;
+
+	if (val & IGB_DCTL_FLUSH)
+		igb_ring_flush(r);
+	r->dctl = val & ~IGB_DCTL_FLUSH;
+	if (val & ~was & IGB_DCTL_ENABLE) {
+		ring_start(r);
+	} else if (was & ~val & IGB_DCTL_ENABLE) {
+		igb_ring_flush(r);
+		igb_ring_drop(r);
+		r->size = 0;
+	}
+}
+
+static void set_tail(struct igb_ring *r, uint32_t val)
+{
+	if (!r->size) {
+		r->tail = val & 0xffff;
+		return;
+	}
+	if (val >= r->size) {
+		ring_misuse(r, IGB_RDT, "a tail outside its ring");
+		return;
+	}
+	if (igb_ring_used(r->unread, r->tail, r->size) + igb_ring_used(r->tail, val, r->size) >= r->size)
+		ring_misuse(r, IGB_RDT, "the tail went past descriptors that had not been written back");
+	r->tail = val;
+	if (r->cached - r->pos > igb_ring_avail(r))
+		r->cached = (uint16_t)(r->pos + igb_ring_avail(r));
+}
+
+uint32_t igb_ring_read(struct igb_ring *r, unsigned int field)
+{
+	struct igb_rxq *rx = container_of(r, struct igb_rxq, r);
+	struct igb_txq *tx = container_of(r, struct igb_txq, r);
+	uint32_t val;
+
+	switch (field) {
+	case IGB_RDBAL:
+		return (uint32_t)r->base;
+	case IGB_RDBAH:
+		return r->base >> 32;
+	case IGB_RDLEN:
+		return r->len;
+	case IGB_SRRCTL:
+		return r->tx ? 0 : rx->srrctl;
+	case IGB_RDH:
+		/* Whoever knows the head may use again what is before it. */
+		igb_ring_flush(r);
+		r->unread = r->head;
+		return r->head;
+	case IGB_RXCTL:
+		return r->dca;
+	case IGB_RDT:
+		return r->tail;
+	case IGB_RXDCTL:
+		return r->dctl;
+	case IGB_RQDPC:
+		val = r->tx ? 0 : rx->dropped;
+		if (!r->tx)
+			rx->dropped = 0;
+		return val;
+	case IGB_TDWBAL:
+		return r->tx ? (uint32_t)tx->head_wb : 0;
+	case IGB_TDWBAH:
+		return r->tx ? tx->head_wb >> 32 : 0;
+	default:
+		return 0;
+	}
+}
+
+static void set_own(struct igb_ring *r, unsigned int field, uint32_t val)
+{
+	struct igb_rxq *rx = container_of(r, struct igb_rxq, r);
+	struct igb_txq *tx = container_of(r, struct igb_txq, r);
+
+	if (field == IGB_SRRCTL && !r->tx) {
+		rx->srrctl = val;
+		igb_rx_sizes(r->d);
+	} else if (field == IGB_TDWBAL && r->tx) {
+		tx->head_wb = (tx->head_wb & ~0xffffffffull) | (val & ~2u);
+	} else if (field == IGB_TDWBAH && r->tx) {
+		tx->head_wb = (uint32_t)tx->head_wb | (uint64_t)val << 32;
+	}
+}
+
+static void ring_set(struct igb_ring *r, unsigned int field, uint32_t val)
+{
+	switch (field) {
+	case IGB_RDBAL:
+		r->base = (r->base & ~0xffffffffull) | (val & ~(IGB_RING_ALIGN - 1));
+		ring_moved(r);
+		break;
+	case IGB_RDBAH:
+		r->base = (uint32_t)r->base | (uint64_t)val << 32;
+		ring_moved(r);
+		break;
+	case IGB_RDLEN:
+		r->len = val & (2 * IGB_RING_BYTES - 1) & ~(IGB_RING_ALIGN - 1);
+		ring_moved(r);
+		break;
+	case IGB_RDH:
+		r->head = val & 0xffff;
+		ring_moved(r);
+		break;
+	case IGB_RXCTL:
+		r->dca = val;
+		break;
+	case IGB_RDT:
+		set_tail(r, val);
+		break;
+	case IGB_RXDCTL:
+		set_dctl(r, val);
+		break;
+	default:
+		set_own(r, field, val);
+	}
+}
+
+/* Whoever moves a ring while the card is in the midst of a packet has the packet dropped. */
+void igb_ring_write(struct igb_ring *r, unsigned int field, uint32_t val)
+{
+	ring_set(r, field, val);
+	if (field != IGB_RDT && field != IGB_RXDCTL)
+		return;
+	if (r->tx)
+		igb_tx_start(container_of(r, struct igb_txq, r));
+	else
+		igb_rx_room(r->d, container_of(r, struct igb_rxq, r));
+}

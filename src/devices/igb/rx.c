@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Receiving (7.1). A frame is copied from where the sender has it into the buffers that descriptors name, once. What
+ * descriptors say of it is written back for a burst at a time.
+ *
+ * Where there are too few descriptors the frame waits in the cable, as it would in the card's packet buffer, unless
+ * SRRCTL.Drop_En or QDE say that it is to be dropped.
+ */
+#include <errno.h>
+
+#include "base/guard.h"
+#include "devices/igb/igb.h"
+#include "net/frame.h"
+
+#define PLACE_IOVS 8
+
+void igb_rx_sizes(struct igb *d)
+{
+	for (unsigned int i = 0; i < IGB_QUEUES; i++) {
+		struct igb_rxq *q = &d->rxq[i];
+
+		q->packet_size = IGB_SRRCTL_PACKET(q->srrctl);
+		if (!q->packet_size)
+			q->packet_size = IGB_RCTL_BSIZE(igb_reg(d, IGB_RCTL));
+		q->header_size = IGB_SRRCTL_HEADER(q->srrctl);
+	}
+}
+
+/* ---- bytes ---- */
+static bool copy_pieces(const struct igb_rx_frame *fr, size_t off, const struct iovec *to, unsigned int n)
+{
+	for (; n; n--, off += to->iov_len, to++)
+		if (frame_copy(fr->iov, fr->n, off, to->iov_base, to->iov_len))
+			return false;
+	return true;
+}
+
+/* [off, off + len) of the frame to an address. What cannot be reached has been reported, and the card goes on. */
+static void copy_to(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t off, size_t len, uint64_t addr)
+{
+	struct dma_tag tag = igb_tag(&q->r, igb_ring_at(&q->r, q->r.pos), "data");
+	struct igb *d = q->r.d;
+	struct iovec to[PLACE_IOVS];
+	unsigned int n = PLACE_IOVS;
+	int rc;
+
+	rc = dma_iov(d->f.dma, IOVA(addr), len, true, to, &n, &tag);
+	if (rc == -EFAULT)
+		return;
+	if (likely(!rc && n == 1 && fr->n == 1 && !guard_copy(to->iov_base, (char *)fr->iov->iov_base + off, len))) {
+		dma_iov_done(d->f.dma, IOVA(addr), len, true, &tag);
+		return;
+	}
+	if (!rc && copy_pieces(fr, off, to, n))
+		dma_iov_done(d->f.dma, IOVA(addr), len, true, &tag);
+	else if (!frame_copy(fr->iov, fr->n, off, d->rx_bounce, len))
+		pci_dma_write(&d->f, addr, d->rx_bounce, len, &tag);
+}
+
+/* ---- descriptors ---- */
+/* 7.1.4: status and errors in a byte each. */
+static void fill_legacy(union igb_desc *t, const struct igb_rx_frame *fr, size_t len, uint32_t status)
+{
+	uint32_t errors = (status & IGB_RXD_IPE ? 0x40 : 0) | (status & IGB_RXD_L4E ? 0x20 : 0);
+
+	t->d[2] = (uint32_t)len | fr->hash << 16;
+	t->d[3] = (status & 0xff) | errors << 8 | (uint32_t)fr->vlan << 16;
+}
+
+/* What is said of the frame counts in its last descriptor. */
+static void fill(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t len, uint32_t info, bool last)
+{
+	union igb_desc *t = &q->cache[q->r.pos];
+	uint32_t status = IGB_RXD_DD | (last ? IGB_RXD_EOP | fr->status : 0);
+
+	if (IGB_SRRCTL_TYPE(q->srrctl) == IGB_RX_LEGACY) {
+		fill_legacy(t, fr, len, status);
+	} else {
+		t->d[0] = info;
+		t->d[1] = fr->hash;
+		t->d[2] = status;
+		t->d[3] = (uint32_t)len | (uint32_t)fr->vlan << 16;
+	}
+	q->r.pos++;
+	q->r.head = igb_ring_at(&q->r, q->r.pos);
+	q->r.rs = true;
+}
+
+/* The bytes at off, as many as the next descriptor takes. 0: the descriptor cannot be had. */
+static size_t place(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t off)
+{
+	size_t len = MIN(fr->len - off, (size_t)q->packet_size);
+
+	if (q->r.pos == q->r.cached && !igb_ring_fetch(&q->r, IGB_FETCH, IGB_FETCH))
+		return 0;
+	copy_to(q, fr, off, len, q->cache[q->r.pos].q[0]);
+	fill(q, fr, len, fr->info, off + len == fr->len);
+	return len;
+}
+
+static enum net_verdict no_room(struct igb_rxq *q, uint32_t need)
+{
+	struct igb *d = q->r.d;
+
+	if (need >= q->r.size || q->srrctl & IGB_SRRCTL_DROP || igb_reg(d, IGB_QDE) >> q->r.index & 1) {
+		q->dropped++;
+		return NET_DROPPED;
+	}
+	if (!q->starved)
+		igb_count(d, IGB_STAT_RNBC, 1);
+	q->starved = d->rx_full = true;
+	return NET_FULL;
+}
+
+static enum net_verdict store(struct igb_rxq *q, const struct igb_rx_frame *fr)
+{
+	uint32_t need = fr->len <= q->packet_size ? 1 : (uint32_t)DIV_ROUND_UP(fr->len, q->packet_size);
+	struct igb *d = q->r.d;
+	size_t n;
+
+	if (unlikely(!q->r.size || q->r.broken))
+		return NET_DROPPED;
+	if (unlikely(need > igb_ring_avail(&q->r)))
+		return no_room(q, need);
+	if (list_empty(&q->node))
+		list_add_tail(&d->dirty, &q->node);
+	for (size_t off = 0; off < fr->len; off += n) {
+		n = place(q, fr, off);
+		if (!n)
+			return NET_DROPPED;
+	}
+	igb_stat_rx(d, q->r.index, fr->len, fr->head);
+	return NET_TAKEN;
+}
+
+/* ---- frames ---- */
+/* 8.10.1 LPE, 8.10.14: lengths with FCS; without LPE a tag may make a frame longer. */
+static bool too_long(const struct igb *d, const struct igb_rx_frame *fr)
+{
+	uint32_t type = (uint32_t)fr->head[12] << 8 | fr->head[13], max = 1518;
+
+	if (igb_reg(d, IGB_RCTL) & IGB_RCTL_LPE)
+		max = igb_reg(d, IGB_RLPML);
+	else if (type == (igb_reg(d, IGB_VET) & 0xffff))
+		max += VLAN_LEN;
+	return fr->len + IGB_FCS > max;
+}
+
+/* IEEE 802.3 3.2.9. */
+static uint32_t crc32(const uint8_t *p, size_t len)
+{
+	uint32_t crc = ~0u;
+
+	for (; len; len--, p++) {
+		crc ^= *p;
+		for (unsigned int i = 0; i < 8; i++)
+			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
+	}
+	return ~crc;
+}
+
+/* Without RCTL.SECRC the driver sees the FCS. */
+static bool add_fcs(struct igb *d, struct igb_rx_frame *fr)
+{
+	uint32_t crc;
+
+	if (frame_copy(fr->iov, fr->n, 0, d->fcs_bounce, fr->len))
+		return false;
+	crc = crc32(d->fcs_bounce, fr->len);
+	memcpy(d->fcs_bounce + fr->len, &crc, IGB_FCS);
+	fr->len += IGB_FCS;
+	fr->changed[0] = (struct iovec){d->fcs_bounce, fr->len};
+	fr->iov = fr->changed;
+	fr->n = 1;
+	return true;
+}
+
+static bool headers_copy(const struct igb *d, struct igb_rx_frame *fr)
+{
+	fr->head_len = igb_rx_wants_headers(d) ? (unsigned int)MIN(fr->len, sizeof(fr->head)) : 16;
+	return !frame_copy(fr->iov, fr->n, 0, fr->head, fr->head_len);
+}
+
+enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, unsigned int n, size_t len)
+{
+	struct igb *d = container_of(c, struct igb, card);
+	struct igb_rx_frame fr;
+
+	if (unlikely(!d->link || !(igb_reg(d, IGB_RCTL) & IGB_RCTL_EN) || len < NET_FRAME_MIN || len > NET_FRAME_MAX))
+		return NET_DROPPED;
+	if (unlikely(d->f.run != PCI_RUNNING)) {
+		d->rx_full = true;
+		return NET_FULL;
+	}
+	fr.iov = iov;
+	fr.n = n;
+	fr.len = len;
+	if (unlikely(!headers_copy(d, &fr)) || !igb_filter_accepts(d, &fr))
+		return NET_DROPPED;
+	if (unlikely(too_long(d, &fr))) {
+		igb_count(d, IGB_STAT_ROC, 1);
+		return NET_DROPPED;
+	}
+	fr.queue = fr.info = fr.hash = fr.status = fr.vlan = 0;
+	igb_rx_classify(d, &fr);
+	if (unlikely(!(igb_reg(d, IGB_RCTL) & IGB_RCTL_SECRC)) && !add_fcs(d, &fr))
+		return NET_DROPPED;
+	return store(&d->rxq[fr.queue % IGB_QUEUES], &fr);
+}
+
+void igb_rx_received(struct net_card *c)
+{
+	struct igb *d = container_of(c, struct igb, card);
+	struct igb_rxq *q, *tmp;
+
+	list_for_each_safe (q, tmp, &d->dirty, node) {
+		list_del(&q->node);
+		igb_ring_flush(&q->r);
+	}
+	igb_intr_update(d);
+}
+
+void igb_rx_room(struct igb *d, struct igb_rxq *q)
+{
+	if (likely(!q->starved) || (q->r.size && !q->r.broken && !igb_ring_avail(&q->r)))
+		return;
+	q->starved = d->rx_full = false;
+	net_readable(d->net);
+}
+
+void igb_rx_init(struct igb *d)
+{
+	list_init(&d->dirty);
+	for (unsigned int i = 0; i < IGB_QUEUES; i++) {
+		list_init(&d->rxq[i].node);
+		igb_ring_init(&d->rxq[i].r, d, i, false, d->rxq[i].cache);
+	}
+}
+
+void igb_rx_reset(struct igb *d)
+{
+	for (unsigned int i = 0; i < IGB_QUEUES; i++) {
+		struct igb_rxq *q = &d->rxq[i];
+
+		list_del(&q->node);
+		igb_ring_reset(&q->r);
+		q->srrctl = q->dropped = 0;
+		q->starved = false;
+	}
+	if (!d->rx_full)
+		return;
+	d->rx_full = false;
+	net_readable(d->net);
+}
