@@ -132,7 +132,7 @@ static long adopt_on_stack(void *arg)
 			a->ret = copy_all(a->fd, a->start, a->end);
 		if (!a->ret) {
 			a->ret = sys6(__NR_mmap, a->start, len, prot, MAP_SHARED | MAP_FIXED, a->fd, 0);
-			a->ret = a->ret == (long)a->start ? 0 : -ENOMEM;
+			a->ret = MIN(a->ret, 0);
 		}
 		if (a->ret && writable)
 			sys3(__NR_mprotect, a->start, len, prot);
@@ -175,6 +175,27 @@ static int adopt(uint64_t start, uint64_t end, const struct vma *v)
 		fd = a->ret;
 	}
 	scratch_put(s);
+	return fd;
+}
+
+/*
+ * The same for [*va, end), or for more before and behind it: of a mapping of huge pages only whole ones can be
+ * replaced. *va becomes where the file begins.
+ */
+static int adopt_at_least(uint64_t *va, uint64_t end, const struct vma *v)
+{
+	static const uint64_t sizes[] = {2UL << 20, 1UL << 30};
+	int fd = adopt(*va, end, v);
+
+	for (unsigned int i = 0; fd == -EINVAL && v->ino && i < ARRAY_SIZE(sizes); i++) {
+		uint64_t start = ALIGN_DOWN(*va, sizes[i]);
+
+		if (!IS_ALIGNED(v->start | v->end, sizes[i]))
+			break;
+		fd = adopt(start, ALIGN_UP(end, sizes[i]), v);
+		if (fd >= 0)
+			*va = start;
+	}
 	return fd;
 }
 
@@ -255,13 +276,15 @@ static int describe_vma(struct rpc *r, const struct vma *v, uint64_t va, uint64_
 		return 0;
 	}
 	struct stat st;
-	int fd = adopt(va, end, v);
+	uint64_t start = va;
+	int fd = adopt_at_least(&start, end, v);
 
 	if (fd < 0)
 		return -EFAULT;
 	sys2(__NR_fstat, fd, &st);
 	d->dev = st.st_dev;
 	d->ino = st.st_ino;
+	d->offset = va - start;
 	send_backing_part(r, d->dev, d->ino, fd);
 	sys1(__NR_close, fd);
 	return 0;

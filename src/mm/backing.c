@@ -26,7 +26,7 @@ enum {
 
 /*
  * Invariants. (dev, ino, writable) is unique in the cache. A backing with refs == 0 is on the idle list and has no map
- * in use. maps is in order of age, newest first, and the newest is the longest.
+ * in use; one of huge pages is never idle. maps is in order of age, newest first, and the newest is the longest.
  *
  * A file that was shown read-only has a backing of its own beside the writable one: a client that was only ever given a
  * read-only descriptor must not reach a mapping that can be written to.
@@ -320,6 +320,11 @@ void backing_put(struct backing *b)
 		return;
 	c = b->cache;
 	c->busy--;
+	/* The system has a fixed number of huge pages: what one client has given back, the next allocation may need. */
+	if (b->huge) {
+		backing_free(b);
+		return;
+	}
 	/* Even a file without a page to its name costs a descriptor and a mapping. */
 	b->idle_bytes = PF_PAGE_SIZE;
 	if (fstat(b->fd, &st) == 0)

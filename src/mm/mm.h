@@ -4,7 +4,7 @@
  *
  *   backing  a file that holds client pages: a memfd of the boundary's, or a tmpfs/hugetlbfs file that the client
  *            maps. The broker maps it too, so that DMA is a memcpy. One per (device, inode), shared, cached while
- *            idle up to a limit.
+ *            idle up to a limit, if it is not one of huge pages.
  *   pages    a linear run of client memory [0, len) as slices of backings, in client address order, and who pays for
  *            it. Immutable once built, but for its claims. Shared by every area made from it; freed with the last
  *            reference.

@@ -5,36 +5,10 @@ import os
 import re
 
 import tap
-from client import DEVICE, PINFOLD, WORK, call, equal, has, needs, path, start, finish
+from client import DEVICE, PINFOLD, WORK, call, has, needs, start, finish
+from dpdk import NOBODY, SMALL, env, huge_folder, huge_pages_are_gone, needs_huge_pages, pinfold
 
 needs("dpdk-test", "dpdk-testpmd")
-NOBODY = 65534
-# Without huge pages DPDK's memory is ordinary private memory, mapped for DMA in one piece.
-SMALL = ("--no-huge", "-m", "64", "--iova-mode=va")
-
-
-def huge_pages_free():
-    with open("/proc/meminfo", encoding="ascii") as f:
-        free = re.search(r"HugePages_Free:\s+(\d+)", f.read())
-    return int(free.group(1)) if free else 0
-
-
-def env(**more):
-    """DPDK keeps its sockets and locks in a directory of the user's."""
-    home = path("home")
-    os.makedirs(home, exist_ok=True)
-    os.chmod(home, 0o777)
-    runtime = path(f"runtime-{len(os.listdir(WORK.name))}")
-    os.mkdir(runtime)
-    os.chmod(runtime, 0o777)
-    return {**os.environ, "HOME": home, "XDG_RUNTIME_DIR": runtime, "RUNTIME_DIRECTORY": runtime, **more}
-
-
-def pinfold(*args, program, devices=("ioat",), user=None, **kw):
-    words = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
-    for d in devices:
-        args += ("-d", d)
-    return (*words, PINFOLD, "run", *args, "--", *program), kw
 
 
 def autotest(*eal, args=(), **kw):
@@ -83,13 +57,12 @@ echo quit >&3; exec 3>&-; wait; cat primary >&2
 
 def with_two_processes():
     """Its output, or None where hugetlbfs cannot be mounted."""
-    huge = path("huge")
-    os.mkdir(huge)
-    mount = ["unshare", "-m", "sh", "-c", f"mount -t hugetlbfs none {huge} && exec \"$@\"", "sh"]
-    if call(*mount, "true", status=None)[1]:
+    try:
+        mount, huge = huge_folder()
+    except tap.Skip:
         return None
-    words, _ = pinfold(program=("sh", "-c", PRIMARY_AND_SECONDARY, "sh", WORK.name))
-    out, err = call(*mount, *words, status=None, env=env(EAL=f"--huge-dir {huge} --file-prefix two --iova-mode=va"))
+    words, _ = pinfold(program=("sh", "-c", PRIMARY_AND_SECONDARY, "sh", WORK.name), before=mount)
+    out, err = call(*words, status=None, env=env(EAL=f"--huge-dir {huge} --file-prefix two --iova-mode=va"))
     return out.replace("\r", "\n"), err
 
 
@@ -101,11 +74,9 @@ def test_huge_pages():
     At its end DPDK complains of DMA remapping of an unexpected size, as on Linux: it maps all pages in one piece,
     unmaps them one by one, and a container of type1 unmaps the whole with the first.
     """
-    if huge_pages_free() < 48:
-        raise tap.Skip("fewer than 48 huge pages are free")
+    needs_huge_pages()
     out, err = with_two_processes() or autotest("--in-memory", "--iova-mode=va", "-m", "64")
-    if "Cannot init memory" in out + err:
-        raise tap.Skip("the free huge pages went to somebody else")
+    huge_pages_are_gone(out + err)
     passed(out)
     assert "fault addr" not in err, err
 

@@ -261,6 +261,7 @@ static void test_hugetlb(void **state)
 	struct fixture f;
 	struct backing *b;
 	struct pages *p;
+	uint64_t unmapped;
 	struct stat st;
 	char c;
 	int err;
@@ -282,6 +283,10 @@ static void test_hugetlb(void **state)
 	assert_true(err == 0 ? c == 0 : f.last[EVENT_FAULT].error == DMA_FAULT_GONE);
 	pages_put(p);
 	backing_put(b);
+	assert_int_equal(known(f.cache, &fd, 1), 1);
+	/* And then the pool has it back at once. */
+	assert_int_equal(ioas_unmap(f.ioas, 0, st.st_blksize - 1, &unmapped), 0);
+	assert_int_equal(known(f.cache, &fd, 1), 0);
 	close(fd);
 	fixture_close(&f);
 }
