@@ -19,6 +19,7 @@
 #include "check/suppress.h"
 #include "check/symbol.h"
 #include "check/text.h"
+#include "check/threads.h"
 #include "check/timeline.h"
 #include "check/trace.h"
 #include "check/worker.h"
@@ -31,6 +32,8 @@ uint32_t check_stack(struct check *c)
 	if (!c->fresh) {
 		c->stack = stacks_take(c->stacks, c->evs->origin);
 		c->fresh = true;
+		if (c->evs->origin)
+			threads_note(c->threads, c->evs->origin);
 	}
 	return c->stack;
 }
@@ -210,7 +213,7 @@ static void print_run(struct job *j)
 	}
 	out = open_memstream(&text, &len);
 	if (out) {
-		text_finding(out, p->f, c->stacks, c->symbols);
+		text_finding(out, p->f, c->stacks, c->symbols, c->threads);
 		if (!fclose(out))
 			fwrite(text, 1, len, stderr);
 	}
@@ -267,6 +270,7 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	c->modules = c->worker ? modules_new(c->worker) : NULL;
 	c->stacks = c->modules ? stacks_new(c->modules, o->depth ? o->depth : DEPTH) : NULL;
 	c->symbols = c->modules ? symbols_new(c->modules) : NULL;
+	c->threads = c->worker ? threads_new(c->worker) : NULL;
 	c->history = history_new();
 	c->refusals = refusals_new();
 	c->left = left_new();
@@ -290,8 +294,8 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	}
 	events_listen(evs, &c->listener);
 	ret = read_suppressions(c, err, errlen);
-	if (!ret && c->worker && c->stacks && c->symbols && c->history && c->refusals && c->left && c->findings &&
-	    (!is_page(o->report) || c->timeline) && (!o->trace || c->trace))
+	if (!ret && c->worker && c->stacks && c->symbols && c->threads && c->history && c->refusals && c->left &&
+	    c->findings && (!is_page(o->report) || c->timeline) && (!o->trace || c->trace))
 		return c;
 	check_free(c);
 	errno = ret ? -ret : ENOMEM;
@@ -371,6 +375,7 @@ void check_free(struct check *c)
 	if (!worker_free(c->worker, PATIENCE_MS))
 		return;
 	symbols_free(c->symbols);
+	threads_free(c->threads);
 	stacks_free(c->stacks);
 	modules_free(c->modules);
 	findings_free(c->findings);

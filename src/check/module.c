@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "check/module.h"
 
+#include <dwarf.h>
 #include <fcntl.h>
 #include <gelf.h>
 #include <inttypes.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,17 +19,33 @@
 #include "check/worker.h"
 
 #define MODULES_MAX	4096
+#define FILES_MAX	512 /* that are kept open */
+#define SEGMENTS_MAX	16
 #define RANGES_MAX	4096
-#define FILE_MAX	(512ul << 20)
-#define PATIENCE_MS	2000	  /* for one reading of a process */
-#define PATIENCE_ALL_MS 10000	  /* for all that hang */
-#define READ_AGAIN_NS	100000000 /* between two readings of a process that has code nobody knows */
+#define FILE_MAX	(1ull << 40)
+#define IMAGE_MAX	(256ul << 20) /* of one file's unwind tables */
+#define PATIENCE_MS	2000	      /* for one reading of a process */
+#define PATIENCE_ALL_MS 10000	      /* for all that hang */
+#define READ_AGAIN_NS	100000000     /* between two readings of a process that has code nobody knows */
+#define READ_FREELY	1000	      /* of the other readings, that nobody waits between */
+#define READ_SHARE	20	      /* after them, between two passes this many times what the first took */
 #define SPACE_BUCKETS	64
 
+static const char deleted[] = " (deleted)";
+
+/* A file that was unlinked, or replaced by another, goes by its old name: which it was is known by dev and ino. */
 struct module {
 	char *path;
 	uint64_t dev, ino, size;
-	char *image; /* a private copy: the file may be cut while it is read */
+	struct timespec mtime;
+	int fd; /* -1: there is none */
+	size_t nsegments;
+	GElf_Phdr segment[SEGMENTS_MAX]; /* PT_LOAD */
+	GElf_Phdr frames;		 /* PT_GNU_EH_FRAME; p_filesz 0: none */
+	/* Only when its code is first unwound. */
+	bool loaded;
+	char *image; /* a private copy, of what is needed: the file may be cut while it is read */
+	size_t image_bytes;
 	Elf *elf;
 	Dwarf_CFI *cfi;
 };
@@ -41,7 +59,8 @@ struct range {
 struct space {
 	struct list node;
 	uint64_t session;
-	uint64_t read_ns;
+	uint64_t read_ns, cost_ns;
+	unsigned int refreshed;
 	bool reading;
 	size_t n;
 	struct range *ranges;
@@ -54,6 +73,8 @@ struct modules {
 	uint32_t n;
 	struct list space[SPACE_BUCKETS];
 	unsigned int waited_ms; /* in vain */
+	unsigned int nfiles;	/* the worker's */
+	_Atomic uint64_t bytes;
 };
 
 struct reading {
@@ -65,43 +86,142 @@ struct reading {
 
 /* ---- on the worker: reading a process's map and its files ---- */
 
-static char *file_read(int fd, size_t size)
+static bool file_read(int fd, void *buf, size_t size, uint64_t at)
 {
-	char *image = malloc(size ? size : 1);
-	size_t at = 0;
+	for (size_t done = 0; done < size;) {
+		ssize_t n = pread(fd, (char *)buf + done, size - done, at + done);
 
-	while (image && at < size) {
-		ssize_t n = pread(fd, image + at, size - at, at);
-
-		if (n <= 0) {
-			free(image);
-			return NULL;
-		}
-		at += n;
+		if (n <= 0)
+			return false;
+		done += n;
 	}
-	return image;
+	return true;
 }
 
-static void module_load(struct module *mod, uint32_t pid)
+static int path_open(const char *path)
 {
-	char path[64 + 4096];
-	struct stat st;
+	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
+/* As the process sees it, which may have a root of its own, or the file as its own in spite of its being unlinked. */
+static int file_open(const char *path, uint32_t pid, bool gone, uint64_t start, uint64_t end)
+{
+	char at[64 + 4096], exe[4096];
+	ssize_t n;
 	int fd;
 
-	/* As the process sees it, which may have a root of its own. */
-	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/root%s", pid, mod->path);
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		fd = open(mod->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return;
-	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && (uint64_t)st.st_size <= FILE_MAX) {
-		mod->size = st.st_size;
-		mod->image = file_read(fd, st.st_size);
+	if (!gone) {
+		snprintf(at, sizeof(at), "/proc/%" PRIu32 "/root%s", pid, path);
+		fd = path_open(at);
+		return fd >= 0 ? fd : path_open(path);
 	}
-	close(fd);
-	if (!mod->image)
+	snprintf(at, sizeof(at), "/proc/%" PRIu32 "/map_files/%" PRIx64 "-%" PRIx64, pid, start, end);
+	fd = path_open(at);
+	if (fd >= 0)
+		return fd;
+	snprintf(at, sizeof(at), "/proc/%" PRIu32 "/exe", pid);
+	n = readlink(at, exe, sizeof(exe));
+	if (n != (ssize_t)(strlen(path) + strlen(deleted)) || strncmp(exe, path, strlen(path)))
+		return -1;
+	return path_open(at);
+}
+
+/* The program headers, of which this is as much as is needed. */
+static void headers_read(struct module *mod)
+{
+	GElf_Ehdr eh;
+	GElf_Phdr ph;
+
+	if (!file_read(mod->fd, &eh, sizeof(eh), 0) || memcmp(eh.e_ident, ELFMAG, SELFMAG) ||
+	    eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_phentsize != sizeof(ph))
 		return;
+	for (unsigned int i = 0; i < eh.e_phnum; i++) {
+		if (!file_read(mod->fd, &ph, sizeof(ph), eh.e_phoff + i * sizeof(ph)))
+			return;
+		if (ph.p_type == PT_LOAD && mod->nsegments < SEGMENTS_MAX)
+			mod->segment[mod->nsegments++] = ph;
+		else if (ph.p_type == PT_GNU_EH_FRAME)
+			mod->frames = ph;
+	}
+}
+
+static void module_open(struct modules *m, struct module *mod, uint32_t pid, bool gone, uint64_t start, uint64_t end)
+{
+	struct stat st;
+
+	mod->fd = m->nfiles < FILES_MAX ? file_open(mod->path, pid, gone, start, end) : -1;
+	if (mod->fd < 0)
+		return;
+	if (fstat(mod->fd, &st) || !S_ISREG(st.st_mode) || (uint64_t)st.st_size > FILE_MAX) {
+		close(mod->fd);
+		mod->fd = -1;
+		return;
+	}
+	m->nfiles++;
+	mod->size = st.st_size;
+	mod->mtime = st.st_mtim;
+	headers_read(mod);
+}
+
+/* What it was opened as? A file that is written anew says other things now. */
+static bool module_unchanged(const struct module *mod)
+{
+	struct stat st;
+
+	return mod->fd >= 0 && !fstat(mod->fd, &st) && (uint64_t)st.st_size == mod->size &&
+	       st.st_mtim.tv_sec == mod->mtime.tv_sec && st.st_mtim.tv_nsec == mod->mtime.tv_nsec;
+}
+
+/*
+ * Where the unwind tables begin. The header (Linux Standard Base, "Exception Frames") points at them; linkers put it
+ * before them or behind, and both into one segment.
+ */
+static uint64_t tables_start(const struct module *mod, const GElf_Phdr *in)
+{
+	uint64_t at = mod->frames.p_offset, frames;
+	struct {
+		uint8_t version, pointer_enc, count_enc, table_enc;
+		int32_t pointer;
+	} head;
+
+	if (!file_read(mod->fd, &head, sizeof(head), at) || head.pointer_enc != (DW_EH_PE_pcrel | DW_EH_PE_sdata4))
+		return in->p_offset;
+	frames = at + 4 + (int64_t)head.pointer;
+	return MAX(MIN(at, frames), in->p_offset);
+}
+
+/*
+ * A private copy that has the headers and the tables, and nothing where the rest of the file would be: programs with
+ * debug information are big.
+ */
+static void module_load(struct module *mod)
+{
+	const GElf_Phdr *in = NULL;
+	uint64_t start, end;
+	GElf_Ehdr *eh;
+
+	for (size_t i = 0; i < mod->nsegments; i++)
+		if (mod->frames.p_offset - mod->segment[i].p_offset < mod->segment[i].p_filesz)
+			in = &mod->segment[i];
+	if (!in || !mod->frames.p_filesz || !module_unchanged(mod))
+		return;
+	start = tables_start(mod, in);
+	end = MIN(in->p_offset + in->p_filesz, mod->size);
+	if (end <= start || end - start > IMAGE_MAX || mod->size < sizeof(*eh))
+		return;
+	mod->image = mmap(NULL, mod->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (mod->image == MAP_FAILED) {
+		mod->image = NULL;
+		return;
+	}
+	mod->image_bytes = end - start;
+	eh = (GElf_Ehdr *)mod->image;
+	if (!file_read(mod->fd, eh, sizeof(*eh), 0) || eh->e_phoff > mod->size ||
+	    (uint64_t)eh->e_phnum * sizeof(GElf_Phdr) > mod->size - eh->e_phoff ||
+	    !file_read(mod->fd, mod->image + eh->e_phoff, eh->e_phnum * sizeof(GElf_Phdr), eh->e_phoff) ||
+	    !file_read(mod->fd, mod->image + start, end - start, start))
+		return;
+	eh->e_shoff = eh->e_shnum = eh->e_shstrndx = 0; /* which have not been copied */
 	mod->elf = elf_memory(mod->image, mod->size);
 	mod->cfi = mod->elf ? dwarf_getcfi_elf(mod->elf) : NULL;
 }
@@ -112,15 +232,23 @@ static void module_free(struct module *mod)
 		dwarf_cfi_end(mod->cfi);
 	if (mod->elf)
 		elf_end(mod->elf);
-	free(mod->image);
+	if (mod->image)
+		munmap(mod->image, mod->size);
+	if (mod->fd >= 0)
+		close(mod->fd);
 	free(mod->path);
 	free(mod);
 }
 
-static uint32_t module_get(struct modules *m, const char *path, uint64_t dev, uint64_t ino, uint32_t pid)
+static uint32_t module_get(struct modules *m, char *path, uint64_t dev, uint64_t ino, uint32_t pid,
+			   const struct range *at)
 {
+	size_t len = strlen(path), tail = sizeof(deleted) - 1;
+	bool gone = len > tail && !strcmp(path + len - tail, deleted);
 	struct module *mod;
 
+	if (gone)
+		path[len - tail] = 0;
 	for (uint32_t i = 1; i <= m->n; i++)
 		if (m->module[i]->ino == ino && m->module[i]->dev == dev && !strcmp(m->module[i]->path, path))
 			return i;
@@ -133,28 +261,24 @@ static uint32_t module_get(struct modules *m, const char *path, uint64_t dev, ui
 	}
 	mod->dev = dev;
 	mod->ino = ino;
-	module_load(mod, pid);
+	module_open(m, mod, pid, gone, at->start, at->end);
 	pthread_mutex_lock(&m->lock);
 	m->module[m->n + 1] = mod;
 	m->n++;
 	pthread_mutex_unlock(&m->lock);
+	m->bytes += sizeof(*mod);
 	return m->n;
 }
 
 /* What is mapped from off on at start: which address is that in the file's program headers? */
 static bool module_bias(const struct module *mod, uint64_t start, uint64_t off, uint64_t *bias)
 {
-	size_t n;
+	for (size_t i = 0; i < mod->nsegments; i++) {
+		const GElf_Phdr *ph = &mod->segment[i];
 
-	if (!mod->elf || elf_getphdrnum(mod->elf, &n))
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		GElf_Phdr ph;
-
-		if (!gelf_getphdr(mod->elf, i, &ph) || ph.p_type != PT_LOAD ||
-		    off < ALIGN_DOWN(ph.p_offset, PF_PAGE_SIZE) || off >= ph.p_offset + ph.p_filesz)
+		if (off < ALIGN_DOWN(ph->p_offset, PF_PAGE_SIZE) || off >= ph->p_offset + ph->p_filesz)
 			continue;
-		*bias = start - off - (ph.p_vaddr - ph.p_offset);
+		*bias = start - off - (ph->p_vaddr - ph->p_offset);
 		return true;
 	}
 	return false;
@@ -173,7 +297,7 @@ static bool range_parse(struct modules *m, char *line, uint32_t pid, struct rang
 	    prot[2] != 'x')
 		return false;
 	line[strcspn(line, "\n")] = 0;
-	r->module = line[at] == '/' ? module_get(m, line + at, (uint64_t)major << 32 | minor, ino, pid) : 0;
+	r->module = line[at] == '/' ? module_get(m, line + at, (uint64_t)major << 32 | minor, ino, pid, r) : 0;
 	r->bias = 0;
 	if (r->module && !module_bias(m->module[r->module], r->start, off, &r->bias))
 		r->bias = r->start - off; /* at least where in the file */
@@ -221,6 +345,7 @@ static void reading_run(struct job *j)
 {
 	struct reading *r = container_of(j, struct reading, job);
 	struct range *ranges, *old = NULL;
+	uint64_t began = loop_now();
 	size_t n = ranges_read(r->m, r->pid, &ranges);
 	struct space *s;
 
@@ -229,6 +354,7 @@ static void reading_run(struct job *j)
 	if (s) {
 		s->reading = false;
 		s->read_ns = loop_now();
+		s->cost_ns = s->read_ns - began;
 		if (n) { /* a process that is ending has none */
 			old = s->ranges;
 			s->ranges = ranges;
@@ -305,6 +431,7 @@ static bool space_lookup(const struct space *s, uint64_t pc, struct place *out)
 			if (r->module) {
 				out->module = r->module;
 				out->addr = pc - r->bias;
+				out->pid = 0;
 			}
 			return true;
 		}
@@ -317,8 +444,8 @@ static bool space_read(struct modules *m, struct space *s, uint64_t session, uin
 {
 	struct reading *r;
 
-	if (s && (s->reading || (s->read_ns && loop_now() - s->read_ns < READ_AGAIN_NS)))
-		return s->reading;
+	if (s && s->reading)
+		return true;
 	r = calloc(1, sizeof(*r));
 	if (!s && r) {
 		s = calloc(1, sizeof(*s));
@@ -337,29 +464,100 @@ static bool space_read(struct modules *m, struct space *s, uint64_t session, uin
 	return true;
 }
 
-struct place modules_find(struct modules *m, uint64_t session, uint32_t pid, uint64_t pc)
+/* False if it has not answered, or has not in general. */
+static bool wait_a_moment(struct modules *m)
+{
+	if (m->waited_ms >= PATIENCE_ALL_MS)
+		return false;
+	if (worker_wait(m->worker, PATIENCE_MS))
+		return true;
+	m->waited_ms += PATIENCE_MS;
+	return false;
+}
+
+bool modules_find(struct modules *m, uint64_t session, uint32_t pid, uint64_t pc, struct place *out)
 {
 	struct place p = {.pid = pid, .addr = pc};
 	struct space *s;
-	bool wait;
+	bool wait = false, found;
 
 	pthread_mutex_lock(&m->lock);
 	s = space_find(m, session);
-	wait = !space_lookup(s, pc, &p) && space_read(m, s, session, pid);
+	found = space_lookup(s, pc, &p);
+	if (!found && !(s && s->read_ns && loop_now() - s->read_ns < READ_AGAIN_NS))
+		wait = space_read(m, s, session, pid);
 	pthread_mutex_unlock(&m->lock);
-	if (!wait || m->waited_ms >= PATIENCE_ALL_MS)
-		return p;
-	if (!worker_wait(m->worker, PATIENCE_MS))
-		m->waited_ms += PATIENCE_MS;
-	pthread_mutex_lock(&m->lock);
-	space_lookup(space_find(m, session), pc, &p);
-	pthread_mutex_unlock(&m->lock);
-	return p;
+	if (wait) {
+		wait_a_moment(m);
+		pthread_mutex_lock(&m->lock);
+		found = space_lookup(space_find(m, session), pc, &p);
+		pthread_mutex_unlock(&m->lock);
+	}
+	*out = p;
+	return found;
 }
 
-Dwarf_CFI *module_cfi(const struct modules *m, uint32_t module)
+bool modules_refresh(struct modules *m, uint64_t session, uint32_t pid)
 {
-	return module ? m->module[module]->cfi : NULL;
+	struct space *s;
+	bool wait = false;
+
+	pthread_mutex_lock(&m->lock);
+	s = space_find(m, session);
+	if (s && (s->refreshed < READ_FREELY || loop_now() - s->read_ns > READ_SHARE * s->cost_ns)) {
+		s->refreshed++;
+		wait = space_read(m, s, session, pid);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return wait && wait_a_moment(m);
+}
+
+struct loading {
+	struct job job;
+	struct modules *m;
+	struct module *mod;
+};
+
+static void loading_run(struct job *j)
+{
+	struct loading *l = container_of(j, struct loading, job);
+
+	if (!l->mod->loaded)
+		module_load(l->mod);
+	l->m->bytes += l->mod->loaded ? 0 : l->mod->image_bytes;
+	pthread_mutex_lock(&l->m->lock);
+	l->mod->loaded = true;
+	pthread_mutex_unlock(&l->m->lock);
+	free(l);
+}
+
+static bool module_loaded(struct modules *m, const struct module *mod)
+{
+	bool loaded;
+
+	pthread_mutex_lock(&m->lock);
+	loaded = mod->loaded;
+	pthread_mutex_unlock(&m->lock);
+	return loaded;
+}
+
+Dwarf_CFI *module_cfi(struct modules *m, uint32_t module)
+{
+	struct module *mod = module ? m->module[module] : NULL;
+	struct loading *l;
+
+	if (!mod)
+		return NULL;
+	if (module_loaded(m, mod))
+		return mod->cfi;
+	/* Whose loading hangs is not asked for again: the worker hangs, and patience ends. */
+	l = m->waited_ms < PATIENCE_ALL_MS ? calloc(1, sizeof(*l)) : NULL;
+	if (!l)
+		return NULL;
+	*l = (struct loading){.job.run = loading_run, .m = m, .mod = mod};
+	worker_submit(m->worker, &l->job);
+	wait_a_moment(m);
+	return module_loaded(m, mod) ? mod->cfi : NULL;
 }
 
 const char *module_path(struct modules *m, uint32_t module)
@@ -370,4 +568,16 @@ const char *module_path(struct modules *m, uint32_t module)
 	path = module && module <= m->n ? m->module[module]->path : "";
 	pthread_mutex_unlock(&m->lock);
 	return path;
+}
+
+int module_fd(struct modules *m, uint32_t module)
+{
+	const struct module *mod = module && module <= m->n ? m->module[module] : NULL;
+
+	return mod && module_unchanged(mod) ? fcntl(mod->fd, F_DUPFD_CLOEXEC, 3) : -1;
+}
+
+uint64_t modules_bytes(const struct modules *m)
+{
+	return m->bytes;
 }

@@ -20,6 +20,7 @@ struct check {
 	struct modules *modules;
 	struct stacks *stacks;
 	struct symbols *symbols; /* the worker's */
+	struct threads *threads;
 	struct history *history;
 	struct findings *findings;
 	struct suppressions *suppressions; /* NULL: none */

@@ -10,6 +10,7 @@
 #include "check/left.h"
 #include "check/private.h"
 #include "check/symbol.h"
+#include "check/threads.h"
 #include "check/timeline.h"
 
 #define VERSION 1
@@ -58,11 +59,15 @@ static struct json_object *stack_json(const struct check *c, uint32_t id)
 static struct json_object *part_json(const struct check *c, const struct finding_part *p)
 {
 	struct json_object *o = json_object_new_object();
+	char text[FINDING_TEXT + 32];
 
 	json_object_object_add(o, "role", json_object_new_string(roles[p->role]));
-	json_object_object_add(o, "text", json_object_new_string(p->text));
+	threads_label(c->threads, p->tid, p->text, text, sizeof(text));
+	json_object_object_add(o, "text", json_object_new_string(text));
 	if (p->tid)
 		json_object_object_add(o, "thread", json_object_new_int64(p->tid));
+	if (*threads_name(c->threads, p->tid))
+		json_object_object_add(o, "thread_name", json_object_new_string(threads_name(c->threads, p->tid)));
 	if (p->stack)
 		json_object_object_add(o, "stack", stack_json(c, p->stack));
 	return o;

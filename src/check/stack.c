@@ -21,7 +21,9 @@ struct entry {
 };
 
 struct stacks {
+	struct modules *modules;
 	struct unwinder *unwinder;
+	uint64_t bytes;
 	unsigned int depth;
 	pthread_mutex_t lock; /* of entries and n: who prints reads them on another thread */
 	struct entry *bucket[BUCKETS];
@@ -35,6 +37,7 @@ struct stacks *stacks_new(struct modules *m, unsigned int depth)
 
 	if (!s)
 		return NULL;
+	s->modules = m;
 	s->depth = MAX(MIN(depth, STACK_DEPTH_MAX), 1u);
 	s->unwinder = unwinder_new(m);
 	s->by_id = calloc(STACKS_MAX + 1, sizeof(*s->by_id));
@@ -80,6 +83,16 @@ static struct entry *entry_new(uint64_t hash, const struct place *f, uint32_t n)
 	return e;
 }
 
+static struct entry *entry_find(struct stacks *s, uint64_t hash, const struct place *f, uint32_t n)
+{
+	struct entry *e;
+
+	for (e = s->bucket[hash % BUCKETS]; e; e = e->next)
+		if (e->hash == hash && e->stack.n == n && !memcmp(e->stack.frame, f, n * sizeof(*f)))
+			return e;
+	return NULL;
+}
+
 uint32_t stacks_take(struct stacks *s, const struct event_origin *from)
 {
 	struct place f[STACK_DEPTH_MAX] = {0};
@@ -91,11 +104,18 @@ uint32_t stacks_take(struct stacks *s, const struct event_origin *from)
 		return 0;
 	n = unwind(s->unwinder, from, f, s->depth);
 	hash = hash_of(f, n);
-	for (e = s->bucket[hash % BUCKETS]; e; e = e->next)
-		if (e->hash == hash && e->stack.n == n && !memcmp(e->stack.frame, f, n * sizeof(*f)))
-			return e->id;
+	e = entry_find(s, hash, f, n);
+	/* One that has not been seen may come from code that lies where other code did. */
+	if (!e && modules_refresh(s->modules, from->session, from->pid)) {
+		n = unwind(s->unwinder, from, f, s->depth);
+		hash = hash_of(f, n);
+		e = entry_find(s, hash, f, n);
+	}
+	if (e)
+		return e->id;
 	if (s->n == STACKS_MAX || !(e = entry_new(hash, f, n)))
 		return 0;
+	s->bytes += sizeof(*e) + n * sizeof(*f);
 	pthread_mutex_lock(&s->lock);
 	id = e->id = ++s->n;
 	s->by_id[id] = e;
@@ -103,6 +123,11 @@ uint32_t stacks_take(struct stacks *s, const struct event_origin *from)
 	e->next = s->bucket[hash % BUCKETS];
 	s->bucket[hash % BUCKETS] = e;
 	return id;
+}
+
+uint64_t stacks_bytes(const struct stacks *s)
+{
+	return s->bytes;
 }
 
 const struct stack *stacks_get(struct stacks *s, uint32_t id)

@@ -27,5 +27,6 @@ void stacks_free(struct stacks *s);
 uint32_t stacks_take(struct stacks *s, const struct event_origin *from);
 /* Any thread. NULL for 0. Stays as it is until stacks_free. */
 const struct stack *stacks_get(struct stacks *s, uint32_t id);
+uint64_t stacks_bytes(const struct stacks *s); /* what they keep in memory */
 
 #endif

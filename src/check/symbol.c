@@ -3,17 +3,24 @@
 
 #include <dwarf.h>
 #include <elfutils/libdwfl.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/guard.h"
 #include "base/util.h"
+#include "check/demangle.h"
 
 #define MODULES_MAX 4096
 
 struct symbols {
 	struct modules *modules;
+	Dwfl_Callbacks callbacks;
+	char *debug_path;
+	bool broken; /* a file was cut while it was read: what libdw was about is not known */
 	struct {
 		bool tried;
 		Dwfl *dwfl;
@@ -22,18 +29,23 @@ struct symbols {
 	} of[MODULES_MAX];
 };
 
-static const Dwfl_Callbacks callbacks = {
-    .find_elf = dwfl_build_id_find_elf,
-    .find_debuginfo = dwfl_standard_find_debuginfo,
-    .section_address = dwfl_offline_section_address,
-};
+/* Where debug information of its own is looked for, as elfutils have it: relative directories are beside the file. */
+#define DEBUG_PATH "PINFOLD_DEBUG_PATH"
 
 struct symbols *symbols_new(struct modules *m)
 {
 	struct symbols *s = calloc(1, sizeof(*s));
 
-	if (s)
-		s->modules = m;
+	if (!s)
+		return NULL;
+	s->modules = m;
+	s->debug_path = getenv(DEBUG_PATH);
+	s->callbacks = (Dwfl_Callbacks){.find_elf = dwfl_build_id_find_elf,
+					.find_debuginfo = dwfl_standard_find_debuginfo,
+					.section_address = dwfl_offline_section_address,
+					.debuginfo_path = s->debug_path ? &s->debug_path : NULL};
+	/* A report does not wait for a server somewhere. */
+	unsetenv("DEBUGINFOD_URLS");
 	return s;
 }
 
@@ -41,7 +53,7 @@ void symbols_free(struct symbols *s)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < MODULES_MAX; i++)
+	for (size_t i = 0; i < MODULES_MAX && !s->broken; i++)
 		if (s->of[i].dwfl)
 			dwfl_end(s->of[i].dwfl);
 	free(s);
@@ -50,33 +62,39 @@ void symbols_free(struct symbols *s)
 static Dwfl_Module *module_open(struct symbols *s, uint32_t n)
 {
 	const char *path = module_path(s->modules, n);
+	int fd;
 
 	if (s->of[n].tried)
 		return s->of[n].mod;
 	s->of[n].tried = true;
-	s->of[n].dwfl = dwfl_begin(&callbacks);
-	if (!s->of[n].dwfl)
+	fd = module_fd(s->modules, n);
+	s->of[n].dwfl = fd >= 0 ? dwfl_begin(&s->callbacks) : NULL;
+	if (!s->of[n].dwfl) {
+		if (fd >= 0)
+			close(fd);
 		return NULL;
+	}
 	dwfl_report_begin(s->of[n].dwfl);
-	s->of[n].mod = dwfl_report_offline(s->of[n].dwfl, path, path, -1);
+	s->of[n].mod = dwfl_report_offline(s->of[n].dwfl, path, path, fd); /* which takes fd */
+	if (!s->of[n].mod)
+		close(fd);
 	dwfl_report_end(s->of[n].dwfl, NULL, NULL);
 	if (s->of[n].mod && !dwfl_module_getelf(s->of[n].mod, &s->of[n].bias))
 		s->of[n].mod = NULL;
 	return s->of[n].mod;
 }
 
-/* /tmp/perf-PID.map: what a compiler at run time says of its code ("START SIZE NAME", in hexadecimal). */
-static bool perf_map_name(const struct place *p, char *name, size_t size, uint64_t *offset)
+/* What a compiler at run time says of its code: lines "START SIZE NAME", in hexadecimal. The last one counts. */
+static bool perf_map_read(const char *path, const struct place *p, char *name, size_t size, uint64_t *offset)
 {
-	char path[64], *line = NULL;
+	char *line = NULL;
 	uint64_t start, len;
 	size_t cap = 0;
 	bool found = false;
-	FILE *f;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	FILE *f = fd >= 0 ? fdopen(fd, "r") : NULL;
 
-	snprintf(path, sizeof(path), "/tmp/perf-%" PRIu32 ".map", p->pid);
-	f = fopen(path, "re");
-	while (f && !found && getline(&line, &cap, f) > 0) {
+	while (f && getline(&line, &cap, f) > 0) {
 		int at = 0;
 
 		if (sscanf(line, "%" SCNx64 " %" SCNx64 " %n", &start, &len, &at) < 2 || p->addr - start >= len)
@@ -89,7 +107,20 @@ static bool perf_map_name(const struct place *p, char *name, size_t size, uint64
 	free(line);
 	if (f)
 		fclose(f);
+	else if (fd >= 0)
+		close(fd);
 	return found;
+}
+
+static bool perf_map_name(const struct place *p, char *name, size_t size, uint64_t *offset)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/root/tmp/perf-%" PRIu32 ".map", p->pid, p->pid);
+	if (perf_map_read(path, p, name, size, offset))
+		return true;
+	snprintf(path, sizeof(path), "/tmp/perf-%" PRIu32 ".map", p->pid);
+	return perf_map_read(path, p, name, size, offset);
 }
 
 static void set_line(struct symbol *sym, Dwarf_Die *cu, Dwarf_Word file, Dwarf_Word line)
@@ -113,14 +144,26 @@ static Dwarf_Word attribute(Dwarf_Die *die, unsigned int name)
 	return v;
 }
 
+/* A name with its class and its parameters if the language has them. */
 static const char *die_function(Dwarf_Die *die)
 {
 	Dwarf_Attribute a;
 	const char *name = NULL;
 
-	if (dwarf_attr_integrate(die, DW_AT_name, &a))
+	if (dwarf_attr_integrate(die, DW_AT_linkage_name, &a))
+		name = dwarf_formstring(&a);
+	if (!name && dwarf_attr_integrate(die, DW_AT_name, &a))
 		name = dwarf_formstring(&a);
 	return name ?: "";
+}
+
+static void tell(struct symbol *sym, const char *function, void (*each)(void *ctx, const struct symbol *s), void *ctx)
+{
+	char *plain = demangle(function);
+
+	sym->function = plain ?: function;
+	each(ctx, sym);
+	free(plain);
 }
 
 /* The inlined calls at addr, each of which says where it was called from. True if the function itself was told too. */
@@ -137,9 +180,8 @@ static bool each_inlined(struct symbol *sym, Dwfl_Module *mod, Dwarf_Addr addr,
 
 		if (tag != DW_TAG_inlined_subroutine && tag != DW_TAG_subprogram)
 			continue;
-		sym->function = die_function(&scopes[i]);
 		sym->inlined = tag == DW_TAG_inlined_subroutine;
-		each(ctx, sym);
+		tell(sym, die_function(&scopes[i]), each, ctx);
 		told = !sym->inlined;
 		if (sym->inlined)
 			set_line(sym, cu, attribute(&scopes[i], DW_AT_call_file),
@@ -149,12 +191,18 @@ static bool each_inlined(struct symbol *sym, Dwfl_Module *mod, Dwarf_Addr addr,
 	return told;
 }
 
-void symbols_each(struct symbols *s, const struct place *p, void (*each)(void *ctx, const struct symbol *s), void *ctx)
+struct search {
+	struct symbols *s;
+	const struct place *p;
+	struct symbol sym;
+	void (*each)(void *ctx, const struct symbol *s);
+	void *ctx;
+};
+
+static void search_module(void *arg)
 {
-	Dwfl_Module *mod = p->module ? module_open(s, p->module) : NULL;
-	struct symbol sym = {
-	    .function = "", .file = "", .module = module_path(s->modules, p->module), .offset = p->addr};
-	char name[256];
+	struct search *q = arg;
+	Dwfl_Module *mod = module_open(q->s, q->p->module);
 	const char *found;
 	Dwfl_Line *line;
 	GElf_Off off;
@@ -162,21 +210,43 @@ void symbols_each(struct symbols *s, const struct place *p, void (*each)(void *c
 	Dwarf_Addr addr;
 
 	if (!mod) {
-		if (!p->module && perf_map_name(p, name, sizeof(name), &sym.offset))
-			sym.function = name;
-		each(ctx, &sym);
+		q->each(q->ctx, &q->sym);
 		return;
 	}
-	addr = p->addr + s->of[p->module].bias;
+	addr = q->p->addr + q->s->of[q->p->module].bias;
 	line = dwfl_module_getsrc(mod, addr);
 	if (line)
-		sym.file = dwfl_lineinfo(line, NULL, &sym.line, NULL, NULL, NULL) ?: "";
+		q->sym.file = dwfl_lineinfo(line, NULL, &q->sym.line, NULL, NULL, NULL) ?: "";
 	found = dwfl_module_addrinfo(mod, addr, &off, &gelf, NULL, NULL, NULL);
 	if (found)
-		sym.offset = off;
-	if (each_inlined(&sym, mod, addr, each, ctx))
+		q->sym.offset = off;
+	if (each_inlined(&q->sym, mod, addr, q->each, q->ctx))
 		return;
-	sym.function = found ?: "";
-	sym.inlined = false;
-	each(ctx, &sym);
+	q->sym.inlined = false;
+	tell(&q->sym, found ?: "", q->each, q->ctx);
+}
+
+void symbols_each(struct symbols *s, const struct place *p, void (*each)(void *ctx, const struct symbol *s), void *ctx)
+{
+	struct search q = {
+	    .s = s,
+	    .p = p,
+	    .sym = {.function = "", .file = "", .module = module_path(s->modules, p->module), .offset = p->addr},
+	    .each = each,
+	    .ctx = ctx,
+	};
+	char name[256];
+
+	if (p->module && !s->broken) {
+		if (guard_attempt(search_module, &q))
+			return;
+		s->broken = true;
+		q.sym = (struct symbol){.function = "", .file = "", .module = q.sym.module, .offset = p->addr};
+	} else if (!p->module && p->addr == PLACE_SIGNAL) {
+		q.sym =
+		    (struct symbol){.function = "<signal handler called>", .file = "", .module = "", .marker = true};
+	} else if (!p->module && perf_map_name(p, name, sizeof(name), &q.sym.offset)) {
+		q.sym.function = name;
+	}
+	each(ctx, &q.sym);
 }

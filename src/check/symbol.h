@@ -17,6 +17,7 @@ struct symbol {
 	const char *file;     /* as the compiler was given it; "" if not known */
 	int line;
 	bool inlined; /* into the next one */
+	bool marker;  /* no function of any program: what lies between two */
 	const char *module;
 	uint64_t offset; /* in the function, or in the module if that is not known */
 };

@@ -8,6 +8,7 @@
 #include "check/finding.h"
 #include "check/stack.h"
 #include "check/symbol.h"
+#include "check/threads.h"
 
 struct printer {
 	FILE *out;
@@ -26,6 +27,10 @@ static void print_frame(void *ctx, const struct symbol *s)
 	struct printer *p = ctx;
 
 	fprintf(p->out, "        #%u ", p->n++);
+	if (s->marker) {
+		fprintf(p->out, "%s\n", s->function);
+		return;
+	}
 	if (*s->function)
 		fprintf(p->out, "%s ", s->function);
 	if (*s->file)
@@ -87,14 +92,17 @@ static void print_summary(FILE *out, const struct finding *f, struct stacks *sta
 		fprintf(out, "SUMMARY: %s\n", class_name(f->class));
 }
 
-void text_finding(FILE *out, const struct finding *f, struct stacks *stacks, struct symbols *symbols)
+void text_finding(FILE *out, const struct finding *f, struct stacks *stacks, struct symbols *symbols,
+		  struct threads *threads)
 {
+	char text[FINDING_TEXT + 32];
+
 	for (unsigned int i = 0; i < f->nparts; i++) {
+		threads_label(threads, f->part[i].tid, f->part[i].text, text, sizeof(text));
 		if (i)
-			fprintf(out, "    %s\n", f->part[i].text);
+			fprintf(out, "    %s\n", text);
 		else
-			fprintf(out, "==%" PRIu32 "== pinfold: %s: %s\n", f->pid, class_name(f->class),
-				f->part[i].text);
+			fprintf(out, "==%" PRIu32 "== pinfold: %s: %s\n", f->pid, class_name(f->class), text);
 		text_stack(out, f->part[i].stack, stacks, symbols);
 	}
 	fprintf(out, "    what it means: pinfold help %s\n", class_name(f->class));

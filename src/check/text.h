@@ -9,8 +9,10 @@
 struct finding;
 struct stacks;
 struct symbols;
+struct threads;
 
-void text_finding(FILE *out, const struct finding *f, struct stacks *stacks, struct symbols *symbols);
+void text_finding(FILE *out, const struct finding *f, struct stacks *stacks, struct symbols *symbols,
+		  struct threads *threads);
 /* "    #0 function file:line" and so on. */
 void text_stack(FILE *out, uint32_t stack, struct stacks *stacks, struct symbols *symbols);
 

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <ucontext.h>
 
 #include "base/event.h"
 #include "base/util.h"
@@ -22,7 +23,10 @@
 struct rule {
 	uint32_t module; /* 0: empty */
 	uint8_t cfa_reg; /* DW_RBP or DW_RSP; 0: there is no way known */
+	bool cfa_deref;	 /* it is what lies at cfa_reg + cfa_off: frames with an alignment of their own */
 	bool saves_rbp;
+	bool signal;			  /* the C library's way back from a signal handler */
+	bool no_cfi;			  /* of the whole module */
 	int32_t cfa_off, ra_off, rbp_off; /* the latter two from the CFA */
 	uint64_t addr;
 };
@@ -75,8 +79,9 @@ static bool cfa_rule(const Dwarf_Op *op, size_t n, struct rule *r)
 	int64_t off;
 	unsigned int reg;
 
-	if (n != 1)
+	if (n != 1 && !(n == 2 && op[1].atom == DW_OP_deref))
 		return false;
+	r->cfa_deref = n == 2;
 	if (op->atom == DW_OP_bregx) {
 		reg = op->number;
 		off = (int64_t)op->number2;
@@ -99,8 +104,10 @@ static void rule_make(struct rule *r, Dwarf_CFI *cfi)
 	Dwarf_Frame *frame;
 	size_t n;
 
+	r->no_cfi = !cfi;
 	if (!cfi || dwarf_cfi_addrframe(cfi, r->addr, &frame))
 		return;
+	dwarf_frame_info(frame, NULL, NULL, &r->signal);
 	if (!dwarf_frame_cfa(frame, &ops, &n) && cfa_rule(ops, n, r)) {
 		if (dwarf_frame_register(frame, DW_RIP, mem, &ops, &n) || !cfa_relative(ops, n, &r->ra_off))
 			r->cfa_reg = 0; /* the outermost frame says that it has no return address */
@@ -127,6 +134,8 @@ static bool step_by_rule(struct cursor *c, const struct rule *r)
 	if (!r->cfa_reg)
 		return false;
 	cfa = (r->cfa_reg == DW_RSP ? c->sp : c->bp) + (int64_t)r->cfa_off;
+	if (r->cfa_deref && !stack_read(c->from, cfa, &cfa))
+		return false;
 	if (cfa <= c->sp || !stack_read(c->from, cfa + (int64_t)r->ra_off, &pc))
 		return false;
 	if (r->saves_rbp && !stack_read(c->from, cfa + (int64_t)r->rbp_off, &bp))
@@ -149,23 +158,46 @@ static bool step_by_frame_pointer(struct cursor *c)
 	return true;
 }
 
+/*
+ * The kernel put the registers there (arch/x86/include/asm/sigframe.h). A handler may have a stack of its own: what it
+ * interrupted is known then, but not who called that.
+ */
+static bool step_out_of_signal(struct cursor *c)
+{
+	uint64_t at = c->sp + offsetof(ucontext_t, uc_mcontext.gregs), sp, bp, pc;
+
+	if (!stack_read(c->from, at + REG_RIP * sizeof(greg_t), &pc) ||
+	    !stack_read(c->from, at + REG_RSP * sizeof(greg_t), &sp) ||
+	    !stack_read(c->from, at + REG_RBP * sizeof(greg_t), &bp))
+		return false;
+	c->pc = pc;
+	c->sp = sp;
+	c->bp = bp;
+	return true;
+}
+
 uint32_t unwind(struct unwinder *u, const struct event_origin *from, struct place *out, uint32_t max)
 {
 	struct cursor c = {from, from->ip, from->sp, from->bp};
-	uint32_t n = 0;
+	bool exact = true, known; /* exact: where it was, and not where it will return to */
+	const struct rule *r;
 
-	while (n < max) {
+	for (uint32_t n = 0; n < max; n++) {
 		/* A return address may be the next function's first. */
-		uint64_t pc = n ? c.pc - 1 : c.pc;
-
-		out[n] = modules_find(u->modules, from->session, from->pid, pc);
-		if (n && !out[n].module)
-			break; /* no code that anybody knows: astray, or generated */
-		n++;
-		if (!out[n - 1].module ? !step_by_frame_pointer(&c) : !step_by_rule(&c, rule_at(u, &out[n - 1])))
-			break;
+		known = modules_find(u->modules, from->session, from->pid, exact ? c.pc : c.pc - 1, &out[n]);
+		if (n && !known)
+			return n; /* astray */
+		r = out[n].module ? rule_at(u, &out[n]) : NULL;
+		exact = r && r->signal;
+		if (exact) {
+			out[n] = (struct place){.addr = PLACE_SIGNAL};
+			if (!step_out_of_signal(&c))
+				return n;
+		} else if (!r || r->no_cfi ? !step_by_frame_pointer(&c) : !step_by_rule(&c, r)) {
+			return n + 1;
+		}
 		if (!c.pc)
-			break;
+			return n + 1;
 	}
-	return n;
+	return max;
 }

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "check/threads.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/event.h"
+#include "base/util.h"
+#include "check/worker.h"
+
+#define THREADS 1024 /* by number; another one takes the place of the one before */
+
+struct thread {
+	/* the caller's */
+	uint64_t session;
+	uint32_t tid;
+	/* the worker's */
+	uint32_t named;
+	char name[20];
+};
+
+struct threads {
+	struct worker *worker;
+	struct thread thread[THREADS];
+};
+
+struct naming {
+	struct job job;
+	struct thread *thread;
+	uint32_t pid, tid;
+};
+
+struct threads *threads_new(struct worker *w)
+{
+	struct threads *t = calloc(1, sizeof(*t));
+
+	if (t)
+		t->worker = w;
+	return t;
+}
+
+void threads_free(struct threads *t)
+{
+	free(t);
+}
+
+static void naming_run(struct job *j)
+{
+	struct naming *n = container_of(j, struct naming, job);
+	struct thread *t = n->thread;
+	char path[64];
+	ssize_t len = 0;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/task/%" PRIu32 "/comm", n->pid, n->tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		len = MAX(read(fd, t->name, sizeof(t->name) - 1), (ssize_t)0);
+		close(fd);
+	}
+	t->name[len] = 0;
+	t->name[strcspn(t->name, "\n")] = 0;
+	/* A program's own words, among ours on a terminal. */
+	for (char *p = t->name; *p; p++)
+		if (*p < ' ' || *p > '~')
+			*p = '?';
+	/* Few give their first thread a name of its own; what it has is the program's. */
+	if (n->pid == n->tid)
+		strcpy(t->name, "main");
+	t->named = n->tid;
+	free(n);
+}
+
+void threads_note(struct threads *t, const struct event_origin *from)
+{
+	struct thread *th = &t->thread[from->tid % THREADS];
+	struct naming *n;
+
+	if (!from->tid || (th->tid == from->tid && th->session == from->session))
+		return;
+	n = malloc(sizeof(*n));
+	if (!n)
+		return;
+	*n = (struct naming){.job.run = naming_run, .thread = th, .pid = from->pid, .tid = from->tid};
+	th->tid = from->tid;
+	th->session = from->session;
+	worker_submit(t->worker, &n->job);
+}
+
+const char *threads_name(struct threads *t, uint32_t tid)
+{
+	const struct thread *th = &t->thread[tid % THREADS];
+
+	return tid && th->named == tid ? th->name : "";
+}
+
+void threads_label(struct threads *t, uint32_t tid, const char *text, char *buf, size_t size)
+{
+	const char *name = threads_name(t, tid), *at;
+	char word[32];
+
+	snprintf(word, sizeof(word), "thread %" PRIu32 " ", tid);
+	at = *name ? strstr(text, word) : NULL;
+	if (at) {
+		at += strlen(word) - 1;
+		snprintf(buf, size, "%.*s (%s)%s", (int)(at - text), text, name, at);
+	} else {
+		snprintf(buf, size, "%s", text);
+	}
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What threads are called: read when a thread is first heard of, because it may be gone when somebody wants to know. */
+#ifndef PINFOLD_CHECK_THREADS_H
+#define PINFOLD_CHECK_THREADS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct event_origin;
+struct threads;
+struct worker;
+
+struct threads *threads_new(struct worker *w);
+void threads_free(struct threads *t);
+void threads_note(struct threads *t, const struct event_origin *from); /* the worker reads it, when it has the time */
+/* "" if that is not known. Belongs on the worker. */
+const char *threads_name(struct threads *t, uint32_t tid);
+/* text with the name behind each "thread TID": "thread 812 (main)". Belongs on the worker. */
+void threads_label(struct threads *t, uint32_t tid, const char *text, char *buf, size_t size);
+
+#endif
