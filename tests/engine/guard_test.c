@@ -164,7 +164,7 @@ static void test_other_faults_kill(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
-static int attempts;
+static volatile int attempts;
 
 static void read_through(void *arg)
 {
