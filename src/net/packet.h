@@ -31,6 +31,7 @@ enum {
 	PACKET_TCP = 1 << 4,
 	PACKET_UDP = 1 << 5,
 	PACKET_SCTP = 1 << 6,
+	PACKET_TYPES = 0x7f,
 	PACKET_FRAGMENT = 1 << 8,
 	/* A routing header that is still to be followed elsewhere: who the packet is for is not known here. */
 	PACKET_ROUTED = 1 << 9,

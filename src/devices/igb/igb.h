@@ -37,6 +37,7 @@
 #include "iommu/iommu.h"
 #include "net/net.h"
 #include "net/packet.h"
+#include "net/rss.h"
 #include "pci/pci.h"
 
 #define IGB_TURN      512	 /* descriptors in one turn of sending */
@@ -88,6 +89,7 @@ struct igb_txq {
 	uint64_t head_wb; /* TDWBAL and TDWBAH */
 	struct igb_context context[IGB_CONTEXTS];
 	uint32_t segment; /* frames of the packet at pos that have gone */
+	bool more;	  /* segments that could go at once, when others have had their turn */
 	bool skip;	  /* until the end of a packet that cannot be sent */
 	union igb_desc cache[IGB_CHAIN];
 };
@@ -107,9 +109,9 @@ struct igb_tx_frame {
 	struct iovec iov[NET_IOV_MAX];
 	unsigned int n;
 	size_t len;
-	uint32_t first[4]; /* its first descriptor: options count there (7.2.2.3) */
-	uint32_t cmd;	   /* d[2] of the last one */
-	uint8_t head[16];  /* its first bytes */
+	uint32_t first[4];     /* its first descriptor: options count there (7.2.2.3) */
+	uint32_t cmd, special; /* d[2] and d[3] of the last one */
+	uint8_t head[16];      /* its first bytes */
 };
 
 /* One that arrives. */
@@ -117,7 +119,7 @@ struct igb_rx_frame {
 	const struct iovec *iov;
 	unsigned int n;
 	size_t len;
-	uint8_t head[PACKET_HEADERS]; /* its first head_len bytes: 16, or more if somebody asks */
+	uint8_t head[PACKET_HEADERS]; /* its first head_len bytes */
 	unsigned int head_len;
 	unsigned int queue;
 	/* What the advanced descriptor says of it. */
@@ -170,10 +172,13 @@ struct igb {
 	bool tx_full; /* the cable takes nothing: writable follows */
 	struct igb_txq txq[IGB_QUEUES];
 	uint8_t bounce[IGB_PACKET];
+	uint8_t tx_bounce[NET_FRAME_MAX];
 
 	/* rx.c */
 	struct list dirty; /* queues with descriptors to write back */
 	bool rx_full;	   /* the cable waits for net_readable */
+	bool rss_stale;	   /* RSSRK has been written since rss was made from it */
+	struct rss rss;
 	struct igb_rxq rxq[IGB_QUEUES];
 	uint8_t rx_bounce[NET_FRAME_MAX + IGB_FCS], fcs_bounce[NET_FRAME_MAX + IGB_FCS];
 };
@@ -291,8 +296,6 @@ bool igb_filter_accepts(const struct igb *d, const struct igb_rx_frame *fr);
 enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr);
 /* Chooses the queue, and says what the descriptor says. May take a tag out. */
 void igb_rx_classify(struct igb *d, struct igb_rx_frame *fr);
-/* Whether it wants more than the first 16 bytes of frames. */
-bool igb_rx_wants_headers(const struct igb *d);
 
 /* ---- stats.c ---- */
 static inline void igb_count(struct igb *d, uint32_t stat, uint64_t n)

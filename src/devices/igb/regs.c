@@ -50,6 +50,12 @@ static void rar_more_write(struct igb *d, unsigned int i, uint32_t val)
 	rar_write(d, IGB_RAL_MORE / 4 + i, val);
 }
 
+static void rssrk_write(struct igb *d, unsigned int i, uint32_t val)
+{
+	d->reg[IGB_RSSRK / 4 + i] = val;
+	d->rss_stale = true;
+}
+
 #define ALL ~0u
 
 /* Registers of both directions' queues, whose fields have the same places. */
@@ -132,7 +138,7 @@ static const struct reg regs[] = {
     {IGB_RCTL, 1, 4, 0, 0, NULL, rctl_write},
     {IGB_PSRTYPE, 8, 4, ALL},
     {0x54c0, 1, 4, ALL}, /* RPLPSRTYPE */
-    {IGB_RXCSUM, 1, 4, 0x00003bff},
+    {IGB_RXCSUM, 1, 4, 0x00003bff, IGB_RXCSUM_IP | IGB_RXCSUM_L4},
     {IGB_RLPML, 1, 4, 0x3fff, 0x2600},
     {IGB_RFCTL, 1, 4, ALL},
     {IGB_MTA, 128, 4, ALL},
@@ -141,7 +147,7 @@ static const struct reg regs[] = {
     {IGB_VFTA, 128, 4, ALL},
     {IGB_MRQC, 1, 4, ALL},
     {IGB_RETA, 32, 4, ALL},
-    {IGB_RSSRK, 10, 4, ALL},
+    {IGB_RSSRK, 10, 4, 0, 0, NULL, rssrk_write},
     {0x5864, 2, 4, ALL}, /* RSSIM, RSSIR */
     {IGB_UTA, 128, 4, ALL},
     /* 8.11 filters by content */
@@ -200,6 +206,7 @@ void igb_regs_init(struct igb *d)
 void igb_regs_reset(struct igb *d)
 {
 	memset(d->reg, 0, sizeof(d->reg));
+	d->rss_stale = true;
 	for (size_t n = 0; n < ARRAY_SIZE(regs); n++)
 		for (unsigned int i = 0; i < regs[n].count; i++)
 			d->reg[(regs[n].off + i * regs[n].stride) / 4] = regs[n].init;

@@ -63,7 +63,7 @@ static void fill_legacy(union igb_desc *t, const struct igb_rx_frame *fr, size_t
 {
 	uint32_t errors = (status & IGB_RXD_IPE ? 0x40 : 0) | (status & IGB_RXD_L4E ? 0x20 : 0);
 
-	t->d[2] = (uint32_t)len | fr->hash << 16;
+	t->d[2] = (uint32_t)len | (fr->hash & 0xffff0000);
 	t->d[3] = (status & 0xff) | errors << 8 | (uint32_t)fr->vlan << 16;
 }
 
@@ -175,9 +175,9 @@ static bool add_fcs(struct igb *d, struct igb_rx_frame *fr)
 	return true;
 }
 
-static bool headers_copy(const struct igb *d, struct igb_rx_frame *fr)
+static bool headers_copy(struct igb_rx_frame *fr)
 {
-	fr->head_len = igb_rx_wants_headers(d) ? (unsigned int)MIN(fr->len, sizeof(fr->head)) : 16;
+	fr->head_len = (unsigned int)MIN(fr->len, sizeof(fr->head));
 	return !frame_copy(fr->iov, fr->n, 0, fr->head, fr->head_len);
 }
 
@@ -195,7 +195,7 @@ enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, uns
 	fr.iov = iov;
 	fr.n = n;
 	fr.len = len;
-	if (unlikely(!headers_copy(d, &fr)) || !igb_filter_accepts(d, &fr))
+	if (unlikely(!headers_copy(&fr)) || !igb_filter_accepts(d, &fr))
 		return NET_DROPPED;
 	if (unlikely(too_long(d, &fr))) {
 		igb_count(d, IGB_STAT_ROC, 1);

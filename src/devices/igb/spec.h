@@ -175,28 +175,35 @@ enum { IGB_RX_LEGACY, IGB_RX_ADVANCED, IGB_RX_SPLIT, IGB_RX_SPLIT_ALWAYS = 5 };
 #define IGB_DCTL_ENABLE	    BIT(25)
 #define IGB_DCTL_FLUSH	    BIT(26)
 
-#define IGB_RXCSUM	0x5000
-#define IGB_RXCSUM_PCSS 0x000000ff
-#define IGB_RXCSUM_IP	BIT(8)
-#define IGB_RXCSUM_L4	BIT(9)
-#define IGB_RXCSUM_CRC	BIT(11)
-#define IGB_RXCSUM_IPID BIT(12)
-#define IGB_RXCSUM_PCSD BIT(13)
-#define IGB_RLPML	0x5004
-#define IGB_RFCTL	0x5008
-#define IGB_MTA		0x5200
-#define IGB_RAL		0x5400 /* of the first 16; RAH follows each */
-#define IGB_RAL_MORE	0x54e0
-#define IGB_RAH_AV	BIT(31)
-#define IGB_PSRTYPE	0x5480
-#define IGB_VFTA	0x5600
-#define IGB_MRQC	0x5818
-#define IGB_RETA	0x5c00
-#define IGB_RSSRK	0x5c80
-#define IGB_VT_CTL	0x581c
-#define IGB_VMOLR	0x5ad0
-#define IGB_UTA		0xa000
-#define IGB_QDE		0x2408
+#define IGB_RXCSUM	      0x5000
+#define IGB_RXCSUM_PCSS	      0x000000ff
+#define IGB_RXCSUM_IP	      BIT(8)
+#define IGB_RXCSUM_L4	      BIT(9)
+#define IGB_RXCSUM_CRC	      BIT(11)
+#define IGB_RXCSUM_IPID	      BIT(12)
+#define IGB_RXCSUM_PCSD	      BIT(13)
+#define IGB_RLPML	      0x5004
+#define IGB_RFCTL	      0x5008
+#define IGB_MTA		      0x5200
+#define IGB_RAL		      0x5400 /* of the first 16; RAH follows each */
+#define IGB_RAL_MORE	      0x54e0
+#define IGB_RAH_AV	      BIT(31)
+#define IGB_PSRTYPE	      0x5480
+#define IGB_VFTA	      0x5600
+#define IGB_MRQC	      0x5818
+#define IGB_MRQC_MODE(v)      ((v)&7)
+#define IGB_MRQC_RSS	      2
+#define IGB_MRQC_DEF_Q(v)     ((v) >> 3 & 7)
+#define IGB_RETA	      0x5c00
+#define IGB_RSSRK	      0x5c80
+#define IGB_ETQF	      0x5cb0
+#define IGB_ETQFS	      8
+#define IGB_ETQF_ENABLE	      BIT(26)
+#define IGB_ETQF_QUEUE_ENABLE BIT(31)
+#define IGB_VT_CTL	      0x581c
+#define IGB_VMOLR	      0x5ad0
+#define IGB_UTA		      0xa000
+#define IGB_QDE		      0x2408
 
 /* ---- 8.12: sending ---- */
 #define IGB_TCTL      0x0400
@@ -272,8 +279,9 @@ _Static_assert(sizeof(union igb_desc) == 16, "a descriptor");
 #define IGB_RXD_PIF	 BIT(7)
 #define IGB_RXD_STRIPCRC BIT(12)
 #define IGB_RXD_HBO	 BIT(23)
-#define IGB_RXD_L4E	 BIT(30)
-#define IGB_RXD_IPE	 BIT(31)
+#define IGB_RXD_L4E	 BIT(29)
+#define IGB_RXD_IPE	 BIT(30)
+#define IGB_RXD_L2	 BIT(15) /* in d[0]: an EtherType that ETQF knows */
 #define IGB_RXD_SPH	 BIT(31) /* in d[0] */
 #define IGB_RXD_HDR(n)	 ((uint32_t)(n) << 21)
 
@@ -296,6 +304,8 @@ enum { IGB_TXD_CONTEXT = 2, IGB_TXD_DATA = 3 };
 #define IGB_TXD_CSO(t)	  ((t)->d[2] >> 16 & 0xff) /* legacy */
 #define IGB_TXD_CSS(t)	  ((t)->d[3] >> 8 & 0xff)
 #define IGB_TXD_VLAN(t)	  ((t)->d[3] >> 16)
-#define IGB_CONTEXTS	  2 /* of a queue */
+#define IGB_CONTEXTS	  2	  /* of a queue */
+#define IGB_CTX_IPV4	  BIT(10) /* context descriptors, in d[2]: TUCMD */
+#define IGB_CTX_L4T_SHIFT 11
 
 #endif

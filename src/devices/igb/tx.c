@@ -121,6 +121,7 @@ static bool packet_send(struct igb_txq *q, unsigned int n, size_t *len)
 	*len = fr.len;
 	memcpy(fr.first, q->r.cache[q->r.pos].d, sizeof(fr.first));
 	fr.cmd = q->r.cache[q->r.pos + n - 1].d[2];
+	fr.special = q->r.cache[q->r.pos + n - 1].d[3];
 	v = igb_tx_emit(q, &fr);
 	if (v == NET_FULL)
 		return false;
@@ -212,7 +213,7 @@ static unsigned int step(struct igb_txq *q)
 		return q->skip;
 	}
 	if (!packet_send(q, n, &len))
-		return 0;
+		return q->more ? IGB_SHARE : 0;
 	done(q, n);
 	return n + (unsigned int)(len / COST_BYTES);
 }
