@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "base/util.h"
 
 #define NS_PER_SEC	 1000000000ULL
@@ -301,6 +302,7 @@ static int wait_fds(struct loop *l, uint64_t delay)
 	struct timespec ts = {.tv_sec = delay / NS_PER_SEC, .tv_nsec = delay % NS_PER_SEC};
 	int n;
 
+	lock_assert_none();
 	if (delay == UINT64_MAX)
 		return epoll_wait(l->epfd, l->ev, EVENTS_MAX, -1);
 	if (!l->no_pwait2) {

@@ -24,6 +24,7 @@
 #include <ucontext.h>
 
 #include "base/guard.h"
+#include "base/lock.h"
 #include "base/util.h"
 #include "boundary/path.h"
 #include "boundary/sys.h"
@@ -129,11 +130,33 @@ extern struct process *process; /* a page that fork wipes */
 int process_init(void);
 bool process_is_vfork_child(void);
 void wait_turn(unsigned int *turns); /* in a loop that waits for another thread; *turns starts as 0 */
-void spin_lock(_Atomic uint32_t *l);
-void spin_unlock(_Atomic uint32_t *l);
+void spin_lock(_Atomic uint32_t *l, enum lock_class c);
+void spin_unlock(_Atomic uint32_t *l, enum lock_class c);
 void process_fork(ucontext_t *uc);    /* fork and clone without CLONE_VM */
 void process_traceme(ucontext_t *uc); /* ptrace(PTRACE_TRACEME) */
 void process_traceme_now(void);	      /* before an execve that is likely to succeed */
+
+/* ---- order.c: is the order of locks kept? ---- */
+#ifdef LOCK_CHECK
+uint32_t order_self(void); /* the calling thread */
+void order_take(enum lock_class c);
+void order_drop(enum lock_class c);
+void order_after_fork(uint32_t parent); /* in the child, which holds what that thread of its parent's held */
+#else
+static inline uint32_t order_self(void)
+{
+	return 0;
+}
+static inline void order_take(enum lock_class c)
+{
+}
+static inline void order_drop(enum lock_class c)
+{
+}
+static inline void order_after_fork(uint32_t parent)
+{
+}
+#endif
 
 /* ---- rpc.c: calls to the broker ---- */
 struct rpc {

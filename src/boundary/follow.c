@@ -42,7 +42,7 @@ bool follow_change(bool held, uint64_t start, uint64_t len)
 
 	/* It changes its parent's memory, but may be killed with the lock: then the parent would wait for ever. */
 	if (!held && !child)
-		spin_lock(&lock);
+		spin_lock(&lock, LOCK_FOLLOW);
 	if (start < high && last >= low)
 		forget(start, last);
 	return !child;
@@ -51,7 +51,7 @@ bool follow_change(bool held, uint64_t start, uint64_t len)
 void follow_changed(bool held)
 {
 	if (held)
-		spin_unlock(&lock);
+		spin_unlock(&lock, LOCK_FOLLOW);
 }
 
 bool follow_change_all(void)
@@ -67,11 +67,11 @@ int follow_begin(void)
 
 	if (process_is_vfork_child())
 		return -EIO;
-	spin_lock(&lock);
+	spin_lock(&lock, LOCK_FOLLOW);
 	if (!armed)
 		err = filter_install(FILTER_FOLLOW);
 	if (err)
-		spin_unlock(&lock);
+		spin_unlock(&lock, LOCK_FOLLOW);
 	else
 		armed = true;
 	return err;
@@ -85,17 +85,17 @@ void follow_add(uint64_t start, uint64_t len)
 
 void follow_end(void)
 {
-	spin_unlock(&lock);
+	spin_unlock(&lock, LOCK_FOLLOW);
 }
 
 void follow_lock(void)
 {
-	spin_lock(&lock);
+	spin_lock(&lock, LOCK_FOLLOW);
 }
 
 void follow_unlock(void)
 {
-	spin_unlock(&lock);
+	spin_unlock(&lock, LOCK_FOLLOW);
 }
 
 /* What the parent described is the parent's. The filter stays. */

@@ -98,7 +98,7 @@ static void keep_dup(ucontext_t *uc, long nr)
 
 	/* A vfork child has a table of its own, and with it its own copy to lose. */
 	if (!process_is_vfork_child()) {
-		spin_lock(&process->lock);
+		spin_lock(&process->lock, LOCK_PROCESS);
 		if (is_ours((uint32_t)UC_ARG2(uc)) && UC_ARG1(uc) != UC_ARG2(uc) &&
 		    sys2(__NR_fcntl, UC_ARG1(uc), F_GETFD) >= 0) {
 			long fd = keep_copy(process->sock);
@@ -108,7 +108,7 @@ static void keep_dup(ucontext_t *uc, long nr)
 			UC_RET(uc) = sys3(nr, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc));
 			done = true;
 		}
-		spin_unlock(&process->lock);
+		spin_unlock(&process->lock, LOCK_PROCESS);
 	}
 	if (!done)
 		trap_resume(uc);

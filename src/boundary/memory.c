@@ -160,7 +160,7 @@ static int adopt(uint64_t start, uint64_t end, const struct vma *v)
 			guard_copy(&probe, (void *)(start - 1), 1);
 		a->vma = copy;
 		sys3(__NR_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
-		spin_lock(&adopt_lock);
+		spin_lock(&adopt_lock, LOCK_ADOPT);
 		/* From here on nobody unmaps it. Since it was looked at it may have gone, and become somebody else's.
 		 */
 		if (!maps_find(start, copy) && copy->start <= start && copy->end >= end && copy->flags == v->flags &&
@@ -168,7 +168,7 @@ static int adopt(uint64_t start, uint64_t end, const struct vma *v)
 			stack_call(adopt_on_stack, a, s->stack + sizeof(s->stack));
 		if (!a->ret)
 			hull_add(start, end);
-		spin_unlock(&adopt_lock);
+		spin_unlock(&adopt_lock, LOCK_ADOPT);
 	}
 	if (a->ret && fd >= 0) {
 		sys1(__NR_close, fd);
@@ -253,12 +253,12 @@ static bool is_lost(uint64_t dev, uint64_t ino)
 
 static void lost_add(uint64_t dev, uint64_t ino)
 {
-	spin_lock(&describe_lock);
+	spin_lock(&describe_lock, LOCK_DESCRIBE);
 	if (!is_lost(dev, ino)) {
 		lost[nlost % ARRAY_SIZE(lost)].dev = dev;
 		lost[nlost++ % ARRAY_SIZE(lost)].ino = ino;
 	}
-	spin_unlock(&describe_lock);
+	spin_unlock(&describe_lock, LOCK_DESCRIBE);
 }
 
 /* One mapping's share of [va, end) as a page_desc; adopts it if need be. 0 or -errno for the part. */
@@ -347,9 +347,9 @@ int memory_describe(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
 {
 	int ret;
 
-	spin_lock(&describe_lock);
+	spin_lock(&describe_lock, LOCK_DESCRIBE);
 	ret = describe_locked(r, va, len, fresh);
-	spin_unlock(&describe_lock);
+	spin_unlock(&describe_lock, LOCK_DESCRIBE);
 	return ret;
 }
 
@@ -465,9 +465,9 @@ static bool run_between_moves(ucontext_t *uc, long nr, uint64_t start, uint64_t 
 	if (process_is_vfork_child() || holds(start, len, UC_SP(uc)) ||
 	    holds(start, len, (uint64_t)__builtin_frame_address(0)))
 		return false;
-	spin_lock(&adopt_lock);
+	spin_lock(&adopt_lock, LOCK_ADOPT);
 	UC_RET(uc) = sys6(nr, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc), UC_ARG6(uc));
-	spin_unlock(&adopt_lock);
+	spin_unlock(&adopt_lock, LOCK_ADOPT);
 	return true;
 }
 
@@ -644,9 +644,9 @@ static long remap_adopted(uint64_t old, uint64_t old_len, uint64_t new_len, int 
 	if (flags & MREMAP_DONTUNMAP)
 		map_private(old, old_len, vma_prot(&v), MAP_FIXED_NOREPLACE);
 	/* Its pages are somewhere new. */
-	spin_lock(&adopt_lock);
+	spin_lock(&adopt_lock, LOCK_ADOPT);
 	hull_add(p, p + keep);
-	spin_unlock(&adopt_lock);
+	spin_unlock(&adopt_lock, LOCK_ADOPT);
 	return p;
 }
 
@@ -717,16 +717,16 @@ void memory_mremap(ucontext_t *uc)
 /* ---- fork ---- */
 void memory_lock(void)
 {
-	spin_lock(&describe_lock);
-	spin_lock(&adopt_lock);
+	spin_lock(&describe_lock, LOCK_DESCRIBE);
+	spin_lock(&adopt_lock, LOCK_ADOPT);
 	shared_lock();
 }
 
 void memory_unlock(void)
 {
 	shared_unlock();
-	spin_unlock(&adopt_lock);
-	spin_unlock(&describe_lock);
+	spin_unlock(&adopt_lock, LOCK_ADOPT);
+	spin_unlock(&describe_lock, LOCK_DESCRIBE);
 }
 
 static long unshare_on_stack(void *arg)

@@ -75,31 +75,33 @@ void gate_open(struct gate *g)
 	sys3(__NR_futex, &g->event, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
 }
 
-enum { LOCK_FREE, LOCK_HELD, LOCK_AWAITED };
+enum { SPIN_FREE, SPIN_HELD, SPIN_AWAITED };
 
 /* Sleeps when it takes long: who holds the lock may be stopped, or of lower priority. */
-void spin_lock(_Atomic uint32_t *l)
+void spin_lock(_Atomic uint32_t *l, enum lock_class c)
 {
-	uint32_t state = LOCK_FREE;
+	uint32_t state = SPIN_FREE;
 
-	if (likely(atomic_compare_exchange_strong_explicit(l, &state, LOCK_HELD, memory_order_acquire,
+	order_take(c);
+	if (likely(atomic_compare_exchange_strong_explicit(l, &state, SPIN_HELD, memory_order_acquire,
 							   memory_order_relaxed)))
 		return;
 	for (unsigned int spins = 0; spins < 256; spins++) {
 		__builtin_ia32_pause();
-		state = LOCK_FREE;
-		if (atomic_load_explicit(l, memory_order_relaxed) == LOCK_FREE &&
-		    atomic_compare_exchange_strong_explicit(l, &state, LOCK_HELD, memory_order_acquire,
+		state = SPIN_FREE;
+		if (atomic_load_explicit(l, memory_order_relaxed) == SPIN_FREE &&
+		    atomic_compare_exchange_strong_explicit(l, &state, SPIN_HELD, memory_order_acquire,
 							    memory_order_relaxed))
 			return;
 	}
-	while (atomic_exchange_explicit(l, LOCK_AWAITED, memory_order_acquire) != LOCK_FREE)
-		sys4(__NR_futex, l, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, LOCK_AWAITED, NULL);
+	while (atomic_exchange_explicit(l, SPIN_AWAITED, memory_order_acquire) != SPIN_FREE)
+		sys4(__NR_futex, l, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, SPIN_AWAITED, NULL);
 }
 
-void spin_unlock(_Atomic uint32_t *l)
+void spin_unlock(_Atomic uint32_t *l, enum lock_class c)
 {
-	if (unlikely(atomic_exchange_explicit(l, LOCK_FREE, memory_order_release) == LOCK_AWAITED))
+	order_drop(c);
+	if (unlikely(atomic_exchange_explicit(l, SPIN_FREE, memory_order_release) == SPIN_AWAITED))
 		sys3(__NR_futex, l, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1);
 }
 
@@ -109,12 +111,12 @@ static void lock_all(void)
 	memory_lock();
 	window_lock();
 	signals_lock();
-	spin_lock(&process->lock);
+	spin_lock(&process->lock, LOCK_PROCESS);
 }
 
 static void unlock_all(void)
 {
-	spin_unlock(&process->lock); /* in the child the kernel has wiped it: it was free */
+	spin_unlock(&process->lock, LOCK_PROCESS); /* in the child the kernel has wiped it: it was free */
 	signals_unlock();
 	window_unlock();
 	memory_unlock();
@@ -226,6 +228,7 @@ void process_fork(ucontext_t *uc)
 	uint64_t child_stack = nr == __NR_clone ? UC_ARG2(uc) : 0;
 	bool shares_files = nr == __NR_clone && UC_ARG1(uc) & CLONE_FILES;
 	uint64_t flags = nr == __NR_clone ? fork_flags(UC_ARG1(uc)) : 0, ticket[2];
+	uint32_t thread = order_self();
 	_Atomic uint32_t *done = NULL;
 	bool inherits, copies;
 
@@ -239,6 +242,8 @@ void process_fork(ucontext_t *uc)
 		sock = keep_holds() ? process->sock : -1;
 		pid = sys5(nr, flags, 0, UC_ARG3(uc), UC_ARG4(uc), UC_ARG5(uc));
 	}
+	if (pid == 0)
+		order_after_fork(thread);
 	unlock_all();
 	if (pid == 0) {
 		fork_child(shares_files ? -1 : sock, inherits ? ticket : NULL, done);

@@ -132,13 +132,13 @@ int rpc_connect(void)
 
 	if (likely(ch && !session_lost(ch)))
 		return 0;
-	spin_lock(&process->lock);
+	spin_lock(&process->lock, LOCK_PROCESS);
 	ch = process->channel;
 	if (!ch || session_lost(ch)) {
 		process->channel = NULL;
 		ret = connect_locked();
 	}
-	spin_unlock(&process->lock);
+	spin_unlock(&process->lock, LOCK_PROCESS);
 	return ret;
 }
 
@@ -162,6 +162,7 @@ int rpc_begin(struct rpc *r, enum rpc_op op, uint64_t object)
 	if (rpc_connect())
 		return -EIO;
 	r->ch = process->channel;
+	order_take(LOCK_SLOT);
 	claimed = claim(r);
 	while (unlikely(!claimed)) {
 		uint32_t seen = gate_enter(&process->slots);
@@ -170,8 +171,10 @@ int rpc_begin(struct rpc *r, enum rpc_op op, uint64_t object)
 		if (!claimed)
 			gate_wait(&process->slots, seen);
 		gate_leave(&process->slots);
-		if (!claimed && session_lost(r->ch))
+		if (!claimed && session_lost(r->ch)) {
+			order_drop(LOCK_SLOT);
 			return -EIO;
+		}
 	}
 	r->payload = channel_payload(r->ch, r->n);
 	r->slot->op = op;
@@ -283,6 +286,7 @@ long rpc_call(struct rpc *r)
 
 void rpc_end(struct rpc *r)
 {
+	order_drop(LOCK_SLOT);
 	atomic_store(&r->slot->state, SLOT_FREE);
 	gate_open(&process->slots);
 }
@@ -293,20 +297,20 @@ int rpc_recv_fd(struct rpc *r)
 	int fd;
 
 	for (;;) {
-		spin_lock(&process->fd_lock);
+		spin_lock(&process->fd_lock, LOCK_FDS);
 		if (process->stash[r->n]) {
 			fd = process->stash[r->n] - 1;
 			process->stash[r->n] = 0;
-			spin_unlock(&process->fd_lock);
+			spin_unlock(&process->fd_lock, LOCK_FDS);
 			return fd;
 		}
 		long n = sock_recv(process->sock, &note, sizeof(note), &fd);
 		if (n == sizeof(note) && note.slot < CHANNEL_SLOTS && note.slot != r->n && fd >= 0) {
 			process->stash[note.slot] = fd + 1;
-			spin_unlock(&process->fd_lock);
+			spin_unlock(&process->fd_lock, LOCK_FDS);
 			continue;
 		}
-		spin_unlock(&process->fd_lock);
+		spin_unlock(&process->fd_lock, LOCK_FDS);
 		if (n != sizeof(note))
 			return -EIO;
 		/* No room in the table of descriptors: the kernel dropped it. */
@@ -364,12 +368,12 @@ void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_
 	if (rpc_connect())
 		return;
 	ch = process->channel;
-	spin_lock(&ch->ring_lock);
+	spin_lock(&ch->ring_lock, LOCK_RING);
 	head = atomic_load_explicit(&ch->ring_head, memory_order_relaxed);
 	while (head - atomic_load_explicit(&ch->ring_tail, memory_order_acquire) >= RING_ENTRIES) {
 		ring_bell(ch);
 		if (broker_gone(ch)) {
-			spin_unlock(&ch->ring_lock);
+			spin_unlock(&ch->ring_lock, LOCK_RING);
 			return;
 		}
 		wait_turn(&turns);
@@ -377,7 +381,7 @@ void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_
 	ch->ring[head % RING_ENTRIES] =
 	    (struct ring_entry){object, offset, value, size, unlikely(image.stacks) ? sys0(__NR_gettid) : 0, ip};
 	atomic_store_explicit(&ch->ring_head, head + 1, memory_order_release);
-	spin_unlock(&ch->ring_lock);
+	spin_unlock(&ch->ring_lock, LOCK_RING);
 	ring_bell(ch);
 	hold(ch, offset, head + 1);
 }

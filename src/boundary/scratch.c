@@ -41,16 +41,19 @@ static struct scratch *get(unsigned int from, unsigned int to)
 
 struct scratch *scratch_get(void)
 {
+	order_take(LOCK_SCRATCH);
 	return get(NESTED, ARRAY_SIZE(pool));
 }
 
 struct scratch *scratch_get_nested(void)
 {
+	order_take(LOCK_SCRATCH_TWO);
 	return get(0, NESTED);
 }
 
 void scratch_put(struct scratch *s)
 {
+	order_drop(s >= &pool[NESTED] ? LOCK_SCRATCH : LOCK_SCRATCH_TWO);
 	atomic_store(&s->taken, 0);
 	gate_open(&gates[s >= &pool[NESTED]]);
 }

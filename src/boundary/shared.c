@@ -71,17 +71,17 @@ void shared_forget(uint64_t start, uint64_t len)
 		struct held h, rest;
 		bool gone;
 
-		spin_lock(&held_lock);
+		spin_lock(&held_lock, LOCK_HELD);
 		h = held[i];
 		if (!h.len || h.start >= end || h.start + h.len <= start) {
-			spin_unlock(&held_lock);
+			spin_unlock(&held_lock, LOCK_HELD);
 			continue;
 		}
 		held[i].len = h.start < start ? start - h.start : 0;
 		rest = (struct held){end, h.start + h.len - end, h.dev, h.ino};
 		/* No room: it stays held while the session lasts. */
 		gone = (h.start + h.len <= end || held_add(rest)) && !held_known(h.dev, h.ino);
-		spin_unlock(&held_lock);
+		spin_unlock(&held_lock, LOCK_HELD);
 		if (gone)
 			hold_message(RPC_DROP, h.dev, h.ino, -1);
 	}
@@ -89,24 +89,24 @@ void shared_forget(uint64_t start, uint64_t len)
 
 void shared_move(uint64_t from, uint64_t from_len, uint64_t to, uint64_t to_len)
 {
-	spin_lock(&held_lock);
+	spin_lock(&held_lock, LOCK_HELD);
 	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
 		if (held[i].len && held[i].start == from && held[i].len == from_len) {
 			held[i].start = to;
 			held[i].len = to_len;
 		}
-	spin_unlock(&held_lock);
+	spin_unlock(&held_lock, LOCK_HELD);
 }
 
 void shared_copied(uint64_t from, uint64_t to, uint64_t len)
 {
-	spin_lock(&held_lock);
+	spin_lock(&held_lock, LOCK_HELD);
 	for (unsigned int i = 0; i < ARRAY_SIZE(held); i++)
 		if (from - held[i].start < held[i].len) {
 			held_add((struct held){to, len, held[i].dev, held[i].ino});
 			break;
 		}
-	spin_unlock(&held_lock);
+	spin_unlock(&held_lock, LOCK_HELD);
 }
 
 void shared_sent(void)
@@ -130,9 +130,9 @@ static long map_locked(ucontext_t *uc)
 	if (p > 0 && flags & MAP_FIXED)
 		memory_forget(p, len);
 	if (p > 0 && !sys2(__NR_fstat, fd, &st)) {
-		spin_lock(&held_lock);
+		spin_lock(&held_lock, LOCK_HELD);
 		held_add((struct held){p, len, st.st_dev, st.st_ino});
-		spin_unlock(&held_lock);
+		spin_unlock(&held_lock, LOCK_HELD);
 		hold_message(RPC_HOLD, st.st_dev, st.st_ino, fd);
 		shared_sent();
 	}
@@ -144,9 +144,9 @@ long shared_map(ucontext_t *uc)
 {
 	long p;
 
-	spin_lock(&share_lock);
+	spin_lock(&share_lock, LOCK_SHARE);
 	p = map_locked(uc);
-	spin_unlock(&share_lock);
+	spin_unlock(&share_lock, LOCK_SHARE);
 	return p;
 }
 
@@ -155,7 +155,7 @@ bool shared_before_fork(uint64_t ticket[2])
 	struct rpc r;
 	bool got;
 
-	spin_lock(&share_lock);
+	spin_lock(&share_lock, LOCK_SHARE);
 	if (!atomic_load(&files_shown) || rpc_begin(&r, RPC_TICKET, 0))
 		return false;
 	got = !rpc_call(&r);
@@ -167,13 +167,13 @@ bool shared_before_fork(uint64_t ticket[2])
 
 void shared_lock(void)
 {
-	spin_lock(&held_lock);
+	spin_lock(&held_lock, LOCK_HELD);
 }
 
 void shared_unlock(void)
 {
-	spin_unlock(&held_lock);
-	spin_unlock(&share_lock);
+	spin_unlock(&held_lock, LOCK_HELD);
+	spin_unlock(&share_lock, LOCK_SHARE);
 }
 
 static bool is_mapped(const struct held *h)

@@ -53,11 +53,11 @@ static void deliver(int sig, siginfo_t *si, ucontext_t *uc)
 
 	sig = si->si_signo;
 	s = shadow_of(sig);
-	spin_lock(&shadow_lock);
+	spin_lock(&shadow_lock, LOCK_SIGNALS);
 	sa = *s;
 	if (sa.flags & SA_RESETHAND)
 		s->handler = SIG_DFL;
-	spin_unlock(&shadow_lock);
+	spin_unlock(&shadow_lock, LOCK_SIGNALS);
 
 	if (sa.handler == SIG_IGN && !forced)
 		return;
@@ -147,7 +147,7 @@ void signals_sigaction(ucontext_t *uc)
 	sa.mask &= ~(OURS | SIGBIT(SIGKILL) | SIGBIT(SIGSTOP));
 	/* posix_spawn's child resets its handlers while it still runs on its parent's memory. */
 	keep = actp && !process_is_vfork_child();
-	spin_lock(&shadow_lock);
+	spin_lock(&shadow_lock, LOCK_SIGNALS);
 	if (!ours)
 		ret = sys4(__NR_rt_sigaction, sig, actp ? &sa : NULL, &old, 8);
 	else
@@ -159,7 +159,7 @@ void signals_sigaction(ucontext_t *uc)
 		if (keep && ours)
 			*shadow_of(sig) = sa;
 	}
-	spin_unlock(&shadow_lock);
+	spin_unlock(&shadow_lock, LOCK_SIGNALS);
 	if (!ret && oldp && guard_copy((void *)oldp, &old, sizeof(old)))
 		ret = -EFAULT;
 	UC_RET(uc) = ret;
@@ -201,12 +201,12 @@ void signals_sigprocmask(ucontext_t *uc)
 
 void signals_lock(void)
 {
-	spin_lock(&shadow_lock);
+	spin_lock(&shadow_lock, LOCK_SIGNALS);
 }
 
 void signals_unlock(void)
 {
-	spin_unlock(&shadow_lock);
+	spin_unlock(&shadow_lock, LOCK_SIGNALS);
 }
 
 /*

@@ -111,13 +111,13 @@ void window_forget(uint64_t start, uint64_t len)
 
 		if (!ws || ws >= end || ws + w->len <= start)
 			continue;
-		spin_lock(&lock);
+		spin_lock(&lock, LOCK_WINDOWS);
 		ws = atomic_load_explicit(&w->start, memory_order_relaxed);
 		we = ws + w->len;
 		cut_s = MAX(ws, start);
 		cut_e = MIN(we, end);
 		if (!ws || cut_s >= cut_e) {
-			spin_unlock(&lock);
+			spin_unlock(&lock, LOCK_WINDOWS);
 			continue;
 		}
 		old = *w;
@@ -126,7 +126,7 @@ void window_forget(uint64_t start, uint64_t len)
 			window_add(ws, cut_s - ws, old.object, old.offset, old.generation);
 		if (cut_e < we)
 			window_add(cut_e, we - cut_e, old.object, old.offset + (cut_e - ws), old.generation);
-		spin_unlock(&lock);
+		spin_unlock(&lock, LOCK_WINDOWS);
 		tell_unmap(old.object, old.offset + (cut_s - ws), cut_e - cut_s);
 	}
 }
@@ -149,7 +149,7 @@ void window_move(uint64_t from, uint64_t len, uint64_t to)
 {
 	uint64_t end = from + len;
 
-	spin_lock(&lock);
+	spin_lock(&lock, LOCK_WINDOWS);
 	for (uint32_t i = 0; from != to && i < WINDOWS; i++) {
 		struct window *w = &windows[i], old = *w;
 		uint64_t old_end = old.start + old.len, s = MAX(old.start, from), e = MIN(old_end, end);
@@ -164,19 +164,19 @@ void window_move(uint64_t from, uint64_t len, uint64_t to)
 		window_add(to + (s - from), e - s, old.object, old.offset + (s - old.start), old.generation);
 		break;
 	}
-	spin_unlock(&lock);
+	spin_unlock(&lock, LOCK_WINDOWS);
 }
 
 void window_lock(void)
 {
-	spin_lock(&lock);
-	spin_lock(&cache_lock);
+	spin_lock(&lock, LOCK_WINDOWS);
+	spin_lock(&cache_lock, LOCK_INSNS);
 }
 
 void window_unlock(void)
 {
-	spin_unlock(&cache_lock);
-	spin_unlock(&lock);
+	spin_unlock(&cache_lock, LOCK_INSNS);
+	spin_unlock(&lock, LOCK_WINDOWS);
 }
 
 /*
@@ -243,9 +243,9 @@ bool window_mmap(ucontext_t *uc)
 
 		if (flags & MAP_FIXED)
 			memory_forget(p, len);
-		spin_lock(&lock);
+		spin_lock(&lock, LOCK_WINDOWS);
 		added = window_add(p, len, object, off, kind == RPC_MMAP_FILE ? generation : 0);
-		spin_unlock(&lock);
+		spin_unlock(&lock, LOCK_WINDOWS);
 		if (!added) {
 			sys2(__NR_munmap, p, len);
 			p = -ENOMEM;
@@ -267,19 +267,19 @@ static bool window_decode(uint64_t rip, struct insn *out)
 	if (atomic_load_explicit(&c->rip, memory_order_acquire) == rip) {
 		bool same;
 
-		spin_lock(&cache_lock);
+		spin_lock(&cache_lock, LOCK_INSNS);
 		*out = c->insn;
 		same = atomic_load_explicit(&c->rip, memory_order_relaxed) == rip;
-		spin_unlock(&cache_lock);
+		spin_unlock(&cache_lock, LOCK_INSNS);
 		if (same && out->len <= n && !memcmp(out->bytes, code, out->len))
 			return out->class != INSN_UNKNOWN;
 	}
 	if (!n || rpc_decode(code, n, out))
 		return false;
-	spin_lock(&cache_lock);
+	spin_lock(&cache_lock, LOCK_INSNS);
 	c->insn = *out;
 	atomic_store_explicit(&c->rip, rip, memory_order_release);
-	spin_unlock(&cache_lock);
+	spin_unlock(&cache_lock, LOCK_INSNS);
 	return out->class != INSN_UNKNOWN;
 }
 
@@ -343,10 +343,10 @@ static bool ool_map(void)
 static struct ool_pool *ool_get(void)
 {
 	if (!atomic_load_explicit(&ool_state, memory_order_acquire)) {
-		spin_lock(&lock);
+		spin_lock(&lock, LOCK_WINDOWS);
 		if (!atomic_load(&ool_state))
 			atomic_store(&ool_state, ool_map() ? 1 : 2);
-		spin_unlock(&lock);
+		spin_unlock(&lock, LOCK_WINDOWS);
 	}
 	return atomic_load(&ool_state) == 1 ? &ool : NULL;
 }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "base/thread.h"
 #include "broker/private.h"
 #include "vfio/eventfd.h"
@@ -25,7 +26,7 @@ struct pending {
 };
 
 struct closer {
-	pthread_mutex_t lock;
+	struct lock lock;
 	struct list queue;
 	unsigned int threads;
 	int null;
@@ -36,7 +37,7 @@ struct closer {
 
 static void closer_destroy(struct closer *c)
 {
-	pthread_mutex_destroy(&c->lock);
+	lock_fini(&c->lock);
 	if (c->spare >= 0)
 		close(c->spare);
 	if (c->null >= 0)
@@ -49,24 +50,25 @@ static void *closer_main(void *arg)
 	struct closer *c = arg;
 	bool last;
 
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	while (!list_empty(&c->queue)) {
 		struct pending *p = list_first(&c->queue, struct pending, node);
 
 		list_del(&p->node);
-		pthread_mutex_unlock(&c->lock);
+		lock_drop(&c->lock);
+		lock_assert_none();
 		/* The number is never free in between: nobody else can take it. */
 		if (p->spare && dup3(c->null, p->fd, O_CLOEXEC) < 0)
 			p->spare = false;
 		if (!p->spare)
 			close(p->fd);
-		pthread_mutex_lock(&c->lock);
+		lock_take(&c->lock);
 		if (p->spare)
 			c->spare = p->fd;
 		free(p);
 	}
 	last = !--c->threads && c->orphan;
-	pthread_mutex_unlock(&c->lock);
+	lock_drop(&c->lock);
 	if (last)
 		closer_destroy(c);
 	return NULL;
@@ -78,7 +80,7 @@ struct closer *closer_new(void)
 
 	if (!c)
 		return NULL;
-	pthread_mutex_init(&c->lock, NULL);
+	lock_init(&c->lock, LOCK_CLOSER);
 	list_init(&c->queue);
 	c->null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	c->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -95,10 +97,10 @@ void closer_free(struct closer *c)
 
 	if (!c)
 		return;
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	c->orphan = true;
 	last = !c->threads;
-	pthread_mutex_unlock(&c->lock);
+	lock_drop(&c->lock);
 	if (last)
 		closer_destroy(c);
 }
@@ -116,10 +118,10 @@ bool closer_lend(struct closer *c)
 
 	if (c->lost)
 		closer_regain(c);
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	fd = c->spare;
 	c->spare = -1;
-	pthread_mutex_unlock(&c->lock);
+	lock_drop(&c->lock);
 	if (fd < 0)
 		return false;
 	close(fd);
@@ -131,9 +133,9 @@ void closer_regain(struct closer *c)
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 	c->lost = fd < 0; /* of the loop's thread alone */
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	c->spare = fd;
-	pthread_mutex_unlock(&c->lock);
+	lock_drop(&c->lock);
 }
 
 static void enqueue(struct closer *c, int fd, bool spare)
@@ -147,10 +149,10 @@ static void enqueue(struct closer *c, int fd, bool spare)
 		return;
 	}
 	*p = (struct pending){.fd = fd, .spare = spare};
-	pthread_mutex_lock(&c->lock);
+	lock_take(&c->lock);
 	list_add_tail(&c->queue, &p->node);
 	start_thread(c);
-	pthread_mutex_unlock(&c->lock);
+	lock_drop(&c->lock);
 }
 
 void closer_close(struct closer *c, int fd)

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <gelf.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/list.h"
+#include "base/lock.h"
 #include "base/loop.h"
 #include "base/util.h"
 #include "check/worker.h"
@@ -68,7 +68,7 @@ struct space {
 
 struct modules {
 	struct worker *worker;
-	pthread_mutex_t lock;
+	struct lock lock;
 	struct module *module[MODULES_MAX]; /* [0] unused; published by n */
 	uint32_t n;
 	struct list space[SPACE_BUCKETS];
@@ -262,10 +262,10 @@ static uint32_t module_get(struct modules *m, char *path, uint64_t dev, uint64_t
 	mod->dev = dev;
 	mod->ino = ino;
 	module_open(m, mod, pid, gone, at->start, at->end);
-	pthread_mutex_lock(&m->lock);
+	lock_take(&m->lock);
 	m->module[m->n + 1] = mod;
 	m->n++;
-	pthread_mutex_unlock(&m->lock);
+	lock_drop(&m->lock);
 	m->bytes += sizeof(*mod);
 	return m->n;
 }
@@ -349,7 +349,7 @@ static void reading_run(struct job *j)
 	size_t n = ranges_read(r->m, r->pid, &ranges);
 	struct space *s;
 
-	pthread_mutex_lock(&r->m->lock);
+	lock_take(&r->m->lock);
 	s = space_find(r->m, r->session);
 	if (s) {
 		s->reading = false;
@@ -362,7 +362,7 @@ static void reading_run(struct job *j)
 			ranges = NULL;
 		}
 	}
-	pthread_mutex_unlock(&r->m->lock);
+	lock_drop(&r->m->lock);
 	free(old);
 	free(ranges);
 	free(r);
@@ -378,7 +378,7 @@ struct modules *modules_new(struct worker *w)
 		return NULL;
 	elf_version(EV_CURRENT);
 	m->worker = w;
-	pthread_mutex_init(&m->lock, NULL);
+	lock_init(&m->lock, LOCK_MODULES);
 	for (size_t i = 0; i < SPACE_BUCKETS; i++)
 		list_init(&m->space[i]);
 	return m;
@@ -400,7 +400,7 @@ void modules_free(struct modules *m)
 			space_free(list_first(&m->space[i], struct space, node));
 	for (uint32_t i = 1; i <= m->n; i++)
 		module_free(m->module[i]);
-	pthread_mutex_destroy(&m->lock);
+	lock_fini(&m->lock);
 	free(m);
 }
 
@@ -408,11 +408,11 @@ void modules_forget(struct modules *m, uint64_t session)
 {
 	struct space *s;
 
-	pthread_mutex_lock(&m->lock);
+	lock_take(&m->lock);
 	s = space_find(m, session);
 	if (s)
 		space_free(s);
-	pthread_mutex_unlock(&m->lock);
+	lock_drop(&m->lock);
 }
 
 static bool space_lookup(const struct space *s, uint64_t pc, struct place *out)
@@ -481,17 +481,17 @@ bool modules_find(struct modules *m, uint64_t session, uint32_t pid, uint64_t pc
 	struct space *s;
 	bool wait = false, found;
 
-	pthread_mutex_lock(&m->lock);
+	lock_take(&m->lock);
 	s = space_find(m, session);
 	found = space_lookup(s, pc, &p);
 	if (!found && !(s && s->read_ns && loop_now() - s->read_ns < READ_AGAIN_NS))
 		wait = space_read(m, s, session, pid);
-	pthread_mutex_unlock(&m->lock);
+	lock_drop(&m->lock);
 	if (wait) {
 		wait_a_moment(m);
-		pthread_mutex_lock(&m->lock);
+		lock_take(&m->lock);
 		found = space_lookup(space_find(m, session), pc, &p);
-		pthread_mutex_unlock(&m->lock);
+		lock_drop(&m->lock);
 	}
 	*out = p;
 	return found;
@@ -502,13 +502,13 @@ bool modules_refresh(struct modules *m, uint64_t session, uint32_t pid)
 	struct space *s;
 	bool wait = false;
 
-	pthread_mutex_lock(&m->lock);
+	lock_take(&m->lock);
 	s = space_find(m, session);
 	if (s && (s->refreshed < READ_FREELY || loop_now() - s->read_ns > READ_SHARE * s->cost_ns)) {
 		s->refreshed++;
 		wait = space_read(m, s, session, pid);
 	}
-	pthread_mutex_unlock(&m->lock);
+	lock_drop(&m->lock);
 	return wait && wait_a_moment(m);
 }
 
@@ -525,9 +525,9 @@ static void loading_run(struct job *j)
 	if (!l->mod->loaded)
 		module_load(l->mod);
 	l->m->bytes += l->mod->loaded ? 0 : l->mod->image_bytes;
-	pthread_mutex_lock(&l->m->lock);
+	lock_take(&l->m->lock);
 	l->mod->loaded = true;
-	pthread_mutex_unlock(&l->m->lock);
+	lock_drop(&l->m->lock);
 	free(l);
 }
 
@@ -535,9 +535,9 @@ static bool module_loaded(struct modules *m, const struct module *mod)
 {
 	bool loaded;
 
-	pthread_mutex_lock(&m->lock);
+	lock_take(&m->lock);
 	loaded = mod->loaded;
-	pthread_mutex_unlock(&m->lock);
+	lock_drop(&m->lock);
 	return loaded;
 }
 
@@ -564,9 +564,9 @@ const char *module_path(struct modules *m, uint32_t module)
 {
 	const char *path;
 
-	pthread_mutex_lock(&m->lock);
+	lock_take(&m->lock);
 	path = module && module <= m->n ? m->module[module]->path : "";
-	pthread_mutex_unlock(&m->lock);
+	lock_drop(&m->lock);
 	return path;
 }
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "check/stack.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/event.h"
+#include "base/lock.h"
 #include "base/util.h"
 #include "check/unwind.h"
 
@@ -25,7 +25,7 @@ struct stacks {
 	struct unwinder *unwinder;
 	uint64_t bytes;
 	unsigned int depth;
-	pthread_mutex_t lock; /* of entries and n: who prints reads them on another thread */
+	struct lock lock; /* of entries and n: who prints reads them on another thread */
 	struct entry *bucket[BUCKETS];
 	struct entry **by_id;
 	uint32_t n;
@@ -41,7 +41,7 @@ struct stacks *stacks_new(struct modules *m, unsigned int depth)
 	s->depth = MAX(MIN(depth, STACK_DEPTH_MAX), 1u);
 	s->unwinder = unwinder_new(m);
 	s->by_id = calloc(STACKS_MAX + 1, sizeof(*s->by_id));
-	pthread_mutex_init(&s->lock, NULL);
+	lock_init(&s->lock, LOCK_STACKS);
 	if (!s->unwinder || !s->by_id) {
 		stacks_free(s);
 		return NULL;
@@ -57,7 +57,7 @@ void stacks_free(struct stacks *s)
 		free(s->by_id[i]);
 	free(s->by_id);
 	unwinder_free(s->unwinder);
-	pthread_mutex_destroy(&s->lock);
+	lock_fini(&s->lock);
 	free(s);
 }
 
@@ -116,10 +116,10 @@ uint32_t stacks_take(struct stacks *s, const struct event_origin *from)
 	if (s->n == STACKS_MAX || !(e = entry_new(hash, f, n)))
 		return 0;
 	s->bytes += sizeof(*e) + n * sizeof(*f);
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	id = e->id = ++s->n;
 	s->by_id[id] = e;
-	pthread_mutex_unlock(&s->lock);
+	lock_drop(&s->lock);
 	e->next = s->bucket[hash % BUCKETS];
 	s->bucket[hash % BUCKETS] = e;
 	return id;
@@ -134,9 +134,9 @@ const struct stack *stacks_get(struct stacks *s, uint32_t id)
 {
 	const struct stack *found = NULL;
 
-	pthread_mutex_lock(&s->lock);
+	lock_take(&s->lock);
 	if (id && id <= s->n)
 		found = &s->by_id[id]->stack;
-	pthread_mutex_unlock(&s->lock);
+	lock_drop(&s->lock);
 	return found;
 }

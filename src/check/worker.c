@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/lock.h"
 #include "base/thread.h"
 #include "base/util.h"
 
 struct worker {
-	pthread_mutex_t lock;
+	struct lock lock;
 	pthread_cond_t more, done;
 	struct list jobs;
 	uint64_t submitted, finished;
@@ -22,23 +23,24 @@ static void *work(void *arg)
 {
 	struct worker *w = arg;
 
-	pthread_mutex_lock(&w->lock);
+	lock_take(&w->lock);
 	for (;;) {
 		struct job *j;
 
 		while (list_empty(&w->jobs) && !w->leave)
-			pthread_cond_wait(&w->more, &w->lock);
+			lock_wait(&w->lock, &w->more, NULL);
 		if (list_empty(&w->jobs))
 			break;
 		j = list_first(&w->jobs, struct job, node);
 		list_del(&j->node);
-		pthread_mutex_unlock(&w->lock);
+		lock_drop(&w->lock);
+		lock_assert_none();
 		j->run(j);
-		pthread_mutex_lock(&w->lock);
+		lock_take(&w->lock);
 		w->finished++;
 		pthread_cond_broadcast(&w->done);
 	}
-	pthread_mutex_unlock(&w->lock);
+	lock_drop(&w->lock);
 	return NULL;
 }
 
@@ -50,7 +52,7 @@ struct worker *worker_new(void)
 	if (!w)
 		return NULL;
 	list_init(&w->jobs);
-	pthread_mutex_init(&w->lock, NULL);
+	lock_init(&w->lock, LOCK_WORKER);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&w->more, NULL);
@@ -65,11 +67,11 @@ struct worker *worker_new(void)
 
 void worker_submit(struct worker *w, struct job *j)
 {
-	pthread_mutex_lock(&w->lock);
+	lock_take(&w->lock);
 	list_add_tail(&w->jobs, &j->node);
 	w->submitted++;
 	pthread_cond_signal(&w->more);
-	pthread_mutex_unlock(&w->lock);
+	lock_drop(&w->lock);
 }
 
 bool worker_wait(struct worker *w, unsigned int patience_ms)
@@ -85,12 +87,12 @@ bool worker_wait(struct worker *w, unsigned int patience_ms)
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000L;
 	}
-	pthread_mutex_lock(&w->lock);
+	lock_take(&w->lock);
 	all = w->submitted;
-	while (w->finished < all && !pthread_cond_timedwait(&w->done, &w->lock, &until))
+	while (w->finished < all && !lock_wait(&w->lock, &w->done, &until))
 		;
 	done = w->finished >= all;
-	pthread_mutex_unlock(&w->lock);
+	lock_drop(&w->lock);
 	return done;
 }
 
@@ -101,18 +103,19 @@ bool worker_free(struct worker *w, unsigned int patience_ms)
 	if (!w)
 		return true;
 	done = worker_wait(w, patience_ms);
-	pthread_mutex_lock(&w->lock);
+	lock_take(&w->lock);
 	w->leave = true;
 	pthread_cond_signal(&w->more);
-	pthread_mutex_unlock(&w->lock);
+	lock_drop(&w->lock);
 	if (!done) {
 		pthread_detach(w->thread);
 		return false;
 	}
+	lock_assert_none();
 	pthread_join(w->thread, NULL);
 	pthread_cond_destroy(&w->more);
 	pthread_cond_destroy(&w->done);
-	pthread_mutex_destroy(&w->lock);
+	lock_fini(&w->lock);
 	free(w);
 	return true;
 }

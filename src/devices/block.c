@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/lock.h"
 #include "base/loop.h"
 #include "base/thread.h"
 #include "base/util.h"
@@ -60,7 +61,7 @@ struct block {
 
 	pthread_t worker[WORKERS];
 	unsigned int workers;
-	pthread_mutex_t lock; /* todo and quit */
+	struct lock lock; /* todo and quit */
 	pthread_cond_t cond;
 	struct list todo;
 	bool quit;
@@ -161,22 +162,23 @@ static void *worker_main(void *arg)
 {
 	struct block *b = arg;
 
-	pthread_mutex_lock(&b->lock);
+	lock_take(&b->lock);
 	for (;;) {
 		struct block_req *r;
 
 		while (list_empty(&b->todo) && !b->quit)
-			pthread_cond_wait(&b->cond, &b->lock);
+			lock_wait(&b->lock, &b->cond, NULL);
 		if (b->quit)
 			break;
 		r = list_first(&b->todo, struct block_req, node);
 		list_del(&r->node);
-		pthread_mutex_unlock(&b->lock);
+		lock_drop(&b->lock);
+		lock_assert_none();
 		r->error = exec(b, r);
 		worker_finish(b, r);
-		pthread_mutex_lock(&b->lock);
+		lock_take(&b->lock);
 	}
-	pthread_mutex_unlock(&b->lock);
+	lock_drop(&b->lock);
 	return NULL;
 }
 
@@ -197,9 +199,9 @@ static void workers_submit(struct block *b, struct block_req *r)
 		worker_finish(b, r);
 		return;
 	}
-	pthread_mutex_lock(&b->lock);
+	lock_take(&b->lock);
 	list_add_tail(&b->todo, &r->node);
-	pthread_mutex_unlock(&b->lock);
+	lock_drop(&b->lock);
 	pthread_cond_signal(&b->cond);
 }
 
@@ -305,10 +307,11 @@ static void ring_reap(struct block *b)
 /* ---- completion ---- */
 static void block_free(struct block *b)
 {
-	pthread_mutex_lock(&b->lock);
+	lock_take(&b->lock);
 	b->quit = true;
-	pthread_mutex_unlock(&b->lock);
+	lock_drop(&b->lock);
 	pthread_cond_broadcast(&b->cond);
+	lock_assert_none();
 	for (unsigned int i = 0; i < b->workers; i++)
 		pthread_join(b->worker[i], NULL);
 	loop_work_cancel(b->loop, &b->submit_work);
@@ -317,7 +320,7 @@ static void block_free(struct block *b)
 	loop_fd_del(b->loop, &b->bell);
 	close(b->bell.fd);
 	close(b->fd);
-	pthread_mutex_destroy(&b->lock);
+	lock_fini(&b->lock);
 	pthread_cond_destroy(&b->cond);
 	free(b);
 }
@@ -600,7 +603,7 @@ int block_open(struct loop *loop, const struct block_config *cfg, struct block *
 	list_init(&b->submit_work.node);
 	list_init(&b->backlog);
 	list_init(&b->todo);
-	pthread_mutex_init(&b->lock, NULL);
+	lock_init(&b->lock, LOCK_BLOCK);
 	pthread_cond_init(&b->cond, NULL);
 	ignore_sigxfsz();
 	*out = b;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/guard.h"
+#include "base/lock.h"
 #include "base/thread.h"
 #include "base/util.h"
 
@@ -425,6 +426,7 @@ static int order_give(struct barfile *f, enum order what, int store)
 	uint32_t done, order, progress = atomic_load(&f->progress);
 	unsigned int asleep_ms = 0;
 
+	lock_assert_none();
 	f->what = what;
 	f->store = store;
 	order = atomic_fetch_add(&f->order, 1) + 1;

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/guard.h"
+#include "base/lock.h"
 #include "base/thread.h"
 #include "base/util.h"
 
@@ -116,6 +117,7 @@ static bool file_wait(struct live_file *f, long ns)
 	struct timespec ts, now;
 	uint32_t done;
 
+	lock_assert_none();
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	now = ts;
 	ts.tv_nsec += ns;
