@@ -40,7 +40,7 @@ struct net_kind {
 	void (*set_up)(struct net *n, bool up);
 };
 
-extern const struct net_kind net_null, net_loopback, net_pair, net_pcap, net_socket;
+extern const struct net_kind net_null, net_loopback, net_pair, net_pcap, net_socket, net_tap;
 
 /* First member of each backend's struct. */
 struct net {

@@ -13,7 +13,7 @@
 #include "base/word.h"
 #include "net/internal.h"
 
-static const struct net_kind *const kinds[] = {&net_null, &net_loopback, &net_pair, &net_pcap, &net_socket};
+static const struct net_kind *const kinds[] = {&net_null, &net_loopback, &net_pair, &net_pcap, &net_socket, &net_tap};
 
 /* Names that a word could have been, "a, b", and which of them it was meant to be. */
 struct names {

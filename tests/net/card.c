@@ -14,6 +14,8 @@
 
 #define PATIENCE_NS 60000000000ULL
 
+static const unsigned char type[] = {0x88, 0xb5}; /* IEEE 802's for local experiments */
+
 static uint32_t sum(const unsigned char *p, size_t len)
 {
 	uint32_t s = 0;
@@ -36,6 +38,8 @@ static enum net_verdict receive(struct net_card *nc, const struct iovec *iov, un
 
 	assert_non_null(c->net);
 	assert_in_range(len, NET_FRAME_MIN, NET_FRAME_MAX);
+	if (c->picky && (frame_copy(iov, n, 12, c->last, 2) || memcmp(c->last, type, sizeof(type))))
+		return NET_DROPPED;
 	if (c->close_in_receive) {
 		card_close(c);
 		return NET_DROPPED;
@@ -124,7 +128,7 @@ void card_fill(unsigned char *p, size_t len, unsigned int seed)
 	for (size_t i = 0; i < len; i++)
 		p[i] = (unsigned char)(seed * 7 + i * (1 + seed % 5));
 	if (len >= 14)
-		memcpy(p + 12, "\x88\xb5", 2); /* IEEE 802 local experimental */
+		memcpy(p + 12, type, sizeof(type));
 }
 
 enum net_verdict card_send(struct card *c, size_t len, unsigned int seed)
