@@ -8,7 +8,7 @@ void events_init(struct events *evs)
 	list_init(&evs->listeners);
 }
 
-static void events_update_mask(struct events *evs)
+void events_changed(struct events *evs)
 {
 	struct event_listener *l;
 
@@ -20,13 +20,13 @@ static void events_update_mask(struct events *evs)
 void events_listen(struct events *evs, struct event_listener *l)
 {
 	list_add_tail(&evs->listeners, &l->node);
-	events_update_mask(evs);
+	events_changed(evs);
 }
 
 void events_unlisten(struct events *evs, struct event_listener *l)
 {
 	list_del(&l->node);
-	events_update_mask(evs);
+	events_changed(evs);
 }
 
 void events_deliver(struct events *evs, const struct event *ev)

@@ -15,7 +15,7 @@ enum event_type {
 	EVENT_UNMAP,	   /* ioas, addr = IOVA, len */
 	EVENT_MAP_REFUSED, /* ioas, addr = IOVA, len, value = client VA, error: what a client asked for in vain */
 	EVENT_UNMAP_ASKED, /* ioas, addr = IOVA, len, value = bytes that went, error: what it got */
-	EVENT_PIN,	   /* value = pages pinned by this step; who = client pid */
+	EVENT_PIN,	   /* value = pages pinned by this step; who = client pid; addr and len as of PIN_REFUSED */
 	EVENT_UNPIN,	   /* value = pages released */
 	EVENT_DMA,	   /* who = BDF, addr = IOVA, len, flags = EVENT_WRITE */
 	EVENT_FAULT,	   /* who = BDF, pasid, addr = IOVA, len, flags, error = errno, tag */
@@ -28,6 +28,8 @@ enum event_type {
 	EVENT_REFUSE,  /* ioas, addr = IOVA, len; who = BDF that may not reach it, value = BDF whose memory it is */
 	EVENT_TAINT,   /* who = BDF, name = what was done that keeps the rules from holding */
 	EVENT_CLIENT, /* who = pid, addr = session, flags = EVENT_START or EVENT_END, value = descriptors given (END) */
+	EVENT_MEMORY, /* memory */
+	EVENT_PIN_REFUSED, /* who = client pid, value = pages asked for, addr = pages held, len = bytes allowed */
 	EVENT_TYPES
 };
 
@@ -39,7 +41,13 @@ enum event_misuse {
 	MISUSE_PROTOCOL,   /* a value that the device's specification forbids at this moment */
 };
 
-enum { EVENT_WRITE = 1, EVENT_START = 2, EVENT_END = 4 };
+enum {
+	EVENT_WRITE = 1,
+	EVENT_START = 2,
+	EVENT_END = 4,
+	EVENT_FILE =
+	    8, /* MAP: of memory that was given as a file, or of a device's: value is no address of a program's */
+};
 
 /* What a device was doing when it issued a DMA: "SQ1 CID 7 PRP1". Lives on the issuer's stack. */
 struct dma_tag {
@@ -49,6 +57,16 @@ struct dma_tag {
 	uint32_t id;
 	const char *part; /* "PRP1", "PRP list", "SQE", NULL if none */
 	uint64_t at;	  /* where what id counts lies, an IOVA; 0: not worth saying */
+};
+
+/* What a program does to its memory: see RPC_CHANGED. Of a program's words; kind alone is known to be valid. */
+struct event_memory {
+	unsigned int kind; /* enum memory_change */
+	uint64_t arg;	   /* a2 */
+	const struct memory_range *range;
+	unsigned int nranges;
+	const uint64_t *trace; /* where it was allocated: return addresses */
+	unsigned int ntrace;
 };
 
 struct event {
@@ -63,6 +81,7 @@ struct event {
 	uint64_t value;
 	const char *name; /* valid during the callback alone */
 	const struct dma_tag *tag;
+	const struct event_memory *memory;
 };
 
 /*
@@ -93,6 +112,7 @@ struct events {
 void events_init(struct events *evs);
 void events_listen(struct events *evs, struct event_listener *l);
 void events_unlisten(struct events *evs, struct event_listener *l);
+void events_changed(struct events *evs); /* a listener's mask has */
 void events_deliver(struct events *evs, const struct event *ev);
 
 static inline bool event_wanted(const struct events *evs, enum event_type t)

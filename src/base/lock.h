@@ -34,6 +34,7 @@ enum lock_class {
 	LOCK_PROCESS,	  /* rpc.c: connecting to the broker */
 	LOCK_FDS,	  /* rpc.c: descriptors that arrive */
 	LOCK_RING,	  /* rpc.c: posted writes */
+	LOCK_WATCH,	  /* watch.c: the table of what devices may reach */
 	/* The broker's threads. */
 	LOCK_MODULES, /* check/module.c: what is mapped where in clients */
 	LOCK_WORKER,  /* check/worker.c: its jobs */

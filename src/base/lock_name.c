@@ -33,6 +33,8 @@ const char *lock_class_name(enum lock_class c)
 		return "descriptors";
 	case LOCK_RING:
 		return "ring";
+	case LOCK_WATCH:
+		return "watch";
 	case LOCK_MODULES:
 		return "modules";
 	case LOCK_WORKER:

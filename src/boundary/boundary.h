@@ -64,6 +64,7 @@ extern struct image image;
 enum filter_kind {
 	FILTER_ALL,    /* what is always of interest */
 	FILTER_FOLLOW, /* what changes mappings beside that, for every thread */
+	FILTER_WATCH,  /* what takes memory away beside that, likewise */
 };
 int filter_install(enum filter_kind kind); /* 0 or -errno */
 
@@ -170,8 +171,9 @@ int rpc_send_fd(struct rpc *r, int fd);			       /* counts it in the request. 0 
 long rpc_call(struct rpc *r);				       /* the reply's ret */
 int rpc_recv_fd(struct rpc *r); /* when the reply has SLOT_HAS_FD: descriptor (O_CLOEXEC) or -errno */
 void rpc_end(struct rpc *r);
-int rpc_connect(void);				      /* 0 or -EIO; learns image.shadow */
-void rpc_origin(struct rpc *r, const ucontext_t *uc); /* says where the program is that calls */
+int rpc_connect(void);							  /* 0 or -EIO; learns image.shadow */
+void rpc_origin(struct rpc *r, const ucontext_t *uc);			  /* says where the program is that calls */
+void rpc_origin_at(struct rpc *r, uint64_t ip, uint64_t sp, uint64_t bp); /* likewise; with image.stacks alone */
 /* ip: of the program's instruction. */
 void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value, uint64_t ip);
 /* 0, or -EIO: nothing answers there now: SIGBUS. */
@@ -247,6 +249,8 @@ void memory_mremap(ucontext_t *uc);
 void memory_madvise(ucontext_t *uc);
 void memory_forget(uint64_t start, uint64_t len); /* this range is being unmapped or replaced */
 bool memory_has_adopted(void);
+struct vma;
+bool memory_is_adopted(const struct vma *v);
 /* Around fork: no other thread is half way through a change that the child would inherit. */
 void memory_lock(void);
 void memory_unlock(void);
@@ -281,6 +285,18 @@ void follow_lock(void);
 void follow_unlock(void);
 void follow_after_fork(void);
 void follow_syscall(ucontext_t *uc, long nr);
+
+/* ---- watch.c: what a checker wants to hear of memory that devices reach ---- */
+void watch_arm(void);			      /* a device is about to be used; holds nothing */
+void watch_add(uint64_t start, uint64_t len); /* it is being described for DMA */
+/* Before the program does so to [start, start + len), which the kernel will not refuse; and if it did refuse. */
+void watch_gone(const ucontext_t *uc, enum memory_change kind, uint64_t start, uint64_t len);
+void watch_failed(const ucontext_t *uc, enum memory_change kind, uint64_t start, uint64_t len);
+void watch_removed(const ucontext_t *uc, uint64_t start, uint64_t len);		   /* MADV_REMOVE */
+void watch_moved(const ucontext_t *uc, uint64_t start, uint64_t len, uint64_t to); /* after it */
+uint64_t watch_before_fork(const ucontext_t *uc);				   /* for watch_in_child() */
+void watch_in_child(uint64_t parent);
+void watch_syscall(ucontext_t *uc, long nr);
 
 /* ---- signals.c ---- */
 int signals_init(void);

@@ -117,8 +117,10 @@ static void change_by_call(ucontext_t *uc, long nr, uint64_t start, uint64_t len
 
 static void change_break(ucontext_t *uc)
 {
-	uint64_t now = sys1(__NR_brk, 0), to = UC_ARG1(uc);
+	uint64_t now = sys1(__NR_brk, 0), to = UC_ARG1(uc), end = ALIGN_UP(to, PF_PAGE_SIZE);
 
+	if (to && end < now)
+		watch_gone(uc, CHANGE_UNMAPPED, end, now - end);
 	/* A break that grows changes nothing that there was. */
 	if (to && to < now)
 		change_by_call(uc, __NR_brk, ALIGN_DOWN(to, PF_PAGE_SIZE), now - ALIGN_DOWN(to, PF_PAGE_SIZE));

@@ -57,7 +57,7 @@ bool memory_has_adopted(void)
 	return atomic_load(&hull_high) != 0;
 }
 
-static bool vma_is_adopted(const struct vma *v)
+bool memory_is_adopted(const struct vma *v)
 {
 	return v->flags & VMA_SHARED && !strncmp(v->name, ADOPTED_VMA, sizeof(ADOPTED_VMA) - 1);
 }
@@ -269,7 +269,7 @@ static int describe_vma(struct rpc *r, const struct vma *v, uint64_t va, uint64_
 	*d = (struct page_desc){.len = end - va, .writable = !!(v->flags & VMA_WRITE)};
 	if (!readable || !strncmp(v->name, "[v", 2))
 		return -EFAULT;
-	if (v->flags & VMA_SHARED && !(fresh && vma_is_adopted(v) && is_lost(v->dev, v->ino))) {
+	if (v->flags & VMA_SHARED && !(fresh && memory_is_adopted(v) && is_lost(v->dev, v->ino))) {
 		d->dev = v->dev;
 		d->ino = v->ino;
 		d->offset = v->offset + (va - v->start);
@@ -338,6 +338,7 @@ static int describe_locked(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
 	if (p) {
 		p->error = err;
 		memcpy(p + 1, d, n * sizeof(*d));
+		watch_add(va, a - va);
 	}
 	scratch_put(s);
 	return p ? 0 : -ENOSPC;
@@ -471,6 +472,11 @@ static bool run_between_moves(ucontext_t *uc, long nr, uint64_t start, uint64_t 
 	return true;
 }
 
+static bool failed(long p)
+{
+	return p < 0 && p >= -4095;
+}
+
 static void map_memory(ucontext_t *uc, bool followed)
 {
 	uint64_t len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), flags = UC_ARG4(uc), off = UC_ARG6(uc);
@@ -498,20 +504,30 @@ static void map_memory(ucontext_t *uc, bool followed)
 
 void memory_mmap(ucontext_t *uc)
 {
-	bool fixed = UC_ARG4(uc) & MAP_FIXED && UC_ARG2(uc);
-	bool frozen = fixed && follow_change(false, UC_ARG1(uc), ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE));
+	uint64_t start = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
+	bool fixed = UC_ARG4(uc) & MAP_FIXED && UC_ARG2(uc), frozen;
+	/* What cannot be touched is how allocators keep an address that they have given back. */
+	enum memory_change kind = UC_ARG3(uc) == PROT_NONE ? CHANGE_UNMAPPED : CHANGE_REPLACED;
 
+	if (fixed)
+		watch_gone(uc, kind, start, len);
+	frozen = fixed && follow_change(false, start, len);
 	map_memory(uc, frozen);
 	follow_changed(frozen);
+	if (fixed && failed(UC_RET(uc)))
+		watch_failed(uc, kind, start, len);
 }
 
 void memory_munmap(ucontext_t *uc)
 {
 	uint64_t start = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
-	bool frozen = len && follow_change(false, start, len);
+	bool valid = len && !(start & ~PF_PAGE_MASK) && start + len > start, frozen;
 
+	if (valid)
+		watch_gone(uc, CHANGE_UNMAPPED, start, len);
+	frozen = len && follow_change(false, start, len);
 	/* First, because from then on the range may be anybody's. What the kernel refuses is left as it is. */
-	if (len && !(start & ~PF_PAGE_MASK) && start + len > start)
+	if (valid)
 		memory_forget(start, len);
 	if (!run_between_moves(uc, __NR_munmap, start, len))
 		trap_resume(uc);
@@ -526,7 +542,7 @@ static bool has_adopted(uint64_t start, uint64_t len)
 	if (end < start || !in_hull(start, len))
 		return false;
 	for (uint64_t a = start; a < end && !maps_find(a, &v) && v.start < end; a = v.end)
-		if (vma_is_adopted(&v))
+		if (memory_is_adopted(&v))
 			return true;
 	return false;
 }
@@ -549,7 +565,7 @@ static long discard_adopted(uint64_t start, uint64_t end, int advice)
 			hole = -ENOMEM; /* said at the end: what is mapped is discarded all the same */
 		from = MAX(a, v.start);
 		to = MIN(v.end, end);
-		if (!vma_is_adopted(&v)) {
+		if (!memory_is_adopted(&v)) {
 			ret = sys3(__NR_madvise, from, to - from, advice);
 		} else if (advice != MADV_FREE) {
 			long p = sys6(__NR_mmap, from, to - from, vma_prot(&v), MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
@@ -567,11 +583,15 @@ void memory_madvise(ucontext_t *uc)
 	int advice = UC_ARG3(uc);
 	bool frozen;
 
+	if (advice == MADV_REMOVE && !(start & ~PF_PAGE_MASK))
+		watch_removed(uc, start, len);
 	/* What is not adopted is shared: discarding it in one mapping leaves the pages as they are. */
 	if (start & ~PF_PAGE_MASK || !len || !has_adopted(start, len)) {
 		trap_resume(uc);
 		return;
 	}
+	if (advice != MADV_REMOVE && advice != MADV_FREE)
+		watch_gone(uc, CHANGE_DISCARDED, start, len);
 	frozen = follow_change(false, start, len);
 	UC_RET(uc) = advice == MADV_REMOVE ? -EINVAL : discard_adopted(start, start + len, advice);
 	follow_changed(frozen);
@@ -595,11 +615,6 @@ static long move_pieces(uint64_t from, uint64_t to, uint64_t len)
 			return p;
 	}
 	return 0;
-}
-
-static bool failed(long p)
-{
-	return p < 0 && p >= -4095;
 }
 
 static long map_private(uint64_t addr, uint64_t len, int prot, int flags)
@@ -705,13 +720,27 @@ static void remap_memory(ucontext_t *uc)
 void memory_mremap(ucontext_t *uc)
 {
 	uint64_t fixed = UC_ARG4(uc) & MREMAP_FIXED ? UC_ARG5(uc) : 0;
-	bool frozen =
-	    follow_change(false, UC_ARG1(uc), MAX(ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), PF_PAGE_SIZE));
+	uint64_t old = UC_ARG1(uc), old_len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE);
+	uint64_t new_len = ALIGN_UP((uint64_t)UC_ARG3(uc), PF_PAGE_SIZE), keep = MIN(old_len, new_len);
+	bool valid = remap_is_valid(old, old_len, new_len, UC_ARG4(uc), fixed), frozen;
 
-	if (fixed && UC_ARG3(uc))
-		follow_change(frozen, fixed, ALIGN_UP((uint64_t)UC_ARG3(uc), PF_PAGE_SIZE));
+	if (valid && new_len < old_len)
+		watch_gone(uc, CHANGE_UNMAPPED, old + new_len, old_len - new_len);
+	if (valid && fixed)
+		watch_gone(uc, CHANGE_REPLACED, fixed, new_len);
+	frozen = follow_change(false, old, MAX(old_len, PF_PAGE_SIZE));
+	if (fixed && new_len)
+		follow_change(frozen, fixed, new_len);
 	remap_memory(uc);
 	follow_changed(frozen);
+	if (valid && failed(UC_RET(uc))) {
+		if (new_len < old_len)
+			watch_failed(uc, CHANGE_UNMAPPED, old + new_len, old_len - new_len);
+		if (fixed)
+			watch_failed(uc, CHANGE_REPLACED, fixed, new_len);
+	} else if (valid && keep && (uint64_t)UC_RET(uc) != old && UC_RET(uc) != __NR_mremap) {
+		watch_moved(uc, old, keep, UC_RET(uc));
+	}
 }
 
 /* ---- fork ---- */
@@ -737,7 +766,7 @@ static long unshare_on_stack(void *arg)
 		uint64_t len = v->end - v->start;
 		long p;
 
-		if (!vma_is_adopted(v))
+		if (!memory_is_adopted(v))
 			continue;
 		p = sys6(__NR_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (p < 0 && p >= -4095)

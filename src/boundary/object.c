@@ -268,6 +268,7 @@ void object_ioctl(ucontext_t *uc)
 		trap_resume(uc);
 		return;
 	}
+	watch_arm();
 	ret = ioctl_run(uc, object, false);
 	if (ret == FOLLOW_FIRST) {
 		ret = follow_begin();

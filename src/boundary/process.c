@@ -195,7 +195,7 @@ static void meeting_wait(_Atomic uint32_t *done, pid_t pid, unsigned int turns)
 	}
 }
 
-static void fork_child(int inherited_sock, const uint64_t *ticket, _Atomic uint32_t *done)
+static void fork_child(int inherited_sock, const uint64_t *ticket, uint64_t parent, _Atomic uint32_t *done)
 {
 	if (inherited_sock >= 0)
 		sys1(__NR_close, inherited_sock);
@@ -205,6 +205,7 @@ static void fork_child(int inherited_sock, const uint64_t *ticket, _Atomic uint3
 	process->pid = sys0(__NR_getpid);
 	process->sock = -1;
 	shared_in_child(ticket);
+	watch_in_child(parent);
 	if (memory_has_adopted())
 		memory_unshare_in_child();
 	if (done) {
@@ -231,6 +232,7 @@ void process_fork(ucontext_t *uc)
 	uint32_t thread = order_self();
 	_Atomic uint32_t *done = NULL;
 	bool inherits, copies;
+	uint64_t watched = watch_before_fork(uc);
 
 	follow_lock();
 	inherits = shared_before_fork(ticket);
@@ -246,7 +248,7 @@ void process_fork(ucontext_t *uc)
 		order_after_fork(thread);
 	unlock_all();
 	if (pid == 0) {
-		fork_child(shares_files ? -1 : sock, inherits ? ticket : NULL, done);
+		fork_child(shares_files ? -1 : sock, inherits ? ticket : NULL, watched, done);
 		if (child_stack)
 			UC_SP(uc) = child_stack;
 	} else if (pid > 0 && done) {

@@ -192,12 +192,18 @@ int rpc_begin(struct rpc *r, enum rpc_op op, uint64_t object)
 /* The stack as it is now: the thread is within this call until it has been answered. */
 void rpc_origin(struct rpc *r, const ucontext_t *uc)
 {
-	if (likely(!image.stacks))
+	if (unlikely(image.stacks))
+		rpc_origin_at(r, UC_IP(uc), UC_SP(uc), uc->uc_mcontext.gregs[REG_RBP]);
+}
+
+void rpc_origin_at(struct rpc *r, uint64_t ip, uint64_t sp, uint64_t bp)
+{
+	if (!ip)
 		return;
-	r->slot->ip = UC_IP(uc);
-	r->slot->sp = UC_SP(uc);
-	r->slot->bp = uc->uc_mcontext.gregs[REG_RBP];
-	r->slot->stack_len = SLOT_STACK - guard_copy(channel_stack(r->ch, r->n), (const void *)UC_SP(uc), SLOT_STACK);
+	r->slot->ip = ip;
+	r->slot->sp = sp;
+	r->slot->bp = bp;
+	r->slot->stack_len = SLOT_STACK - guard_copy(channel_stack(r->ch, r->n), (const void *)sp, SLOT_STACK);
 }
 
 int rpc_send_fd(struct rpc *r, int fd)

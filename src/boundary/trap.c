@@ -104,6 +104,10 @@ void trap_handler(int sig, siginfo_t *si, void *ctx)
 	case __NR_exit_group:
 		follow_syscall(uc, nr);
 		return;
+	case __NR_ftruncate:
+	case __NR_fallocate:
+		watch_syscall(uc, nr);
+		return;
 	case __NR_fstat:
 		node_fstat_syscall(uc);
 		return;

@@ -380,6 +380,24 @@ static long rpc_FORGET(struct request *r)
 	return 0;
 }
 
+static long rpc_CHANGED(struct request *r)
+{
+	struct event_memory m = {.kind = r->a[0], .arg = r->a[2], .range = (const struct memory_range *)r->in};
+	size_t ranges = r->a[1] * sizeof(*m.range);
+
+	if (r->a[0] >= CHANGE_KINDS || r->a[1] > CHANGE_RANGES || ranges > r->payload_len)
+		return -EINVAL;
+	m.nranges = r->a[1];
+	for (unsigned int i = 0; i < m.nranges; i++)
+		if (m.range[i].first > m.range[i].last)
+			return -EINVAL;
+	m.trace = (const uint64_t *)(r->in + ranges);
+	m.ntrace = MIN((r->payload_len - ranges) / sizeof(*m.trace), (size_t)CHANGE_TRACE);
+	event_emit(&r->s->b->events, EVENT_MEMORY, .who = r->s->pid, .memory = &m);
+	r->out[0] = r->s->id;
+	return 0;
+}
+
 static long rpc_TICKET(struct request *r)
 {
 	return ticket_new(r->s, r->out);

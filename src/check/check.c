@@ -12,7 +12,9 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
+#include "check/kin.h"
 #include "check/left.h"
+#include "check/limit.h"
 #include "check/module.h"
 #include "check/private.h"
 #include "check/report.h"
@@ -62,7 +64,12 @@ static void on_map(struct check *c, const struct event *ev)
 	    .writable = ev->flags & EVENT_WRITE,
 	};
 
+	/* Whose addresses these are, if it is the process that asks. */
+	if (!(ev->flags & EVENT_FILE) && c->evs->origin && c->evs->origin->pid == ev->who)
+		n.session = c->evs->origin->session;
+	n.others = left_unmapped(c->left, n.mapped_stack, n.pid);
 	history_map(c->history, ev->ioas, ev->addr, ev->len, &n);
+	kin_mapped(c->kin, n.session);
 }
 
 void check_bdf(uint32_t who, char buf[16])
@@ -76,31 +83,45 @@ struct finding check_finding(struct check *c, enum check_class class)
 	    .class = class, .first_ns = loop_now(), .pid = c->evs->origin ? c->evs->origin->pid : 0};
 }
 
-/* The stream keeps the union of what its listeners want: it hears of a change by listening anew. */
-static void listen(struct check *c, uint32_t mask)
+void check_want_dma(struct check *c, enum dma_reason why, bool on)
 {
-	if (c->listener.mask == mask)
-		return;
-	events_unlisten(c->evs, &c->listener);
-	c->listener.mask = mask;
-	events_listen(c->evs, &c->listener);
-}
+	uint32_t mask = c->listener.mask & ~(BIT(EVENT_DMA) & ~c->always);
 
-void check_listen(struct check *c, uint32_t more)
-{
-	listen(c, c->listener.mask | more);
-}
-
-void check_unlisten(struct check *c, uint32_t less)
-{
-	listen(c, c->listener.mask & ~(less & ~c->always));
+	c->dma_wanted = on ? c->dma_wanted | why : c->dma_wanted & ~why;
+	if (c->dma_wanted)
+		mask |= BIT(EVENT_DMA);
+	if (mask != c->listener.mask) {
+		c->listener.mask = mask;
+		events_changed(c->evs);
+	}
 }
 
 static void on_gone(void *ctx, const struct mapping_note *n)
 {
 	struct check *c = ctx;
 
-	left_note(c->left, n->mapped_stack, n->pid, n->node.last - n->node.start + 1, c->evs->origin);
+	left_note(c->left, n, c->evs->origin);
+}
+
+static void on_unmap(struct check *c, const struct event *ev)
+{
+	const struct event_origin *from = c->evs->origin;
+	struct mapping_note by = {.gone_ns = loop_now(), .gone_stack = check_stack(c)};
+
+	if (from) {
+		by.gone_session = from->session;
+		by.gone_pid = from->pid;
+		by.gone_tid = from->tid;
+	}
+	history_unmap(c->history, ev->ioas, ev->addr, ev->len, &by, on_gone, c);
+	check_memory_watch(c);
+}
+
+static void on_client_end(struct check *c, const struct event *ev)
+{
+	modules_forget(c->modules, ev->addr);
+	check_memory_ended(c, ev->addr);
+	check_limit_ended(c, ev->who);
 }
 
 static void on_event(struct event_listener *l, const struct event *ev)
@@ -116,9 +137,11 @@ static void on_event(struct event_listener *l, const struct event *ev)
 	case EVENT_MAP:
 		on_map(c, ev);
 		check_map_made(c, ev);
+		check_limit_map(c, ev);
 		break;
 	case EVENT_MAP_REFUSED:
 		check_map_refused(c, ev);
+		check_limit_refused(c, ev);
 		break;
 	case EVENT_UNMAP_ASKED:
 		if (check_wants(c, CLASS_UNMAP_MISMATCH))
@@ -127,12 +150,20 @@ static void on_event(struct event_listener *l, const struct event *ev)
 	case EVENT_PIN:
 		c->pinned += ev->value;
 		c->pinned_peak = MAX(c->pinned_peak, c->pinned);
+		check_pinned(c, ev);
+		break;
+	case EVENT_PIN_REFUSED:
+		check_pin_refused(c, ev);
+		break;
+	case EVENT_MEMORY:
+		check_memory(c, ev);
 		break;
 	case EVENT_UNPIN:
 		c->pinned -= MIN(c->pinned, ev->value);
 		break;
 	case EVENT_DMA:
 		check_dma_done(c, ev);
+		check_memory_dma(c, ev);
 		break;
 	case EVENT_MISUSE:
 		check_misuse(c, ev);
@@ -144,15 +175,14 @@ static void on_event(struct event_listener *l, const struct event *ev)
 		check_taint(c, ev);
 		break;
 	case EVENT_UNMAP:
-		history_unmap(c->history, ev->ioas, ev->addr, ev->len, loop_now(),
-			      c->evs->origin ? c->evs->origin->tid : 0, check_stack(c), on_gone, c);
+		on_unmap(c, ev);
 		break;
 	case EVENT_FAULT:
 		check_dma_fault(c, ev);
 		break;
 	case EVENT_CLIENT:
 		if (ev->flags & EVENT_END)
-			modules_forget(c->modules, ev->addr);
+			on_client_end(c, ev);
 		break;
 	default:
 		break;
@@ -274,12 +304,14 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	c->history = history_new();
 	c->refusals = refusals_new();
 	c->left = left_new();
+	c->limits = limits_new();
+	c->kin = kin_new();
 	c->findings = findings_new(print_finding, c);
-	c->listener =
-	    (struct event_listener){.mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_MAP_REFUSED) |
-					    BIT(EVENT_UNMAP_ASKED) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN) |
-					    BIT(EVENT_FAULT) | BIT(EVENT_MISUSE) | BIT(EVENT_TAINT) | BIT(EVENT_CLIENT),
-				    .notify = on_event};
+	c->listener = (struct event_listener){.mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_MAP_REFUSED) |
+						      BIT(EVENT_UNMAP_ASKED) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN) |
+						      BIT(EVENT_PIN_REFUSED) | BIT(EVENT_MEMORY) | BIT(EVENT_FAULT) |
+						      BIT(EVENT_MISUSE) | BIT(EVENT_TAINT) | BIT(EVENT_CLIENT),
+					      .notify = on_event};
 	if (check_wants(c, CLASS_IRQ_LOST))
 		c->listener.mask |= BIT(EVENT_IRQ);
 	if (is_page(o->report)) {
@@ -295,7 +327,7 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	events_listen(evs, &c->listener);
 	ret = read_suppressions(c, err, errlen);
 	if (!ret && c->worker && c->stacks && c->symbols && c->threads && c->history && c->refusals && c->left &&
-	    c->findings && (!is_page(o->report) || c->timeline) && (!o->trace || c->trace))
+	    c->limits && c->kin && c->findings && (!is_page(o->report) || c->timeline) && (!o->trace || c->trace))
 		return c;
 	check_free(c);
 	errno = ret ? -ret : ENOMEM;
@@ -340,6 +372,8 @@ uint64_t check_end(struct check *c)
 	const struct list *all = findings_list(c->findings);
 	struct finding *f;
 
+	check_limit_ended(c, 0);
+	check_leaks(c);
 	writing.c = c;
 	c->ended_ns = loop_now();
 	if (c->trace)
@@ -383,6 +417,8 @@ void check_free(struct check *c)
 	history_free(c->history);
 	refusals_free(c->refusals);
 	left_free(c->left);
+	limits_free(c->limits);
+	kin_free(c->kin);
 	timeline_free(c->timeline);
 	trace_free(c->trace);
 	free(c);

@@ -14,8 +14,15 @@
 	CLASS(DMA_PERMISSION, "dma-permission", true,                                                                  \
 	      "a device wrote to a mapping for reading, or read one for writing")                                      \
 	CLASS(DMA_BUS_MASTER_OFF, "dma-bus-master-off", true, "a device had work while it may not master the bus")     \
+	CLASS(DMA_TO_FREED_MEMORY, "dma-to-freed-memory", true, "a device touched memory that the program has freed")  \
+	CLASS(DMA_STALE_PAGE, "dma-stale-page", true,                                                                  \
+	      "a device touched a page that the program does not see at its address any more")                         \
+	CLASS(FORK_HAZARD, "fork-hazard", true,                                                                        \
+	      "a child of fork used a device with memory that stayed with its parent, or took it away")                \
 	CLASS(MAP_OVERLAP_IGNORED, "map-overlap-ignored", true, "DMA went where a mapping had been refused")           \
 	CLASS(UNMAP_MISMATCH, "unmap-mismatch", true, "an unmap did not match what is mapped")                         \
+	CLASS(MAP_LEAK, "map-leak", false, "a mapping was left, of a place whose others are unmapped")                 \
+	CLASS(PIN_NEAR_LIMIT, "pin-near-limit", true, "a program pinned nearly all that it may, or was refused more")  \
 	CLASS(MMIO_DISABLED, "mmio-disabled", true, "a BAR was touched that does not decode")                          \
 	CLASS(MMIO_WIDTH, "mmio-width", true, "a register was accessed in a size or alignment that it does not have")  \
 	CLASS(MMIO_READ_ONLY_WRITE, "mmio-read-only-write", true, "a register was written that cannot be")             \

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/util.h"
+#include "check/kin.h"
 #include "check/private.h"
 #include "iommu/iommu.h"
 
@@ -17,12 +18,12 @@ static void range_text(const struct mapping_note *n, char *buf, size_t size)
 		 n->node.last - n->node.start + 1, n->node.start, n->node.last, n->ioas, n->va);
 }
 
-static void say_mapped(struct finding *f, const struct mapping_note *n, const char *word)
+void check_say_mapped(struct finding *f, const struct mapping_note *n, const char *word)
 {
 	finding_part(f, ROLE_MAPPED, n->tid, n->mapped_stack, "%s by thread %" PRIu32 " here:", word, n->tid);
 }
 
-static void say_where(struct finding *f, const struct mapping_note *n, uint64_t addr)
+void check_say_where(struct finding *f, const struct mapping_note *n, uint64_t addr)
 {
 	char range[160];
 
@@ -38,21 +39,32 @@ static void say_where(struct finding *f, const struct mapping_note *n, uint64_t 
 			     addr - n->node.start, range);
 }
 
+/* A child of fork has its parent's descriptors, and what it unmaps its parent has mapped no more. */
+static bool unmapped_by_child(const struct check *c, const struct mapping_note *gone)
+{
+	return gone->session && gone->gone_session && gone->session != gone->gone_session &&
+	       kin_descends(c->kin, gone->gone_session, gone->session);
+}
+
 static void use_after_unmap(struct check *c, struct finding *f, const struct mapping_note *gone)
 {
 	char ago[48];
 
-	f->class = CLASS_DMA_USE_AFTER_UNMAP;
+	f->class = unmapped_by_child(c, gone) ? CLASS_FORK_HAZARD : CLASS_DMA_USE_AFTER_UNMAP;
 	f->pid = gone->pid;
-	say_where(f, gone, f->addr);
+	check_say_where(f, gone, f->addr);
 	check_ago(gone->gone_ns, f->first_ns, ago, sizeof(ago));
-	if (gone->gone_tid || gone->gone_stack)
+	if (f->class == CLASS_FORK_HAZARD)
+		finding_part(f, ROLE_UNMAPPED, gone->gone_tid, gone->gone_stack,
+			     "unmapped %s by process %" PRIu32 ", its child by fork, in thread %" PRIu32 " here:", ago,
+			     gone->gone_pid, gone->gone_tid);
+	else if (gone->gone_tid || gone->gone_stack)
 		finding_part(f, ROLE_UNMAPPED, gone->gone_tid, gone->gone_stack,
 			     "unmapped %s by thread %" PRIu32 " here:", ago, gone->gone_tid);
 	else
 		finding_part(f, ROLE_UNMAPPED, 0, 0, "unmapped %s, when a descriptor was closed", ago);
 	f->blame = f->nparts - 1;
-	say_mapped(f, gone, "mapped");
+	check_say_mapped(f, gone, "mapped");
 }
 
 static void never_mapped(struct check *c, struct finding *f, const struct mapping_note *near)
@@ -64,8 +76,8 @@ static void never_mapped(struct check *c, struct finding *f, const struct mappin
 		return;
 	}
 	f->pid = near->pid;
-	say_where(f, near, f->addr);
-	say_mapped(f, near, "mapped");
+	check_say_where(f, near, f->addr);
+	check_say_mapped(f, near, "mapped");
 	f->blame = f->nparts - 1;
 }
 
@@ -75,8 +87,8 @@ static void without_permission(struct check *c, struct finding *f, const struct 
 	if (!live)
 		return;
 	f->pid = live->pid;
-	say_where(f, live, f->addr);
-	say_mapped(f, live, f->write ? "mapped without write permission" : "mapped without read permission");
+	check_say_where(f, live, f->addr);
+	check_say_mapped(f, live, f->write ? "mapped without write permission" : "mapped without read permission");
 	f->blame = f->nparts - 1;
 }
 
@@ -108,6 +120,10 @@ void check_dma_fault(struct check *c, const struct event *ev)
 	struct finding f = check_finding(c, CLASS_DMA_UNMAPPED);
 	char line[FINDING_TEXT];
 
+	if (ev->error == DMA_FAULT_GONE) {
+		check_memory_fault(c, ev);
+		return;
+	}
 	f.has_device = f.has_range = true;
 	f.write = ev->flags & EVENT_WRITE;
 	f.bdf = ev->who;

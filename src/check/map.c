@@ -40,8 +40,7 @@ static void refusal_forget(struct check *c, struct refusal *f)
 {
 	list_del(&f->node);
 	free(f);
-	if (!--c->refusals->n)
-		check_unlisten(c, BIT(EVENT_DMA));
+	check_want_dma(c, DMA_REFUSED, --c->refusals->n);
 }
 
 void refusals_free(struct refusals *r)
@@ -77,7 +76,7 @@ void check_map_refused(struct check *c, const struct event *ev)
 			      .stack = check_stack(c)};
 	list_add_tail(&c->refusals->list, &f->node);
 	c->refusals->n++;
-	check_listen(c, BIT(EVENT_DMA));
+	check_want_dma(c, DMA_REFUSED, true);
 	if (c->refusals->n > REFUSALS_MAX)
 		refusal_forget(c, list_first(&c->refusals->list, struct refusal, node));
 }

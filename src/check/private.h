@@ -30,6 +30,9 @@ struct check {
 	struct timeline *timeline; /* NULL: nobody wants to see it */
 	struct refusals *refusals;
 	struct left *left;
+	struct limits *limits;
+	struct kin *kin;
+	uint32_t dma_wanted;	      /* enum dma_reason */
 	uint64_t pinned, pinned_peak; /* pages */
 	bool fresh;		      /* of one event: the stack of its origin has been taken */
 	uint32_t stack;
@@ -47,11 +50,31 @@ const char *check_ago(uint64_t then, uint64_t now, char *buf, size_t size);
 void check_bdf(uint32_t who, char buf[16]); /* "0000:01:00.0" */
 /* A finding about the event that is being told, its origin's. */
 struct finding check_finding(struct check *c, enum check_class class);
-void check_listen(struct check *c, uint32_t more); /* to these events too */
-void check_unlisten(struct check *c, uint32_t less);
+/* Why DMA that succeeds is looked at. While there is no reason, nobody listens to it. */
+enum dma_reason { DMA_REFUSED = 1, DMA_LOST = 2, DMA_FORKED = 4 };
+void check_want_dma(struct check *c, enum dma_reason why, bool on);
 
 /* dma.c: what devices do */
 void check_dma_fault(struct check *c, const struct event *ev);
+void check_say_where(struct finding *f, const struct mapping_note *n, uint64_t addr);
+void check_say_mapped(struct finding *f, const struct mapping_note *n, const char *word);
+
+/* memory.c: memory that is mapped, and that the program does not have any more */
+void check_memory(struct check *c, const struct event *ev);
+void check_memory_watch(struct check *c); /* mappings have gone */
+void check_memory_ended(struct check *c, uint64_t session);
+void check_memory_dma(struct check *c, const struct event *ev);
+void check_memory_fault(struct check *c, const struct event *ev); /* the page was found to be gone */
+
+/* left.c: what was forgotten */
+void check_leaks(struct check *c); /* at the end */
+
+/* limit.c: how near programs come to what they may pin */
+void check_pinned(struct check *c, const struct event *ev);
+void check_pin_refused(struct check *c, const struct event *ev);
+void check_limit_refused(struct check *c, const struct event *ev); /* a map */
+void check_limit_map(struct check *c, const struct event *ev);
+void check_limit_ended(struct check *c, uint32_t pid);
 
 /* map.c: what programs ask for in vain, and go on from */
 struct refusals *refusals_new(void);

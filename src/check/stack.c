@@ -93,12 +93,29 @@ static struct entry *entry_find(struct stacks *s, uint64_t hash, const struct pl
 	return NULL;
 }
 
+static uint32_t entry_add(struct stacks *s, uint64_t hash, const struct place *f, uint32_t n)
+{
+	struct entry *e;
+	uint32_t id;
+
+	if (s->n == STACKS_MAX || !(e = entry_new(hash, f, n)))
+		return 0;
+	s->bytes += sizeof(*e) + n * sizeof(*f);
+	lock_take(&s->lock);
+	id = e->id = ++s->n;
+	s->by_id[id] = e;
+	lock_drop(&s->lock);
+	e->next = s->bucket[hash % BUCKETS];
+	s->bucket[hash % BUCKETS] = e;
+	return id;
+}
+
 uint32_t stacks_take(struct stacks *s, const struct event_origin *from)
 {
 	struct place f[STACK_DEPTH_MAX] = {0};
 	struct entry *e;
 	uint64_t hash;
-	uint32_t n, id;
+	uint32_t n;
 
 	if (!from || !from->ip)
 		return 0;
@@ -111,18 +128,22 @@ uint32_t stacks_take(struct stacks *s, const struct event_origin *from)
 		hash = hash_of(f, n);
 		e = entry_find(s, hash, f, n);
 	}
-	if (e)
-		return e->id;
-	if (s->n == STACKS_MAX || !(e = entry_new(hash, f, n)))
-		return 0;
-	s->bytes += sizeof(*e) + n * sizeof(*f);
-	lock_take(&s->lock);
-	id = e->id = ++s->n;
-	s->by_id[id] = e;
-	lock_drop(&s->lock);
-	e->next = s->bucket[hash % BUCKETS];
-	s->bucket[hash % BUCKETS] = e;
-	return id;
+	return e ? e->id : entry_add(s, hash, f, n);
+}
+
+uint32_t stacks_take_trace(struct stacks *s, const struct event_origin *from, const uint64_t *pc, uint32_t n)
+{
+	struct place f[STACK_DEPTH_MAX] = {0};
+	struct entry *e;
+	uint64_t hash;
+	uint32_t got = 0;
+
+	/* What it took for frames by frame pointers alone may end in none. */
+	while (got < MIN(n, s->depth) && modules_find(s->modules, from->session, from->pid, pc[got] - 1, &f[got]))
+		got++;
+	hash = hash_of(f, got);
+	e = got ? entry_find(s, hash, f, got) : NULL;
+	return e ? e->id : got ? entry_add(s, hash, f, got) : 0;
 }
 
 uint64_t stacks_bytes(const struct stacks *s)

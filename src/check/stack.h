@@ -25,6 +25,8 @@ struct stacks *stacks_new(struct modules *m, unsigned int depth);
 void stacks_free(struct stacks *s);
 /* The stack of whom the event is. 0: not known, or there are too many already. The same stack, the same number. */
 uint32_t stacks_take(struct stacks *s, const struct event_origin *from);
+/* Likewise of n return addresses, innermost first, in the process of whom the event is. */
+uint32_t stacks_take_trace(struct stacks *s, const struct event_origin *from, const uint64_t *pc, uint32_t n);
 /* Any thread. NULL for 0. Stays as it is until stacks_free. */
 const struct stack *stacks_get(struct stacks *s, uint32_t id);
 uint64_t stacks_bytes(const struct stacks *s); /* what they keep in memory */

@@ -55,13 +55,24 @@ struct blame {
 	char text[512];
 };
 
-/* The C library only does as it was told. */
-static bool is_libc(const char *module)
+static bool begins(const char *name, const char *const *with, size_t n)
 {
-	const char *name = base_name(module);
+	for (size_t i = 0; i < n; i++)
+		if (!strncmp(name, with[i], strlen(with[i])))
+			return true;
+	return false;
+}
 
-	return !strncmp(name, "libc.", 5) || !strncmp(name, "libc-", 5) || !strncmp(name, "ld-", 3) ||
-	       !strncmp(name, "libpthread", 10);
+/* The C library, or a sanitizer's runtime in front of it, which may be part of the program: they do as they are told.
+ */
+static bool is_libc(const struct symbol *s)
+{
+	static const char *const modules[] = {"libc.",	  "libc-",    "ld-",	   "libpthread",  "libasan.",
+					      "liblsan.", "libtsan.", "libubsan.", "libclang_rt."};
+	static const char *const functions[] = {"__interceptor_", "__asan", "__sanitizer"};
+
+	return begins(base_name(s->module), modules, ARRAY_SIZE(modules)) ||
+	       begins(s->function, functions, ARRAY_SIZE(functions));
 }
 
 /* Of a stack the place that somebody can mend: the first outside the C library, or what there is. */
@@ -69,14 +80,14 @@ static void blame_frame(void *ctx, const struct symbol *s)
 {
 	struct blame *b = ctx;
 
-	if (b->found || (b->text[0] && is_libc(s->module)))
+	if (b->found || (b->text[0] && is_libc(s)))
 		return;
 	if (*s->file)
 		snprintf(b->text, sizeof(b->text), "%s:%d in %s", base_name(s->file), s->line, s->function);
 	else
 		snprintf(b->text, sizeof(b->text), "(%s+0x%" PRIx64 ")%s%s", base_name(s->module), s->offset,
 			 *s->function ? " in " : "", s->function);
-	b->found = *s->module && !is_libc(s->module);
+	b->found = *s->module && !is_libc(s);
 }
 
 static void print_summary(FILE *out, const struct finding *f, struct stacks *stacks, struct symbols *symbols)

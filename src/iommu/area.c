@@ -207,7 +207,8 @@ static void chain_insert(struct ioas *io, struct area *chain)
 		io->npeers += pages_is_peer(a->pages);
 		event_emit(io->evs, EVENT_MAP, .ioas = io->id, .addr = a->node.start, .len = area_len(a),
 			   .value = pages_va(a->pages) + a->off, .who = mm_owner_pid(pages_owner(a->pages)),
-			   .flags = a->prot & IOMMU_WRITE ? EVENT_WRITE : 0);
+			   .flags = (a->prot & IOMMU_WRITE ? EVENT_WRITE : 0) |
+				    (pages_is_file(a->pages) || pages_is_peer(a->pages) ? EVENT_FILE : 0));
 	}
 }
 

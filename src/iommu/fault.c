@@ -40,7 +40,7 @@ static int fault_tag(const struct dma_tag *t, char *buf, size_t size)
 	return snprintf(buf, size, "%s%s%s%s%s", queue, id, at, t->part ? " " : "", t->part ? t->part : "");
 }
 
-int dma_fault_format(const struct event *ev, char *buf, size_t size)
+static int access_format(const struct event *ev, const char *addr, char *buf, size_t size)
 {
 	char tag[192] = "", pasid[24] = "";
 
@@ -48,8 +48,21 @@ int dma_fault_format(const struct event *ev, char *buf, size_t size)
 		snprintf(pasid, sizeof(pasid), " PASID %#x", ev->pasid);
 	if (ev->tag)
 		fault_tag(ev->tag, tag, sizeof(tag));
-	return snprintf(buf, size, "[DMA %s] %04x:%02x:%02x.%x%s fault addr 0x%llx (%llu bytes)%s%s: %s",
+	return snprintf(buf, size, "[DMA %s] %04x:%02x:%02x.%x%s %s 0x%llx (%llu bytes)%s%s",
 			ev->flags & EVENT_WRITE ? "Write" : "Read", ev->who >> 16, ev->who >> 8 & 0xff,
-			ev->who >> 3 & 0x1f, ev->who & 7, pasid, (unsigned long long)ev->addr,
-			(unsigned long long)ev->len, tag[0] ? "," : "", tag, fault_reason(ev->error));
+			ev->who >> 3 & 0x1f, ev->who & 7, pasid, addr, (unsigned long long)ev->addr,
+			(unsigned long long)ev->len, tag[0] ? "," : "", tag);
+}
+
+int dma_fault_format(const struct event *ev, char *buf, size_t size)
+{
+	char access[320];
+
+	access_format(ev, "fault addr", access, sizeof(access));
+	return snprintf(buf, size, "%s: %s", access, fault_reason(ev->error));
+}
+
+int dma_access_format(const struct event *ev, char *buf, size_t size)
+{
+	return access_format(ev, "addr", buf, size);
 }

@@ -150,6 +150,16 @@ uint32_t mm_owner_pid(const struct mm_owner *o)
 	return o->pid;
 }
 
+uint64_t mm_owner_held(const struct mm_owner *o, enum mm_account mode)
+{
+	return mode == MM_ACCOUNT_PROCESS ? o->locked : o->user->locked;
+}
+
+uint64_t mm_owner_limit(const struct mm_owner *o)
+{
+	return o->limit;
+}
+
 struct events *mm_owner_events(const struct mm_owner *o)
 {
 	return o->evs;

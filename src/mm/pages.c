@@ -299,10 +299,14 @@ int pages_pin(struct pages *p, struct page_pin *pin, uint64_t off, uint64_t len)
 		if (!pages_live(p) || mem_fails())
 			return -EFAULT;
 		err = mm_charge(p->who, p->mode, n);
-		if (err)
+		if (err) {
+			event_emit(mm_owner_events(p->who), EVENT_PIN_REFUSED, .who = mm_owner_pid(p->who), .value = n,
+				   .addr = mm_owner_held(p->who, p->mode), .len = mm_owner_limit(p->who));
 			return err;
+		}
 		p->pinned += n;
-		event_emit(mm_owner_events(p->who), EVENT_PIN, .who = mm_owner_pid(p->who), .value = n);
+		event_emit(mm_owner_events(p->who), EVENT_PIN, .who = mm_owner_pid(p->who), .value = n,
+			   .addr = mm_owner_held(p->who, p->mode), .len = mm_owner_limit(p->who));
 	}
 	pin->node.start = first;
 	pin->node.last = last;

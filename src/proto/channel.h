@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define CHANNEL_MAGIC	0x50464348u /* "PFCH" */
-#define CHANNEL_VERSION 3u
+#define CHANNEL_VERSION 4u
 
 #define CHANNEL_SLOTS 32u
 #define SLOT_PAYLOAD  (64u * 1024u)
@@ -64,6 +64,9 @@ enum slot_state {
 	RPC(HOLD, "a0 = dev, a1 = ino; one descriptor: keep this file known while the session lasts, or until DROP")   \
 	RPC(DROP, "a0 = dev, a1 = ino")                                                                                \
 	RPC(FORGET, "a0 = start, a1 = last: the caller is about to change what its addresses stand for there")         \
+	RPC(CHANGED, "with HELLO_STACKS: a0 = enum memory_change, of memory that was described for DMA; a1 = ranges, " \
+		     "a2, a3: see there; payload = struct memory_range[a1]; of FREED, uint64_t[] of return "           \
+		     "addresses follow, innermost first. Reply a0 = the session's number")                             \
 	RPC(TICKET, "Reply a0, a1 = a number, good once, for a child that is about to be forked; ret = -ENOENT: "      \
 		    "there is nothing that it could inherit")                                                          \
 	RPC(INHERIT, "a0, a1 = such a number: the files that its session knew are known to this one")
@@ -74,6 +77,28 @@ enum rpc_op {
 #undef RPC
 	    RPC_COUNT
 };
+
+/*
+ * What becomes of memory that devices may reach, told before it is done: for whoever wants to know whether a device
+ * touches it afterwards. Only what no other address of the process leads to is told.
+ */
+enum memory_change {
+	CHANGE_FREED, /* given back to an allocator that can say so (sanitizers'); a2 = its number of who allocated */
+	CHANGE_UNMAPPED,  /* nothing is there any more, or nothing that can be touched */
+	CHANGE_DISCARDED, /* other pages will be there: madvise */
+	CHANGE_REPLACED,  /* something else will be there: mmap, mremap */
+	CHANGE_CUT,	  /* the file's pages go: ftruncate, fallocate, madvise */
+	CHANGE_UNDONE,	  /* a2 = which of those was not so after all, or is no longer so */
+	CHANGE_MOVED,	  /* the same pages are at a2 from now on; one range */
+	CHANGE_FORKED,	  /* a child will have copies of these private pages; maybe no range at all */
+	CHANGE_CHILD,	  /* the caller is a child of fork of session a2; no range */
+	CHANGE_KINDS
+};
+struct memory_range {
+	uint64_t first, last;
+};
+#define CHANGE_RANGES 32 /* at most, in one call */
+#define CHANGE_TRACE  32 /* return addresses, likewise */
 
 enum rpc_mmap { RPC_MMAP_TRAP, RPC_MMAP_FILE };
 
