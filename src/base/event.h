@@ -27,6 +27,12 @@ enum event_type {
 	EVENT_REVOKE,  /* ioas, addr = IOVA, len: the device whose memory was mapped there has taken it back */
 	EVENT_REFUSE,  /* ioas, addr = IOVA, len; who = BDF that may not reach it, value = BDF whose memory it is */
 	EVENT_TAINT,   /* who = BDF, name = what was done that keeps the rules from holding */
+	EVENT_MASTER,  /* who = BDF, flags = EVENT_START or EVENT_END: it may master the bus from now on, or no more */
+	EVENT_ATTACH,  /* who = BDF, pasid, ioas: whose translations it uses from now on; 0: nobody's */
+	EVENT_RESET,   /* who = BDF, name = what was reset */
+	EVENT_IRQS,  /* who = BDF, value = VFIO's index, flags: START: set up, END: the owner has gone; 0: other changes
+		      */
+	EVENT_STORM, /* who = BDF, value = vector, len = interrupts in a row that nobody took notice of, name */
 	EVENT_CLIENT, /* who = pid, addr = session, flags = EVENT_START or EVENT_END, value = descriptors given (END) */
 	EVENT_MEMORY, /* memory */
 	EVENT_PIN_REFUSED, /* who = client pid, value = pages asked for, addr = pages held, len = bytes allowed */
@@ -39,6 +45,9 @@ enum event_misuse {
 	MISUSE_WIDTH,	   /* a size or an alignment that the register does not have */
 	MISUSE_READ_ONLY,  /* a write to a register that does not take one */
 	MISUSE_PROTOCOL,   /* a value that the device's specification forbids at this moment */
+	MISUSE_RANGE,	   /* where no register is, or beyond the end of a region */
+	MISUSE_CONFIG,	   /* a write to configuration space that no driver makes; addr as of MMIO */
+	MISUSE_MSIX_WRITE, /* likewise: MSI-X was enabled there, which is lost, unless SET_IRQS does it too */
 };
 
 enum {
@@ -57,6 +66,7 @@ struct dma_tag {
 	uint32_t id;
 	const char *part; /* "PRP1", "PRP list", "SQE", NULL if none */
 	uint64_t at;	  /* where what id counts lies, an IOVA; 0: not worth saying */
+	bool old;	  /* the address is from before the last reset, and nobody has set it since */
 };
 
 /* What a program does to its memory: see RPC_CHANGED. Of a program's words; kind alone is known to be valid. */

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/util.h"
+#include "check/device.h"
 #include "check/kin.h"
 #include "check/left.h"
 #include "check/limit.h"
@@ -174,6 +175,21 @@ static void on_event(struct event_listener *l, const struct event *ev)
 	case EVENT_TAINT:
 		check_taint(c, ev);
 		break;
+	case EVENT_ATTACH:
+		check_attach(c, ev);
+		break;
+	case EVENT_MASTER:
+		check_master(c, ev);
+		break;
+	case EVENT_RESET:
+		check_reset(c, ev);
+		break;
+	case EVENT_IRQS:
+		check_irqs(c, ev);
+		break;
+	case EVENT_STORM:
+		check_storm(c, ev);
+		break;
 	case EVENT_UNMAP:
 		on_unmap(c, ev);
 		break;
@@ -304,16 +320,20 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	c->history = history_new();
 	c->refusals = refusals_new();
 	c->left = left_new();
+	c->devices = devices_new();
 	c->limits = limits_new();
 	c->kin = kin_new();
 	c->findings = findings_new(print_finding, c);
-	c->listener = (struct event_listener){.mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_MAP_REFUSED) |
-						      BIT(EVENT_UNMAP_ASKED) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN) |
-						      BIT(EVENT_PIN_REFUSED) | BIT(EVENT_MEMORY) | BIT(EVENT_FAULT) |
-						      BIT(EVENT_MISUSE) | BIT(EVENT_TAINT) | BIT(EVENT_CLIENT),
-					      .notify = on_event};
+	c->listener = (struct event_listener){
+	    .mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_MAP_REFUSED) | BIT(EVENT_UNMAP_ASKED) |
+		    BIT(EVENT_PIN) | BIT(EVENT_UNPIN) | BIT(EVENT_PIN_REFUSED) | BIT(EVENT_MEMORY) | BIT(EVENT_FAULT) |
+		    BIT(EVENT_MISUSE) | BIT(EVENT_TAINT) | BIT(EVENT_ATTACH) | BIT(EVENT_MASTER) | BIT(EVENT_RESET) |
+		    BIT(EVENT_IRQS) | BIT(EVENT_CLIENT),
+	    .notify = on_event};
 	if (check_wants(c, CLASS_IRQ_LOST))
 		c->listener.mask |= BIT(EVENT_IRQ);
+	if (check_wants(c, CLASS_IRQ_STORM))
+		c->listener.mask |= BIT(EVENT_STORM);
 	if (is_page(o->report)) {
 		c->timeline = timeline_new(c->began_ns);
 		c->always |= BIT(EVENT_DMA) | BIT(EVENT_IRQ);
@@ -327,7 +347,8 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	events_listen(evs, &c->listener);
 	ret = read_suppressions(c, err, errlen);
 	if (!ret && c->worker && c->stacks && c->symbols && c->threads && c->history && c->refusals && c->left &&
-	    c->limits && c->kin && c->findings && (!is_page(o->report) || c->timeline) && (!o->trace || c->trace))
+	    c->devices && c->limits && c->kin && c->findings && (!is_page(o->report) || c->timeline) &&
+	    (!o->trace || c->trace))
 		return c;
 	check_free(c);
 	errno = ret ? -ret : ENOMEM;
@@ -419,6 +440,7 @@ void check_free(struct check *c)
 	left_free(c->left);
 	limits_free(c->limits);
 	kin_free(c->kin);
+	devices_free(c->devices);
 	timeline_free(c->timeline);
 	trace_free(c->trace);
 	free(c);

@@ -14,6 +14,10 @@
 	CLASS(DMA_PERMISSION, "dma-permission", true,                                                                  \
 	      "a device wrote to a mapping for reading, or read one for writing")                                      \
 	CLASS(DMA_BUS_MASTER_OFF, "dma-bus-master-off", true, "a device had work while it may not master the bus")     \
+	CLASS(DMA_AFTER_RESET, "dma-after-reset", true,                                                                \
+	      "a device reached for an address that it was given before a reset")                                      \
+	CLASS(DMA_AFTER_OWNER_CHANGE, "dma-after-owner-change", true,                                                  \
+	      "a device reached for a mapping of the address space that it was attached to before")                    \
 	CLASS(DMA_TO_FREED_MEMORY, "dma-to-freed-memory", true, "a device touched memory that the program has freed")  \
 	CLASS(DMA_STALE_PAGE, "dma-stale-page", true,                                                                  \
 	      "a device touched a page that the program does not see at its address any more")                         \
@@ -25,8 +29,12 @@
 	CLASS(PIN_NEAR_LIMIT, "pin-near-limit", true, "a program pinned nearly all that it may, or was refused more")  \
 	CLASS(MMIO_DISABLED, "mmio-disabled", true, "a BAR was touched that does not decode")                          \
 	CLASS(MMIO_WIDTH, "mmio-width", true, "a register was accessed in a size or alignment that it does not have")  \
+	CLASS(MMIO_OUT_OF_RANGE, "mmio-out-of-range", true,                                                            \
+	      "a register was written that there is not, or an access went past a region's end")                       \
 	CLASS(MMIO_READ_ONLY_WRITE, "mmio-read-only-write", true, "a register was written that cannot be")             \
+	CLASS(CONFIG_INVALID, "config-invalid", true, "a write to configuration space that no driver makes")           \
 	CLASS(IRQ_LOST, "irq-lost", true, "an interrupt was raised that nobody had asked for")                         \
+	CLASS(IRQ_STORM, "irq-storm", true, "a device interrupts over and over, and nobody takes notice")              \
 	CLASS(DEVICE_PROTOCOL, "device-protocol", true, "a device was told what its specification forbids")            \
 	CLASS(UNSAFE_MAP, "unsafe-map", true, "a container maps the address of a BAR, which no policy is asked about")
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/util.h"
+#include "check/device.h"
 #include "check/kin.h"
 #include "check/private.h"
 #include "iommu/iommu.h"
@@ -46,13 +47,10 @@ static bool unmapped_by_child(const struct check *c, const struct mapping_note *
 	       kin_descends(c->kin, gone->gone_session, gone->session);
 }
 
-static void use_after_unmap(struct check *c, struct finding *f, const struct mapping_note *gone)
+static void say_unmapped(struct finding *f, const struct mapping_note *gone)
 {
 	char ago[48];
 
-	f->class = unmapped_by_child(c, gone) ? CLASS_FORK_HAZARD : CLASS_DMA_USE_AFTER_UNMAP;
-	f->pid = gone->pid;
-	check_say_where(f, gone, f->addr);
 	check_ago(gone->gone_ns, f->first_ns, ago, sizeof(ago));
 	if (f->class == CLASS_FORK_HAZARD)
 		finding_part(f, ROLE_UNMAPPED, gone->gone_tid, gone->gone_stack,
@@ -64,6 +62,14 @@ static void use_after_unmap(struct check *c, struct finding *f, const struct map
 	else
 		finding_part(f, ROLE_UNMAPPED, 0, 0, "unmapped %s, when a descriptor was closed", ago);
 	f->blame = f->nparts - 1;
+}
+
+static void use_after_unmap(struct check *c, struct finding *f, const struct mapping_note *gone)
+{
+	f->class = unmapped_by_child(c, gone) ? CLASS_FORK_HAZARD : CLASS_DMA_USE_AFTER_UNMAP;
+	f->pid = gone->pid;
+	check_say_where(f, gone, f->addr);
+	say_unmapped(f, gone);
 	check_say_mapped(f, gone, "mapped");
 }
 
@@ -92,16 +98,77 @@ static void without_permission(struct check *c, struct finding *f, const struct 
 	f->blame = f->nparts - 1;
 }
 
-static void explain(struct check *c, struct finding *f, int reason)
+static void without_master(struct finding *f, const struct device_note *dev)
 {
-	const struct mapping_note *gone, *near;
+	f->class = CLASS_DMA_BUS_MASTER_OFF;
+	if (dev && dev->master_off.ns)
+		deed_say(f, &dev->master_off, "bus mastering was switched off");
+	else
+		finding_part(f, ROLE_NOTE, 0, 0, "bus mastering has not been switched on");
+}
 
-	switch (reason) {
+/* Of what lived through a reset because the specification says so. */
+static void after_reset(struct check *c, struct finding *f, const struct device_note *dev)
+{
+	const struct mapping_note *gone = history_gone(c->history, f->ioas, f->addr);
+
+	f->class = CLASS_DMA_AFTER_RESET;
+	finding_part(f, ROLE_NOTE, 0, 0, "0x%" PRIx64 " is from before a reset, and has not been set since", f->addr);
+	if (gone) {
+		f->pid = gone->pid;
+		say_unmapped(f, gone);
+	}
+	if (dev && dev->reset.ns)
+		deed_say(f, &dev->reset, "%s was reset", dev->reset_what);
+}
+
+/* What the device still has from the time when it used another space: there it is mapped, or was until it left. */
+static const struct mapping_note *in_old_space(struct check *c, const struct finding *f, const struct device_note *dev)
+{
+	const struct mapping_note *n;
+
+	if (!dev || !dev->before || dev->before == f->ioas || history_gone(c->history, f->ioas, f->addr))
+		return NULL;
+	n = history_live(c->history, dev->before, f->addr);
+	if (n)
+		return n;
+	n = history_gone(c->history, dev->before, f->addr);
+	return n && n->gone_ns >= dev->attached.ns ? n : NULL;
+}
+
+static void after_owner_change(struct finding *f, const struct mapping_note *n, const struct device_note *dev)
+{
+	f->class = CLASS_DMA_AFTER_OWNER_CHANGE;
+	f->pid = n->pid;
+	check_say_where(f, n, f->addr);
+	check_say_mapped(f, n, "mapped");
+	if (dev->ioas)
+		deed_say(f, &dev->attached, "the device was given ioas %" PRIu64 " instead", dev->ioas);
+	else
+		deed_say(f, &dev->attached, "the device was detached from it");
+}
+
+static void explain(struct check *c, struct finding *f, const struct event *ev)
+{
+	const struct device_note *dev = devices_find(c->devices, ev->who, ev->pasid);
+	const struct mapping_note *gone, *near, *old;
+
+	if (ev->error == DMA_FAULT_MASTER) {
+		without_master(f, devices_find(c->devices, ev->who, 0));
+		return;
+	}
+	if (ev->tag && ev->tag->old) {
+		after_reset(c, f, devices_find(c->devices, ev->who, 0));
+		return;
+	}
+	old = ev->error == DMA_FAULT_UNMAPPED || ev->error == DMA_FAULT_DETACHED ? in_old_space(c, f, dev) : NULL;
+	if (old) {
+		after_owner_change(f, old, dev);
+		return;
+	}
+	switch (ev->error) {
 	case DMA_FAULT_PERMISSION:
 		without_permission(c, f, history_live(c->history, f->ioas, f->addr));
-		return;
-	case DMA_FAULT_MASTER:
-		f->class = CLASS_DMA_BUS_MASTER_OFF;
 		return;
 	default:
 		gone = history_gone(c->history, f->ioas, f->addr);
@@ -132,7 +199,7 @@ void check_dma_fault(struct check *c, const struct event *ev)
 	f.len = ev->len;
 	dma_fault_format(ev, line, sizeof(line));
 	finding_part(&f, ROLE_CALL, 0, 0, "%s", line);
-	explain(c, &f, ev->error);
+	explain(c, &f, ev);
 	if (check_wants(c, f.class))
 		findings_add(c->findings, &f, f.write);
 }

@@ -2,23 +2,43 @@
 /* What programs do to devices that no driver does: the device says so, and here it is said whose doing it was. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <linux/vfio.h>
 
 #include "base/util.h"
+#include "check/device.h"
 #include "check/private.h"
 
 static const enum check_class class_of[] = {
-    [MISUSE_MEMORY_OFF] = CLASS_MMIO_DISABLED,
-    [MISUSE_WIDTH] = CLASS_MMIO_WIDTH,
-    [MISUSE_READ_ONLY] = CLASS_MMIO_READ_ONLY_WRITE,
-    [MISUSE_PROTOCOL] = CLASS_DEVICE_PROTOCOL,
+    [MISUSE_MEMORY_OFF] = CLASS_MMIO_DISABLED,	     [MISUSE_WIDTH] = CLASS_MMIO_WIDTH,
+    [MISUSE_READ_ONLY] = CLASS_MMIO_READ_ONLY_WRITE, [MISUSE_PROTOCOL] = CLASS_DEVICE_PROTOCOL,
+    [MISUSE_RANGE] = CLASS_MMIO_OUT_OF_RANGE,	     [MISUSE_CONFIG] = CLASS_CONFIG_INVALID,
+    [MISUSE_MSIX_WRITE] = CLASS_CONFIG_INVALID,
 };
+
+/* Different mistakes at one register are different findings. */
+static uint64_t text_hash(const char *s)
+{
+	uint64_t h = 0;
+
+	while (*s)
+		h = (h ^ (unsigned char)*s++) * 0x100000001b3ull;
+	return h;
+}
+
+static const char *region_name(unsigned int index, char *buf, size_t size)
+{
+	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
+		return "configuration space";
+	snprintf(buf, size, "BAR %u", index);
+	return buf;
+}
 
 void check_misuse(struct check *c, const struct event *ev)
 {
 	const struct event_origin *from = c->evs->origin;
 	uint64_t off = ev->addr & (BIT64(40) - 1);
 	struct finding f;
-	char bdf[16];
+	char bdf[16], region[24];
 
 	if (ev->value >= ARRAY_SIZE(class_of) || !check_wants(c, class_of[ev->value]))
 		return;
@@ -27,15 +47,41 @@ void check_misuse(struct check *c, const struct event *ev)
 	f.bdf = ev->who;
 	f.write = ev->flags & EVENT_WRITE;
 	check_bdf(ev->who, bdf);
-	finding_part(&f, ROLE_NOTE, 0, 0, "%s BAR %u offset 0x%" PRIx64 ", %s of %" PRIu64 " bytes: %s", bdf,
-		     (unsigned int)(ev->addr >> 40), off, f.write ? "write" : "read", ev->len, ev->name);
+	finding_part(&f, ROLE_NOTE, 0, 0, "%s %s offset 0x%" PRIx64 ", %s of %" PRIu64 " bytes: %s", bdf,
+		     region_name(ev->addr >> 40, region, sizeof(region)), off, f.write ? "write" : "read", ev->len,
+		     ev->name);
 	if (from && from->ip)
 		finding_part(&f, ROLE_CALL, from->tid, check_stack(c), "by thread %" PRIu32 " here:", from->tid);
 	else
 		finding_part(&f, ROLE_NOTE, 0, 0,
-			     "stored to a page of doorbells that traps nothing just then: where is not known");
+			     "found while nothing of the program's was trapped: where is not known");
 	f.blame = f.nparts - 1;
-	findings_add(c->findings, &f, ev->addr);
+	if (ev->value == MISUSE_MSIX_WRITE)
+		check_msix_write(c, ev, &f);
+	else
+		findings_add(c->findings, &f, ev->addr ^ text_hash(ev->name));
+}
+
+static void say_irqs(struct check *c, struct finding *f, uint32_t who)
+{
+	const struct device_note *dev = devices_find(c->devices, who, 0);
+
+	if (dev && dev->irqs.ns)
+		deed_say(f, &dev->irqs, "the device's interrupts were last set up");
+}
+
+void check_storm(struct check *c, const struct event *ev)
+{
+	struct finding f = check_finding(c, CLASS_IRQ_STORM);
+	char bdf[16];
+
+	f.has_device = true;
+	f.bdf = ev->who;
+	check_bdf(ev->who, bdf);
+	finding_part(&f, ROLE_NOTE, 0, 0, "%s interrupted %" PRIu64 " times with vector %" PRIu64 ", %s", bdf, ev->len,
+		     ev->value, ev->name);
+	say_irqs(c, &f, ev->who);
+	findings_add(c->findings, &f, ev->value);
 }
 
 /* With nobody listening to a vector, work that is done stays unseen until somebody looks. */
@@ -53,6 +99,7 @@ void check_irq(struct check *c, const struct event *ev)
 	finding_part(&f, ROLE_NOTE, 0, 0,
 		     "%s raised vector %" PRIu64 ", and nobody had set that up: no eventfd, or MSI-X is off", bdf,
 		     ev->value);
+	say_irqs(c, &f, ev->who);
 	findings_add(c->findings, &f, ev->value);
 }
 

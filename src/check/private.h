@@ -32,7 +32,8 @@ struct check {
 	struct left *left;
 	struct limits *limits;
 	struct kin *kin;
-	uint32_t dma_wanted;	      /* enum dma_reason */
+	uint32_t dma_wanted; /* enum dma_reason */
+	struct devices *devices;
 	uint64_t pinned, pinned_peak; /* pages */
 	bool fresh;		      /* of one event: the stack of its origin has been taken */
 	uint32_t stack;
@@ -87,6 +88,7 @@ void check_dma_done(struct check *c, const struct event *ev); /* while there are
 /* misuse.c: what programs do to devices */
 void check_misuse(struct check *c, const struct event *ev);
 void check_irq(struct check *c, const struct event *ev);
+void check_storm(struct check *c, const struct event *ev);
 void check_taint(struct check *c, const struct event *ev);
 
 #endif

@@ -100,18 +100,33 @@ bool dma_dev_in_peer(const struct dma_dev *d)
 	return d->in_peer;
 }
 
-void dma_dev_attach(struct dma_dev *d, struct domain *dom)
+static void attach_emit(const struct dma_dev *d)
 {
-	dma_dev_detach(d);
-	d->dom = dom;
-	list_add_tail(&dom->devs, &d->node);
+	event_emit(d->evs, EVENT_ATTACH, .who = d->bdf, .pasid = d->pasid, .ioas = domain_event_id(d->dom));
 }
 
-void dma_dev_detach(struct dma_dev *d)
+static void domain_leave(struct dma_dev *d)
 {
 	list_del(&d->node);
 	d->dom = NULL;
 	iotlb_flush(d);
+}
+
+void dma_dev_attach(struct dma_dev *d, struct domain *dom)
+{
+	domain_leave(d);
+	d->dom = dom;
+	list_add_tail(&dom->devs, &d->node);
+	attach_emit(d);
+}
+
+void dma_dev_detach(struct dma_dev *d)
+{
+	bool was = d->dom;
+
+	domain_leave(d);
+	if (was)
+		attach_emit(d);
 }
 
 struct domain *dma_dev_domain(const struct dma_dev *d)

@@ -199,6 +199,7 @@ int pci_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned in
 	if (unlikely(!f->decode))
 		return -EIO;
 	b = &f->bar[bar];
+	f->accesses++;
 	if (unlikely(f->away)) {
 		v = ~0ULL;
 	} else if (unlikely(b->mem != NULL)) {
@@ -224,6 +225,7 @@ int pci_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned i
 	if (unlikely(!f->decode))
 		return -EIO;
 	b = &f->bar[bar];
+	f->accesses++;
 	val &= size_mask(size);
 	/* Before the device acts on it: what follows (DMA, interrupts) then follows in the stream too. */
 	event_emit(f->evs, EVENT_MMIO, .flags = EVENT_WRITE, .who = f->bdf, .addr = (uint64_t)bar << 40 | off,

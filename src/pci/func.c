@@ -112,8 +112,10 @@ bool pci_state_update(struct pci_func *f)
 	decode = d0 && (cmd & PCI_COMMAND_MEMORY);
 	master = d0 && (cmd & PCI_COMMAND_MASTER) && !f->away;
 	changed = d0 != f->d0 || decode != f->decode || master != f->master;
-	if (master != f->master)
+	if (master != f->master) {
 		dma_dev_set_master(f->dma, master);
+		event_emit(f->evs, EVENT_MASTER, .who = f->bdf, .flags = master ? EVENT_START : EVENT_END);
+	}
 	decode_changed = decode != f->decode;
 	f->d0 = d0;
 	f->decode = decode;
@@ -130,6 +132,7 @@ bool pci_state_update(struct pci_func *f)
  */
 void pci_func_reset(struct pci_func *f)
 {
+	event_emit(f->evs, EVENT_RESET, .who = f->bdf, .name = "the function");
 	pci_cfg_reset(f);
 	f->intx_wanted = false;
 	pci_state_update(f);

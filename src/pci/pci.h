@@ -146,6 +146,7 @@ struct pci_func {
 	 * comes from it. cfg goes on as what the host wants it to hold.
 	 */
 	bool away;
+	bool behind; /* reset without the owner's doing, who may go on as if nothing had been; the device clears it */
 	bool pulled; /* away for good: out of its slot, and the host knows */
 
 	/* Derived from cfg by the core whenever one of its sources changes. */
@@ -177,6 +178,8 @@ struct pci_func {
 
 	uint8_t *rom;		    /* expansion ROM; NULL: there is none */
 	uint64_t rom_len, rom_size; /* of its images; of its BAR */
+
+	uint32_t accesses; /* of software to registers, modulo 2^32: whether it does anything */
 
 	struct pci_irq_sink *sink; /* NULL while nobody has opened the function */
 

@@ -414,12 +414,114 @@ static bool in_config(uint64_t off, size_t len)
 	return off < PCI_CFG_SIZE && len <= PCI_CFG_SIZE - off;
 }
 
+static void say_out_of_range(struct vfio_dev *d, uint64_t off, size_t len, bool write)
+{
+	pci_misuse(d->f, MISUSE_RANGE, VFIO_PCI_CONFIG_REGION_INDEX, off, MIN(len, (size_t)UINT32_MAX), write,
+		   "configuration space ends at 0x1000");
+}
+
+/* ---- writes that no driver makes ---- */
+
+static void say(struct vfio_dev *d, enum event_misuse kind, unsigned int off, unsigned int size, const char *text)
+{
+	pci_misuse(d->f, kind, VFIO_PCI_CONFIG_REGION_INDEX, off, size, true, text);
+}
+
+static uint64_t bar_written(const struct vfio_dev *d, unsigned int bar)
+{
+	uint64_t a = get_bits(d->cfg.shadow, PCI_BASE_ADDRESS_0 + 4 * bar, 4) & ~15u;
+
+	if (d->f->bar[bar].mem64)
+		a |= (uint64_t)get_bits(d->cfg.shadow, PCI_BASE_ADDRESS_0 + 4 * bar + 4, 4) << 32;
+	return a;
+}
+
+/* What all ones read back as, which is how the size is found out. */
+static uint64_t bar_size_answer(const struct pci_bar *b)
+{
+	return ~(b->size - 1) & (b->mem64 ? ~0ull : 0xffffffffu);
+}
+
+/* The addresses mean nothing to VFIO; to a guest, or on a bus, two BARs would answer, or none. */
+static void judge_bars(struct vfio_dev *d, unsigned int off, unsigned int size)
+{
+	const struct pci_bar *bar = d->f->bar;
+
+	for (unsigned int i = 0; i < PCI_BARS; i++) {
+		uint64_t at = bar_written(d, i);
+
+		if (!bar[i].size)
+			continue;
+		if (at == bar_size_answer(&bar[i])) {
+			say(d, MISUSE_CONFIG, off, size, "memory is switched on with a BAR as it was left by sizing");
+			return;
+		}
+		for (unsigned int j = 0; j < i; j++) {
+			uint64_t other = bar_written(d, j);
+
+			if (!bar[j].size || !at || !other || at >= other + bar[j].size || other >= at + bar[i].size)
+				continue;
+			say(d, MISUSE_CONFIG, off, size, "memory is switched on with two BARs at the same addresses");
+			return;
+		}
+	}
+}
+
+static bool judge_power(const struct pci_func *f, uint32_t val)
+{
+	uint32_t has = get_bits(f->cfg, f->pm_cap + PCI_PM_PMC, 2);
+
+	switch (val & PCI_PM_CTRL_STATE_MASK) {
+	case 1:
+		return has & PCI_PM_CAP_D1;
+	case 2:
+		return has & PCI_PM_CAP_D2;
+	default:
+		return true;
+	}
+}
+
+/* Of the header: what capabilities have is cleared by writing 1, or a guest's to write. So is STATUS. */
+static bool read_only(const struct vfio_dev *d, unsigned int off, unsigned int size)
+{
+	return off < PCI_STD_HEADER_SIZEOF && !overlaps(off, size, PCI_STATUS, 2) && !get_bits(d->cfg.write, off, size);
+}
+
+/* The byte of Message Control that has the enable bit. */
+static bool enables_msix(const struct pci_func *f, unsigned int off, unsigned int size, uint32_t val)
+{
+	unsigned int at = f->msix_cap + PCI_MSIX_FLAGS + 1;
+
+	return f->msix_cap && overlaps(off, size, at, 1) && val >> 8 * (at - off) & (PCI_MSIX_FLAGS_ENABLE >> 8);
+}
+
+/* Before it takes place. Whoever writes back what he has read does no wrong, so only what differs counts. */
+static void write_judge(struct vfio_dev *d, unsigned int off, unsigned int size, uint32_t val)
+{
+	const struct pci_func *f = d->f;
+	uint32_t now = read_piece(d, off, size);
+
+	if (f->away)
+		return;
+	if (off == PCI_COMMAND && val & ~now & PCI_COMMAND_MEMORY)
+		judge_bars(d, off, size);
+	if (f->pm_cap && off == f->pm_cap + PCI_PM_CTRL && !judge_power(f, val))
+		say(d, MISUSE_CONFIG, off, size, "the function does not have this power state");
+	if (enables_msix(f, off, size, val))
+		say(d, MISUSE_MSIX_WRITE, off, size,
+		    "MSI-X was enabled where VFIO does not take it, and SET_IRQS never did it");
+	if (val != now && read_only(d, off, size))
+		say(d, MISUSE_CONFIG, off, size, "the register is read-only");
+}
+
 ssize_t config_read(struct vfio_dev *d, void *buf, size_t len, uint64_t off)
 {
 	size_t done, n;
 
-	if (!in_config(off, len))
+	if (!in_config(off, len)) {
+		say_out_of_range(d, off, len, false);
 		return -EFAULT;
+	}
 	for (done = 0; done < len; done += n) {
 		uint32_t val;
 
@@ -434,13 +536,17 @@ ssize_t config_write(struct vfio_dev *d, const void *buf, size_t len, uint64_t o
 {
 	size_t done, n;
 
-	if (!in_config(off, len))
+	if (!in_config(off, len)) {
+		say_out_of_range(d, off, len, true);
 		return -EFAULT;
+	}
 	for (done = 0; done < len; done += n) {
 		uint32_t val = 0;
 
 		n = piece_size(off + done, len - done);
 		memcpy(&val, (const uint8_t *)buf + done, n);
+		if (event_wanted(d->f->evs, EVENT_MISUSE))
+			write_judge(d, off + done, n, val);
 		write_piece(d, off + done, n, val);
 	}
 	return len;

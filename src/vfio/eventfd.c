@@ -127,6 +127,22 @@ int eventfd_check(int fd)
 	return n == sizeof(want) - 1 && memcmp(name, want, n) == 0 ? 0 : -EINVAL;
 }
 
+uint64_t eventfd_unread(int fd)
+{
+	unsigned long long n = 0;
+	char path[40], line[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "eventfd-count: %llx", &n) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return n;
+}
+
 void eventfd_listener_look(struct eventfd_listener *l)
 {
 	uint64_t n;

@@ -34,7 +34,8 @@ void eventfd_ring(struct eventfd_ringer *r, int fd);
 void eventfd_batch_begin(struct eventfd_ringer *r);
 void eventfd_batch_end(struct eventfd_ringer *r);
 
-int eventfd_check(int fd); /* 0, or -EINVAL: not an eventfd */
+int eventfd_check(int fd);	 /* 0, or -EINVAL: not an eventfd */
+uint64_t eventfd_unread(int fd); /* what a read would find, which is not taken; 0 if that is not known */
 
 /* Calls fire from the loop, once per read of a non-zero counter. */
 struct eventfd_listener {

@@ -96,8 +96,10 @@ struct vconfig {
 };
 
 struct intx {
-	int trigger; /* eventfd or -1 */
-	bool level;  /* the function asserts its pin */
+	int trigger;	   /* eventfd or -1 */
+	bool level;	   /* the function asserts its pin */
+	uint32_t again;	   /* how often it was signalled since the level last changed or a register was touched */
+	uint32_t accesses; /* the function's, then */
 	bool masked;
 	struct eventfd_listener *unmask;
 };
@@ -134,6 +136,7 @@ struct vfio_dev {
 	struct pci_irq_sink sink;
 	unsigned int irq_type; /* VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX or IRQ_TYPE_NONE */
 	int *msix;	       /* an eventfd or -1 per vector, of MSI-X or MSI */
+	uint32_t rung;	       /* how often any of them */
 	unsigned int msi_used; /* MSI vectors that were enabled last; a power of two, 0 before */
 	struct intx intx;
 	bool intx_disabled; /* COMMAND.INTX_DISABLE as the client wrote it */

@@ -27,6 +27,29 @@ static void ring(struct vfio_dev *d, int fd)
 		eventfd_ring(&d->v->ringer, fd);
 }
 
+/* How often it is looked whether anybody reads an eventfd, and how much unread is too much. */
+#define STORM_LOOK 1021
+#define STORM	   10000
+
+static void storm_emit(struct vfio_dev *d, unsigned int v, uint64_t n, const char *what)
+{
+	event_emit(d->f->evs, EVENT_STORM, .who = (uint32_t)d->f->domain << 16 | d->f->bdf, .value = v, .len = n,
+		   .name = what);
+}
+
+static void ring_vector(struct vfio_dev *d, unsigned int v)
+{
+	int fd = d->msix[v];
+	uint64_t n;
+
+	ring(d, fd);
+	if (likely(!event_wanted(d->f->evs, EVENT_STORM)) || ++d->rung % STORM_LOOK || fd < 0)
+		return;
+	n = eventfd_unread(fd);
+	if (n >= STORM)
+		storm_emit(d, v, n, "and nobody has read the eventfd");
+}
+
 /* ---- MSI-X and MSI: one of them at a time, and one array of eventfds for both ---- */
 
 static unsigned int vector_count(const struct vfio_dev *d, unsigned int index)
@@ -78,7 +101,7 @@ static void msix_fired(struct pci_irq_sink *s, unsigned int v)
 	struct vfio_dev *d = container_of(s, struct vfio_dev, sink);
 
 	if (d->irq_type == VFIO_PCI_MSIX_IRQ_INDEX && v < d->f->msix_n)
-		ring(d, d->msix[v]);
+		ring_vector(d, v);
 }
 
 static void msi_fired(struct pci_irq_sink *s, unsigned int v)
@@ -86,7 +109,7 @@ static void msi_fired(struct pci_irq_sink *s, unsigned int v)
 	struct vfio_dev *d = container_of(s, struct vfio_dev, sink);
 
 	if (d->irq_type == VFIO_PCI_MSI_IRQ_INDEX && v < d->f->msi_n)
-		ring(d, d->msix[v]);
+		ring_vector(d, v);
 }
 
 /* ---- INTx: level triggered, masked by the host until the client has served it ---- */
@@ -97,11 +120,22 @@ static void intx_signal(struct vfio_dev *d)
 		ring(d, d->intx.trigger);
 }
 
+/* A level that stays, however often it is unmasked, and meanwhile nobody touches a register: it is not being served. */
+static void intx_again(struct vfio_dev *d)
+{
+	if (d->intx.accesses != d->f->accesses)
+		d->intx.again = 0;
+	d->intx.accesses = d->f->accesses;
+	if (++d->intx.again == STORM)
+		storm_emit(d, 0, STORM, "unmasked each time without looking at the device");
+}
+
 static void intx_deliver(struct vfio_dev *d)
 {
 	if (d->irq_type != VFIO_PCI_INTX_IRQ_INDEX || d->intx.masked || !d->intx.level)
 		return;
 	d->intx.masked = true;
+	intx_again(d);
 	intx_signal(d);
 }
 
@@ -118,6 +152,7 @@ static void intx_changed(struct pci_irq_sink *s, bool level)
 	struct vfio_dev *d = container_of(s, struct vfio_dev, sink);
 
 	d->intx.level = level;
+	d->intx.again = 0;
 	intx_deliver(d);
 }
 
@@ -229,6 +264,7 @@ void irq_shutdown(struct vfio_dev *d)
 	close_trigger(&d->err_trigger);
 	close_trigger(&d->req_trigger);
 	d->intx_disabled = false;
+	event_emit(d->f->evs, EVENT_IRQS, .who = d->f->bdf, .flags = EVENT_END);
 }
 
 void irq_request(struct vfio_dev *d)
@@ -548,11 +584,19 @@ static int gather_fds(struct ucall *c, struct request *r)
 
 static long run(struct vfio_dev *d, struct request *r)
 {
+	bool sets = r->data == VFIO_IRQ_SET_DATA_EVENTFD;
+	long ret;
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(irq_actions); i++)
-		if (irq_actions[i].index == r->index && irq_actions[i].action == r->action)
-			return irq_actions[i].fn(d, r);
+	for (i = 0; i < ARRAY_SIZE(irq_actions); i++) {
+		if (irq_actions[i].index != r->index || irq_actions[i].action != r->action)
+			continue;
+		ret = irq_actions[i].fn(d, r);
+		if (!ret && (sets || !r->count))
+			event_emit(d->f->evs, EVENT_IRQS, .who = d->f->bdf, .value = r->index,
+				   .flags = sets ? EVENT_START : 0);
+		return ret;
+	}
 	return -ENOTTY;
 }
 

@@ -145,6 +145,12 @@ static void say_memory_off(struct pci_func *f, unsigned int bar, uint64_t off, u
 	pci_misuse(f, MISUSE_MEMORY_OFF, bar, off, size, write, "its memory does not decode");
 }
 
+static void say_out_of_range(struct pci_func *f, unsigned int index, uint64_t off, size_t len, bool write)
+{
+	pci_misuse(f, MISUSE_RANGE, index, off, MIN(len, (size_t)UINT32_MAX), write,
+		   "it goes past the end of the region");
+}
+
 static int bar_access(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint8_t *rd,
 		      const uint8_t *wr)
 {
@@ -166,6 +172,8 @@ static ssize_t bar_rw(struct pci_func *f, unsigned int bar, uint8_t *rd, const u
 {
 	size_t done = 0;
 
+	if (off >= f->bar[bar].size || len > f->bar[bar].size - off)
+		say_out_of_range(f, bar, off, len, wr);
 	if (off >= f->bar[bar].size)
 		return -EINVAL;
 	len = MIN((uint64_t)len, f->bar[bar].size - off);
@@ -176,6 +184,9 @@ static ssize_t bar_rw(struct pci_func *f, unsigned int bar, uint8_t *rd, const u
 		if (hidden) {
 			if (rd)
 				memset(rd + done, 0xff, n);
+			else
+				pci_misuse(f, MISUSE_READ_ONLY, bar, off + done, n, true,
+					   "the MSI-X table is VFIO's, which has SET_IRQS for it");
 		} else {
 			int ret;
 

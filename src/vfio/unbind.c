@@ -131,6 +131,7 @@ void vfio_reset_func(struct vfio *v, struct pci_func *f)
 {
 	struct vfio_dev *d = find(v, f);
 
+	f->behind = true;
 	if (d && d->open_count)
 		device_reset(d);
 	else
@@ -158,6 +159,7 @@ void vfio_set_link(struct vfio *v, struct pci_func *f, bool up)
 		return;
 	}
 	memcpy(saved, f->cfg, sizeof(saved));
+	f->behind = true;
 	pci_func_reset(f);
 	pci_func_set_away(f, false);
 	if (!d)

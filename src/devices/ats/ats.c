@@ -156,13 +156,18 @@ static void bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsign
 {
 	struct ats *a = to_ats(f);
 
+	if (off == REG_STATUS)
+		pci_misuse(f, MISUSE_READ_ONLY, bar, off, size, true, "the register is read-only");
 	if (off == REG_CMD) {
 		command(a, val);
 		return;
 	}
 	/* The transfer that is under way goes where it was sent. */
-	if (a->cmd & CMD_RUN)
+	if (a->cmd & CMD_RUN) {
+		pci_misuse(f, MISUSE_PROTOCOL, bar, off, size, true,
+			   "a transfer is under way, and goes on as it was begun");
 		return;
+	}
 	if (off < REG_CMD && size <= REG_CMD - off)
 		memcpy((char *)&a->addr + off, &val, size);
 	else if (off == REG_PASID)

@@ -53,6 +53,12 @@ void ioat_chan_power_on(struct ioat_chan *c)
 	c->ctrl = 0;
 	c->err = c->errmask = 0;
 	c->chain = c->cmp = 0;
+	c->cmp_old = false;
+}
+
+void ioat_chan_misuse(struct ioat_chan *c, enum event_misuse kind, unsigned int reg, const char *text)
+{
+	pci_misuse(&c->dev->f, kind, 0, IOAT_CHAN_SIZE * (c->index + 1) + reg, 1, true, text);
 }
 
 /* ---- completion ---- */
@@ -60,18 +66,39 @@ static int write_status(struct ioat_chan *c, uint64_t status)
 {
 	struct dma_tag tag = ioat_tag(c, "completion");
 
+	tag.old = c->cmp_old;
 	c->unreported = c->dev->f.run != PCI_RUNNING;
 	c->report = status;
 	if (c->unreported)
 		return 0;
-	if (c->cmp & (IOAT_CHANCMP_ALIGN - 1))
+	if (c->cmp & (IOAT_CHANCMP_ALIGN - 1)) {
+		ioat_chan_misuse(c, MISUSE_PROTOCOL, IOAT_CHANCMP, "CHANCMP is not a multiple of 8");
 		return -EINVAL;
+	}
 	return pci_dma_write(&c->dev->f, c->cmp, &status, sizeof(status), &tag);
 }
 
 static int write_unreported(struct ioat_chan *c)
 {
 	return c->unreported ? write_status(c, c->report) : 0;
+}
+
+/* What is malformed, and not merely out of reach. */
+static void malformed(struct ioat_chan *c, uint32_t err)
+{
+	static const struct {
+		uint32_t err;
+		const char *text;
+	} table[] = {
+	    {IOAT_ERR_CHAINADDR, "CHAINADDR is not a multiple of 64"},
+	    {IOAT_ERR_NEXT_ADDR, "a descriptor's next address is not a multiple of 64"},
+	    {IOAT_ERR_CONTROL, "a descriptor has control bits that there are not"},
+	    {IOAT_ERR_LENGTH, "a descriptor's length is 0, or more than XFERCAP allows"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+		if (err & table[i].err)
+			ioat_chan_misuse(c, MISUSE_PROTOCOL, IOAT_DMACOUNT, table[i].text);
 }
 
 /* Errors stop the channel whatever ERRMASK says: there is nothing that it could go on with. */
@@ -95,6 +122,12 @@ void ioat_chan_halt(struct ioat_chan *c, uint32_t err)
 		f->cfg[IOAT_CFG_CHANERR_INT + i] |= c->err >> (8 * i);
 	if (c->ctrl & IOAT_CHANCTRL_ERR_INT)
 		ioat_interrupt(c);
+}
+
+void ioat_chan_fail(struct ioat_chan *c, uint32_t err)
+{
+	malformed(c, err);
+	ioat_chan_halt(c, err);
 }
 
 /* What a fault on purpose makes of a status: another state, another descriptor's address, or no status at all. */
@@ -212,10 +245,12 @@ void ioat_chan_load(struct ioat_chan *c, const struct ioat_chan *from)
 void ioat_chan_set_chain(struct ioat_chan *c, uint64_t addr)
 {
 	if (c->state == IOAT_ACTIVE) {
+		ioat_chan_misuse(c, MISUSE_PROTOCOL, IOAT_CHAINADDR, "another chain for a channel at work");
 		ioat_chan_halt(c, IOAT_ERR_CHAINADDR);
 		return;
 	}
 	c->chain = addr;
+	c->dev->f.behind = false;
 	chain_forget(c);
 	c->next = addr;
 	set_state(c, c->err ? IOAT_HALTED : IOAT_ARMED);
@@ -228,6 +263,8 @@ void ioat_chan_command(struct ioat_chan *c, uint8_t cmd)
 	case 0:
 		break;
 	case IOAT_CHANCMD_RESET:
+		event_emit(c->dev->f.evs, EVENT_RESET, .who = c->dev->f.bdf, .name = "a channel, through CHANCMD,");
+		c->cmp_old = true;
 		set_state(c, IOAT_HALTED);
 		chain_forget(c);
 		break;
@@ -236,6 +273,7 @@ void ioat_chan_command(struct ioat_chan *c, uint8_t cmd)
 			set_state(c, IOAT_SUSPENDED);
 		break;
 	default:
+		ioat_chan_misuse(c, MISUSE_PROTOCOL, IOAT_CHANCMD, "a command that there is not");
 		ioat_chan_halt(c, IOAT_ERR_CHANCMD);
 	}
 }
@@ -244,6 +282,8 @@ void ioat_chan_append(struct ioat_chan *c, uint16_t count)
 {
 	bool nothing = !c->busy && count == c->done;
 
+	if (c->state == IOAT_HALTED && !c->err && !c->dev->f.behind)
+		ioat_chan_misuse(c, MISUSE_PROTOCOL, IOAT_DMACOUNT, "descriptors for a channel that has no chain");
 	c->count = count;
 	if (c->state == IOAT_ACTIVE && nothing)
 		set_state(c, IOAT_IDLE);

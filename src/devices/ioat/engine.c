@@ -25,7 +25,7 @@ static uint32_t chan_step(struct ioat_chan *c)
 	if (!c->busy)
 		return cost;
 	if (err)
-		ioat_chan_halt(c, err);
+		ioat_chan_fail(c, err);
 	else if (ioat_op_finished(c))
 		ioat_chan_complete(c);
 	return cost;

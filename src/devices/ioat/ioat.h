@@ -54,6 +54,7 @@ struct ioat_chan {
 	uint16_t done;	/* descriptors completed since CHAINADDR was written; equal to count: no more to do */
 	uint32_t err, errmask;
 	uint64_t chain, cmp;
+	bool cmp_old;	 /* not written since the last reset, which it survives */
 	bool unreported; /* report is to go to cmp, before this turn is over or an interrupt goes out */
 	uint64_t report;
 	uint64_t completed; /* the last one's address; 0: none since CHAINADDR was written */
@@ -103,6 +104,8 @@ void ioat_chan_load(struct ioat_chan *c, const struct ioat_chan *from); /* regis
 uint64_t ioat_chan_status(const struct ioat_chan *c);			/* CHANSTS */
 void ioat_chan_set_chain(struct ioat_chan *c, uint64_t addr);
 void ioat_chan_command(struct ioat_chan *c, uint8_t cmd);
+/* Tells the checker; reg: of the channel. */
+void ioat_chan_misuse(struct ioat_chan *c, enum event_misuse kind, unsigned int reg, const char *text);
 void ioat_chan_append(struct ioat_chan *c, uint16_t count);
 /* The descriptor in progress is done. */
 void ioat_chan_complete(struct ioat_chan *c);
@@ -110,6 +113,7 @@ void ioat_chan_complete(struct ioat_chan *c);
  */
 void ioat_chan_report(struct ioat_chan *c);
 void ioat_chan_halt(struct ioat_chan *c, uint32_t err);
+void ioat_chan_fail(struct ioat_chan *c, uint32_t err); /* likewise, over the descriptor in progress */
 
 /* ---- engine.c ---- */
 void ioat_turn_run(struct loop_work *w);

@@ -68,6 +68,7 @@ static void general_write(struct ioat *d, unsigned int reg, uint64_t val, uint64
 		d->intrdelay = ((d->intrdelay & ~mask) | val) & IOAT_INTRDELAY_MASK;
 		break;
 	default:
+		pci_misuse(&d->f, MISUSE_READ_ONLY, 0, reg, 1, true, "the register is read-only");
 		break;
 	}
 }
@@ -128,6 +129,7 @@ static void chan_write(struct ioat_chan *c, unsigned int reg, uint64_t val, uint
 		break;
 	case IOAT_CHANCMP:
 		c->cmp = (c->cmp & ~mask) | val;
+		c->cmp_old = false;
 		break;
 	case IOAT_CHANERR:
 		c->err &= ~val;
@@ -136,6 +138,7 @@ static void chan_write(struct ioat_chan *c, unsigned int reg, uint64_t val, uint
 		c->errmask = (c->errmask & ~mask) | val;
 		break;
 	default:
+		ioat_chan_misuse(c, MISUSE_READ_ONLY, reg, "the register is read-only");
 		break;
 	}
 }
@@ -161,6 +164,14 @@ static uint64_t bytes_mask(unsigned int size)
 	return size == 8 ? ~0ULL : (1ULL << 8 * size) - 1;
 }
 
+static bool covers_register(const struct reg *r, size_t n, uint64_t at, unsigned int size)
+{
+	for (size_t i = 0; r && i < n; i++)
+		if (r[i].off < at + size && at < (uint64_t)r[i].off + r[i].size)
+			return true;
+	return false;
+}
+
 /* An access lies in one block, or begins in one and ends in the next, whose first bytes are then not looked at. */
 uint64_t ioat_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size)
 {
@@ -171,6 +182,8 @@ uint64_t ioat_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsig
 	size_t n;
 
 	r = block_find(d, off, &c, &n);
+	if (off % size)
+		pci_misuse(f, MISUSE_WIDTH, bar, off, size, false, "it is not aligned to its size");
 	for (size_t i = 0; r && i < n; i++, r++) {
 		if (r->off >= at + size || at >= (uint64_t)r->off + r->size)
 			continue;
@@ -190,6 +203,10 @@ void ioat_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned
 
 	val &= mask;
 	r = block_find(d, off, &c, &n);
+	if (off % size)
+		pci_misuse(f, MISUSE_WIDTH, bar, off, size, true, "it is not aligned to its size");
+	else if (!covers_register(r, n, at, size))
+		pci_misuse(f, MISUSE_RANGE, bar, off, size, true, "there is no register");
 	for (size_t i = 0; r && i < n; i++, r++) {
 		if (r->off >= at + size || at >= (uint64_t)r->off + r->size)
 			continue;

@@ -147,11 +147,22 @@ void nvme_stop(struct nvme *c)
 	c->csts &= NVME_CSTS_NSSRO;
 }
 
+static void misuse(struct nvme *c, uint64_t off, const char *text)
+{
+	pci_misuse(&c->f, MISUSE_PROTOCOL, 0, off, 4, true, text);
+}
+
 /* 7.6.2: AQA, ASQ and ACQ survive a reset through CC.EN. */
 static void controller_reset(struct nvme *c)
 {
+	event_emit(c->f.evs, EVENT_RESET, .who = c->f.bdf, .name = "the controller, through CC.EN,");
+	for (unsigned int i = 0; i <= NVME_QUEUES_MAX; i++)
+		if (c->sq[i].live && c->cq[c->sq[i].cqid].stalled && c->sq[i].head != c->sq[i].tail)
+			misuse(c, NVME_REG_DOORBELLS + 4 * (2 * c->sq[i].cqid + 1),
+			       "commands were never taken: nobody had made room in their completion queue");
 	nvme_stop(c);
 	c->intm = 0;
+	c->asq_old = c->acq_old = true;
 }
 
 void nvme_power_on(struct nvme *c)
@@ -159,6 +170,7 @@ void nvme_power_on(struct nvme *c)
 	nvme_stop(c);
 	c->cc = c->csts = c->aqa = c->intm = 0;
 	c->asq = c->acq = 0;
+	c->asq_old = c->acq_old = false;
 	nvme_cmb_reset(c);
 }
 
@@ -176,6 +188,7 @@ static void enable(struct nvme *c)
 {
 	c->csts &= ~NVME_CSTS_SHST;
 	if (!config_valid(c, c->cc)) {
+		misuse(c, NVME_REG_CC, "enabled with a configuration that CAP does not offer, or without admin queues");
 		nvme_fatal(c, "enabled with a configuration that CAP does not offer");
 		return;
 	}
@@ -183,6 +196,7 @@ static void enable(struct nvme *c)
 	nvme_cq_start(c, 0, c->acq, ((c->aqa >> 16) & 0xfff) + 1, true, 0);
 	nvme_sq_start(c, 0, 0, c->asq, (c->aqa & 0xfff) + 1, 0);
 	c->csts |= NVME_CSTS_RDY;
+	c->f.behind = false;
 }
 
 /* Of an enabled controller only the entry sizes and the shutdown may change (3.1.5). */
@@ -193,6 +207,8 @@ static void cc_write(struct nvme *c, uint32_t val)
 	uint32_t old = c->cc;
 
 	val &= NVME_CC_MASK;
+	if ((old & NVME_CC_EN) && (val & NVME_CC_EN) && (old ^ val) & ~CC_ENABLED_MASK)
+		misuse(c, NVME_REG_CC, "page size, command set or arbitration of an enabled controller");
 	if ((old & NVME_CC_EN) && (val & NVME_CC_EN))
 		val = (old & ~CC_ENABLED_MASK) | (val & CC_ENABLED_MASK);
 	c->cc = val;
@@ -264,8 +280,26 @@ static void set_high(uint64_t *reg, uint32_t val)
 	*reg = (*reg & 0xffffffffULL) | (uint64_t)val << 32;
 }
 
+/* 3.1.8 to 3.1.10. */
+static void admin_queues_written(struct nvme *c, uint64_t off)
+{
+	if (c->cc & NVME_CC_EN)
+		misuse(c, off, "an admin queue was moved or resized while the controller is enabled");
+	c->asq_old &= (off & ~4u) != NVME_REG_ASQ;
+	c->acq_old &= (off & ~4u) != NVME_REG_ACQ;
+}
+
+/* What no version of the specification has a register at. */
+static bool reserved(uint64_t off)
+{
+	return off == NVME_REG_CC + 4 || (off >= NVME_REG_CMBSTS + 4 && off < NVME_REG_PMRCAP) ||
+	       (off >= NVME_REG_PMRMSCU + 4 && off < NVME_REG_DOORBELLS) || off >= NVME_REG_DOORBELLS + PF_PAGE_SIZE;
+}
+
 static void reg_write(struct nvme *c, uint64_t off, uint32_t val)
 {
+	if (off >= NVME_REG_AQA && off < NVME_REG_ACQ + 8)
+		admin_queues_written(c, off);
 	switch (off) {
 	case NVME_REG_INTMS:
 		intm_write(c, c->intm | val);
@@ -300,13 +334,21 @@ static void reg_write(struct nvme *c, uint64_t off, uint32_t val)
 	case NVME_REG_CAP:
 	case NVME_REG_CAP + 4:
 	case NVME_REG_VS:
+	case NVME_REG_CMBLOC:
+	case NVME_REG_CMBSZ:
+	case NVME_REG_CMBSTS:
+	case NVME_REG_PMRCAP:
 		pci_misuse(&c->f, MISUSE_READ_ONLY, 0, off, 4, true, "the register is read-only");
 		break;
 	default:
+		if (reserved(off))
+			pci_misuse(&c->f, MISUSE_RANGE, 0, off, 4, true, "there is no register");
 		nvme_cmb_reg_write(c, off, val);
 		break;
 	}
 }
+
+#define WIDTHS "registers are read and written as aligned dwords or qwords"
 
 uint64_t nvme_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size)
 {
@@ -314,6 +356,8 @@ uint64_t nvme_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsig
 	uint64_t base = off & ~3ULL, val;
 	unsigned int shift = 8 * (off & 3);
 
+	if (size < 4 || off % size)
+		pci_misuse(f, MISUSE_WIDTH, bar, off, size, false, WIDTHS);
 	val = reg_read(c, base) | (uint64_t)reg_read(c, base + 4) << 32;
 	if (shift) {
 		val >>= shift;
@@ -341,7 +385,7 @@ void nvme_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned
 	struct nvme *c = container_of(f, struct nvme, f);
 
 	if (size < 4 || off % size) {
-		pci_misuse(f, MISUSE_WIDTH, bar, off, size, true, "registers are written as aligned dwords or qwords");
+		pci_misuse(f, MISUSE_WIDTH, bar, off, size, true, WIDTHS);
 		return;
 	}
 	dword_write(c, off, (uint32_t)val);

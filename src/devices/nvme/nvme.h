@@ -41,6 +41,7 @@
 #define NVME_ERRORS	   64
 #define NVME_ACL	   4
 #define NVME_BATCH	   64
+#define NVME_CIDS	   65536
 #define NVME_TURN_CMDS	   256
 #define NVME_TURN_BYTES	   (2U << 20)
 #define NVME_SEGS_INLINE   36	/* 128 KiB in 4 KiB pages at any offset */
@@ -127,6 +128,7 @@ struct nvme_sq {
 	uint32_t size, head, tail;
 	uint64_t base;
 	unsigned int inflight;
+	uint64_t *cids;		   /* bit per identifier: of a command that is under way; NULL: nobody wants to know */
 	struct nvme_req *deleting; /* the Delete I/O Submission Queue that waits for inflight to become 0 */
 	struct list pending;
 };
@@ -209,6 +211,7 @@ struct nvme {
 	/* registers */
 	uint64_t asq, acq;
 	uint32_t cc, csts, aqa, intm;
+	bool asq_old, acq_old; /* not written since the last reset, which they survive */
 	unsigned int page_shift;
 	struct nvme_own cmb, pmr;
 	bool pmr_on; /* PMRCTL.EN */

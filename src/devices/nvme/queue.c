@@ -9,6 +9,7 @@
 #include "devices/nvme/nvme.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
 
 void nvme_queue_init(struct nvme *c)
 {
@@ -36,6 +37,8 @@ void nvme_sq_start(struct nvme *c, unsigned int id, unsigned int cqid, uint64_t 
 	sq->head = sq->tail = 0;
 	sq->inflight = 0;
 	sq->deleting = NULL;
+	if (event_wanted(c->f.evs, EVENT_MISUSE) && !sq->cids)
+		sq->cids = calloc(NVME_CIDS / 64, sizeof(*sq->cids)); /* without it there is one check less */
 	c->cq[cqid].users++;
 	nvme_live_queue_changed(c, 2 * id);
 }
@@ -74,6 +77,8 @@ void nvme_sq_stop(struct nvme *c, struct nvme_sq *sq)
 	if (!sq->live)
 		return;
 	sq->live = false;
+	free(sq->cids);
+	sq->cids = NULL;
 	nvme_late_drop(c, sq->id);
 	inject_reset(&c->f, sq->id);
 	list_del(&sq->pending);
@@ -118,12 +123,23 @@ bool nvme_cq_has_room(const struct nvme_cq *cq)
 
 static bool cq_write(struct nvme *c, struct nvme_cq *cq, uint32_t at, const void *src, size_t len)
 {
-	struct dma_tag tag = {.queue_kind = "CQ", .queue = cq->id, .part = "CQE"};
+	struct dma_tag tag = {
+	    .queue_kind = "CQ", .queue = cq->id, .part = "CQE", .old = unlikely(c->acq_old) && !cq->id};
 
 	if (nvme_mem_write(c, cq->base + at, src, len, &tag) == 0)
 		return true;
 	nvme_fatal(c, "a completion queue is not reachable");
 	return false;
+}
+
+static void cids_shown(struct nvme *c, const struct nvme_cq *cq, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		uint64_t *cids = c->sq[cq->batch[i].sqid].cids;
+
+		if (cids)
+			cids[cq->batch[i].cid / 64] &= ~BIT64(cq->batch[i].cid % 64);
+	}
 }
 
 /*
@@ -147,6 +163,7 @@ static void cq_show(struct nvme *c, struct nvme_cq *cq)
 		return;
 	if (!cq_write(c, cq, first * sizeof(struct nvme_cqe), cq->batch, upto_end * sizeof(struct nvme_cqe)))
 		return;
+	cids_shown(c, cq, n);
 	atomic_thread_fence(memory_order_release);
 	if (!cq_write(c, cq, (uint32_t)(first * sizeof(struct nvme_cqe) + phase_at), &phase_byte, 1))
 		return;
@@ -212,6 +229,7 @@ static bool sq_fetch(struct nvme *c, struct nvme_sq *sq, unsigned int n)
 	unsigned int upto_end = MIN(n, sq->size - sq->head);
 	struct dma_tag tag = nvme_tag(NULL, sq->id, "SQE");
 
+	tag.old = unlikely(c->asq_old) && !sq->id;
 	if (nvme_mem_read(c, sq->base + sq->head * sizeof(c->sqe[0]), c->sqe, upto_end * sizeof(c->sqe[0]), &tag) ||
 	    (n > upto_end && nvme_mem_read(c, sq->base, c->sqe + upto_end, (n - upto_end) * sizeof(c->sqe[0]), &tag))) {
 		nvme_fatal(c, "a submission queue is not reachable");
@@ -220,11 +238,26 @@ static bool sq_fetch(struct nvme *c, struct nvme_sq *sq, unsigned int n)
 	return true;
 }
 
+/* 4.2: of the commands of a queue that are under way, no two have the same identifier. */
+static void cid_taken(struct nvme *c, struct nvme_sq *sq, uint16_t cid)
+{
+	uint64_t *word = &sq->cids[cid / 64];
+
+	/* A fault on purpose may have answered with another one's. */
+	if (unlikely(*word & BIT64(cid % 64)) && !c->f.inject)
+		pci_misuse(&c->f, MISUSE_PROTOCOL, 0, NVME_REG_DOORBELLS + 8ull * sq->id, 4, true,
+			   "a command has the identifier of one that is still under way");
+	*word |= BIT64(cid % 64);
+}
+
 static void sq_execute(struct nvme *c, struct nvme_sq *sq, const struct nvme_cmd *cmd)
 {
 	uint32_t dw0 = 0;
-	int rc = sq->id ? nvme_io(c, sq, cmd) : nvme_admin(c, sq, cmd, &dw0);
+	int rc;
 
+	if (sq->cids)
+		cid_taken(c, sq, cmd->cid);
+	rc = sq->id ? nvme_io(c, sq, cmd) : nvme_admin(c, sq, cmd, &dw0);
 	if (rc == NVME_ASYNC)
 		return;
 	if (rc)
@@ -345,9 +378,14 @@ static void turn_now(struct nvme *c)
 /* ---- doorbells ---- */
 enum { DOORBELL_BAD_REGISTER = 0, DOORBELL_BAD_VALUE = 1 }; /* figure 147 */
 
-static void doorbell_refused(struct nvme *c, unsigned int error, unsigned int index, const char *text)
+static void doorbell_misuse(struct nvme *c, unsigned int index, const char *text)
 {
 	pci_misuse(&c->f, MISUSE_PROTOCOL, 0, NVME_REG_DOORBELLS + 4ull * index, 4, true, text);
+}
+
+static void doorbell_refused(struct nvme *c, unsigned int error, unsigned int index, const char *text)
+{
+	doorbell_misuse(c, index, text);
 	nvme_aer_error(c, error);
 }
 
@@ -399,8 +437,12 @@ void nvme_doorbell(struct nvme *c, unsigned int index, uint32_t val)
 	unsigned int q = index / 2;
 	bool is_cq = index & 1;
 
-	if (!nvme_running(c))
+	c->f.accesses++;
+	if (!nvme_running(c)) {
+		if (!(c->csts & NVME_CSTS_CFS) && !c->f.behind)
+			doorbell_misuse(c, index, "a doorbell of a controller that is not enabled");
 		return;
+	}
 	if (q > NVME_QUEUES_MAX || !(is_cq ? c->cq[q].live : c->sq[q].live))
 		doorbell_refused(c, DOORBELL_BAD_REGISTER, index, "a doorbell of a queue that does not exist");
 	else if (is_cq)

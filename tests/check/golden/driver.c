@@ -43,11 +43,26 @@ void driver_start_msix(void)
 	start(true);
 }
 
+void driver_start_iommufd(void)
+{
+	alarm(PATIENCE_S);
+	container = iommufd_open();
+	expect(container >= 0);
+	device = cdev_open();
+	expect(device >= 0);
+	expect_eq(cdev_bind(device, container, NULL), 0);
+	dma_ioas = ioas_alloc(container);
+	expect_eq(cdev_attach(device, &(uint32_t){dma_ioas}), 0);
+	device_ready();
+	nvme_start(false);
+}
+
 void driver_stop(void)
 {
 	struct vfio_iommu_type1_dma_unmap all = {.argsz = sizeof(all), .flags = VFIO_DMA_UNMAP_FLAG_ALL};
 
 	nvme_stop();
-	expect_eq(ioctl(container, VFIO_IOMMU_UNMAP_DMA, &all), 0);
+	if (!dma_ioas)
+		expect_eq(ioctl(container, VFIO_IOMMU_UNMAP_DMA, &all), 0);
 	device_close();
 }

@@ -10,8 +10,9 @@
 
 #define MAP_RW (VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE)
 
-void driver_start(void);      /* an NVMe controller, ready, with one pair of I/O queues; no interrupts */
-void driver_start_msix(void); /* the same with an eventfd for each queue's vector */
+void driver_start(void);	 /* an NVMe controller, ready, with one pair of I/O queues; no interrupts */
+void driver_start_msix(void);	 /* the same with an eventfd for each queue's vector */
+void driver_start_iommufd(void); /* the same as the first, by its own node: container is an iommufd */
 void driver_stop(void);
 
 #endif
