@@ -76,8 +76,12 @@ static struct device_note *note(struct devices *d, uint32_t who, uint32_t pasid)
 
 static struct deed deed_now(struct check *c)
 {
-	return (struct deed){
-	    .ns = loop_now(), .tid = c->evs->origin ? c->evs->origin->tid : 0, .stack = check_stack(c)};
+	const struct event_origin *from = c->evs->origin;
+
+	return (struct deed){.ns = loop_now(),
+			     .pid = from ? from->pid : 0,
+			     .tid = from ? from->tid : 0,
+			     .stack = from ? check_stack(c) : 0};
 }
 
 void deed_say(struct finding *f, const struct deed *d, const char *fmt, ...)
@@ -95,6 +99,8 @@ void deed_say(struct finding *f, const struct deed *d, const char *fmt, ...)
 	}
 	finding_part(f, ROLE_CALL, d->tid, d->stack, "%s %s by thread %" PRIu32 " here:", what, ago, d->tid);
 	f->blame = f->nparts - 1;
+	if (!f->pid)
+		f->pid = d->pid;
 }
 
 void check_attach(struct check *c, const struct event *ev)

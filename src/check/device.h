@@ -14,7 +14,7 @@ struct finding;
 
 struct deed {
 	uint64_t ns; /* 0: it was never done, or by an owner who has gone */
-	uint32_t tid, stack;
+	uint32_t pid, tid, stack;
 };
 
 struct device_note {

@@ -100,7 +100,7 @@ bool dma_dev_in_peer(const struct dma_dev *d)
 	return d->in_peer;
 }
 
-static void attach_emit(const struct dma_dev *d)
+void dma_attach_emit(const struct dma_dev *d)
 {
 	event_emit(d->evs, EVENT_ATTACH, .who = d->bdf, .pasid = d->pasid, .ioas = domain_event_id(d->dom));
 }
@@ -117,7 +117,7 @@ void dma_dev_attach(struct dma_dev *d, struct domain *dom)
 	domain_leave(d);
 	d->dom = dom;
 	list_add_tail(&dom->devs, &d->node);
-	attach_emit(d);
+	dma_attach_emit(d);
 }
 
 void dma_dev_detach(struct dma_dev *d)
@@ -126,7 +126,7 @@ void dma_dev_detach(struct dma_dev *d)
 
 	domain_leave(d);
 	if (was)
-		attach_emit(d);
+		dma_attach_emit(d);
 }
 
 struct domain *dma_dev_domain(const struct dma_dev *d)

@@ -298,6 +298,7 @@ static void take_promises(struct domain *d)
 int ioas_add_domain(struct ioas *io, struct domain *d)
 {
 	uint64_t alignment = MAX(io->alignment, domain_smallest(d));
+	struct dma_dev *dev;
 	int err;
 
 	assert(!d->parent && !d->ioas);
@@ -317,6 +318,8 @@ int ioas_add_domain(struct ioas *io, struct domain *d)
 	io->follows = d->cfg.follows;
 	d->ioas = io;
 	list_add_tail(&io->domains, &d->node);
+	list_for_each (dev, &d->devs, node)
+		dma_attach_emit(dev);
 	return 0;
 }
 

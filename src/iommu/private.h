@@ -111,6 +111,7 @@ void pasids_free(struct dma_dev *d);
 /* Forgets every translation that leads out of [first, last]. */
 void iotlb_flush_range(struct dma_dev *d, uint64_t first, uint64_t last);
 void iotlb_flush(struct dma_dev *d);
+void dma_attach_emit(const struct dma_dev *d); /* EVENT_ATTACH: which space it uses now */
 
 /* ---- spaces ---- */
 

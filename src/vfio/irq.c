@@ -28,8 +28,8 @@ static void ring(struct vfio_dev *d, int fd)
 }
 
 /* How often it is looked whether anybody reads an eventfd, and how much unread is too much. */
-#define STORM_LOOK 1021
-#define STORM	   10000
+#define STORM_LOOK 509
+#define STORM	   5000
 
 static void storm_emit(struct vfio_dev *d, unsigned int v, uint64_t n, const char *what)
 {

@@ -2,7 +2,7 @@
 #include "golden.h"
 #include <sys/eventfd.h>
 
-#define COMMANDS 12000
+#define COMMANDS 6000
 
 static void interrupts_enable(void)
 {
