@@ -81,8 +81,11 @@ void net_close(struct net *n)
 /* Answers FULL for as long as a sender has patience, and then no longer. */
 static enum net_verdict refuse(struct net *n)
 {
-	if (n->impatient)
+	if (n->impatient) {
+		if (n->kind->missed)
+			n->kind->missed(n);
 		return NET_DROPPED;
+	}
 	if (!n->full) {
 		n->full = true;
 		loop_timer_arm(n->loop, &n->patience, NET_PATIENCE_NS);
@@ -150,6 +153,12 @@ void net_delivered(struct net *n)
 {
 	if (likely(!n->closed && n->up))
 		n->card->received(n->card);
+}
+
+void net_missed(struct net *n)
+{
+	if (!n->closed && n->up && n->card->missed)
+		n->card->missed(n->card);
 }
 
 enum net_verdict net_deliver_raw(struct net *n, void *data, size_t len)

@@ -37,6 +37,7 @@ struct net_kind {
 	/* Each may be NULL. */
 	void (*sent)(struct net *n);
 	void (*readable)(struct net *n);
+	void (*missed)(struct net *n); /* the last frame, which send answered NET_FULL, is lost */
 	void (*set_up)(struct net *n, bool up);
 };
 
@@ -68,6 +69,8 @@ enum net_verdict net_deliver(struct net *n, const struct iovec *iov, unsigned in
 void net_delivered(struct net *n); /* end of a burst of net_deliver */
 /* As net_deliver, of one piece of our own memory and any length: short ones are padded, others than frames dropped. */
 enum net_verdict net_deliver_raw(struct net *n, void *data, size_t len);
+
+void net_missed(struct net *n);	   /* a frame that was not delivered is lost */
 
 /* From the loop, soon, the card hears of it. */
 void net_link_set(struct net *n, bool link);

@@ -25,4 +25,5 @@ const struct net_kind net_loopback = {
     .send = net_deliver,
     .sent = net_delivered,
     .readable = net_wake,
+    .missed = net_missed,
 };

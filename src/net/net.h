@@ -48,6 +48,8 @@ struct net_card {
 	void (*writable)(struct net_card *c);
 	/* The cable's state, which is net_link(n), has changed. */
 	void (*link)(struct net_card *c);
+	/* A frame was lost because receive said NET_FULL for too long. NULL: it counts none. */
+	void (*missed)(struct net_card *c);
 };
 
 struct net_env {

@@ -90,6 +90,14 @@ static void pair_readable(struct net *n)
 		stream_resume(&e->wire.stream);
 }
 
+static void pair_missed(struct net *n)
+{
+	struct pair_end *e = end_of(n);
+
+	if (e->peer)
+		net_missed(&e->peer->n);
+}
+
 /* ---- to another broker ---- */
 
 /* A directory that is this user's alone, for its reason or 0. */
@@ -233,5 +241,6 @@ const struct net_kind net_pair = {
     .send = pair_send,
     .sent = pair_sent,
     .readable = pair_readable,
+    .missed = pair_missed,
     .set_up = pair_set_up,
 };

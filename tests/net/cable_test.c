@@ -106,6 +106,7 @@ static void patience_ends(void **state)
 	card_await(loop, &a.writables, 1);
 	for (i = 0; i < 10; i++)
 		assert_int_equal(card_send(&a, 60, 0), NET_DROPPED);
+	assert_int_equal(a.missed, 10);
 	a.room = 1;
 	assert_int_equal(card_send(&a, 60, 0), NET_TAKEN);
 	/* Whoever took one is trusted again. */

@@ -86,6 +86,11 @@ static void link_changed(struct net_card *nc)
 	close_if(c, c->close_in_link);
 }
 
+static void missed(struct net_card *nc)
+{
+	container_of(nc, struct card, card)->missed++;
+}
+
 void card_open(struct card *c, struct loop *loop, const char *spec, unsigned int room, bool up)
 {
 	struct net_env env = {.loop = loop};
@@ -93,7 +98,7 @@ void card_open(struct card *c, struct loop *loop, const char *spec, unsigned int
 	int rc;
 
 	memset(c, 0, sizeof(*c));
-	c->card = (struct net_card){receive, received, writable, link_changed};
+	c->card = (struct net_card){receive, received, writable, link_changed, missed};
 	c->loop = loop;
 	c->room = room;
 	rc = net_open(&env, spec, &c->card, &c->net, err, sizeof(err));
@@ -113,7 +118,7 @@ void card_close(struct card *c)
 void card_refused(struct loop *loop, const char *spec, int rc, const char *text)
 {
 	struct net_env env = {.loop = loop};
-	struct net_card nc = {receive, received, writable, link_changed};
+	struct net_card nc = {receive, received, writable, link_changed, missed};
 	struct net *n = (struct net *)&env;
 	char err[256] = "";
 

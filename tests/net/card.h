@@ -13,7 +13,7 @@ struct card {
 	struct net *net;
 	struct loop *loop;
 	unsigned int room; /* frames that it takes, and then no more */
-	unsigned int frames, bursts, writables, links, dropped;
+	unsigned int frames, bursts, writables, links, dropped, missed;
 	bool picky; /* takes what card_fill made, and nothing else */
 	bool close_in_receive, close_in_received, close_in_writable, close_in_link, send_in_receive;
 	size_t len[CARD_FRAMES]; /* of the frames that came, round and round */

@@ -165,6 +165,8 @@ static void rule_stopped_peer_costs_frames(void **state)
 	card_await(loop, &a.writables, 1);
 	for (unsigned int i = 0; i < 1000; i++)
 		assert_int_equal(card_send(&a, 60, 0), NET_DROPPED);
+	assert_int_equal(b.missed, 1000);
+	assert_int_equal(a.missed, 0);
 	card_close(&a);
 	card_close(&b);
 }

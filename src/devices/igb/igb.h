@@ -147,6 +147,8 @@ struct igb {
 	uint32_t reg[IGB_BAR_SIZE / 4];
 	uint16_t map[IGB_BAR_SIZE / 4]; /* the register's place in the table, + 1; 0: none */
 	uint64_t stat[(IGB_STATS_END - IGB_STATS) / 4];
+	unsigned int half_read; /* the upper half of the counter whose lower one, of half_val, was read last; or 0 */
+	uint64_t half_val;
 
 	/* nvm.c, phy.c */
 	uint16_t nvm[IGB_NVM_WORDS];
@@ -281,6 +283,7 @@ void igb_rx_init(struct igb *d);
 void igb_rx_reset(struct igb *d);
 enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, unsigned int n, size_t len);
 void igb_rx_received(struct net_card *c);
+void igb_rx_missed(struct net_card *c);
 void igb_rx_sizes(struct igb *d);		    /* of buffers, after a change of RCTL or SRRCTL */
 void igb_rx_room(struct igb *d, struct igb_rxq *q); /* there may be descriptors again */
 

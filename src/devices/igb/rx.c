@@ -220,6 +220,11 @@ void igb_rx_received(struct net_card *c)
 	igb_intr_update(d);
 }
 
+void igb_rx_missed(struct net_card *c)
+{
+	igb_count(container_of(c, struct igb, card), IGB_STAT_MPC, 1);
+}
+
 void igb_rx_room(struct igb *d, struct igb_rxq *q)
 {
 	if (likely(!q->starved) || (q->r.size && !q->r.broken && !igb_ring_avail(&q->r)))

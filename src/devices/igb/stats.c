@@ -17,17 +17,24 @@ static bool octets(uint32_t stat)
 	}
 }
 
-/* A counter that has reached the end stays there. One of 64 bits is cleared by reading its upper half. */
+/*
+ * A counter that has reached the end stays there. One of 64 bits is read from its lower half on, and cleared by reading
+ * its upper half: what is counted in between is for the next time, or a driver would miss it.
+ */
 uint32_t igb_stat_read(struct igb *d, unsigned int i)
 {
 	uint64_t val = d->stat[i];
 
-	if (octets(IGB_STATS + 4 * i))
+	if (octets(IGB_STATS + 4 * i)) {
+		d->half_read = i + 1;
+		d->half_val = val;
 		return (uint32_t)val;
+	}
 	if (i && octets(IGB_STATS + 4 * (i - 1))) {
-		val = d->stat[i - 1] >> 32;
-		d->stat[i - 1] = 0;
-		return (uint32_t)val;
+		val = d->half_read == i ? MIN(d->half_val, d->stat[i - 1]) : d->stat[i - 1];
+		d->half_read = 0;
+		d->stat[i - 1] -= val;
+		return (uint32_t)(val >> 32);
 	}
 	d->stat[i] = 0;
 	return val > UINT32_MAX ? UINT32_MAX : (uint32_t)val;

@@ -130,6 +130,7 @@ static int card_new(const struct device_env *env, struct igb **out)
 	d->loop = env->loop;
 	d->card = (struct net_card){.receive = igb_rx_receive,
 				    .received = igb_rx_received,
+				    .missed = igb_rx_missed,
 				    .writable = igb_tx_writable,
 				    .link = igb_link_changed};
 	igb_regs_init(d);
