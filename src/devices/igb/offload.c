@@ -133,6 +133,8 @@ enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr)
 	if (!ask_read(q, fr, &first, &ask))
 		return frame_send(q, fr->iov, fr->n, fr->len, fr->head);
 	err = segments_init(&s, &ask, fr->iov, fr->n, fr->len);
+	if (!err && ask.cut && s.hdr_len + ask.mss > NET_FRAME_MAX)
+		err = -EINVAL;
 	if (err == -EINVAL)
 		pci_misuse(&d->f, MISUSE_PROTOCOL, 0, IGB_TXQ + 0x40ull * q->r.index + IGB_TDT, 4, true,
 			   "offloads whose headers do not fit the packet");
