@@ -109,8 +109,8 @@ def testpmd(packets, wanted, setup, queues=1):
     ins = ",".join(f"rx_pcap={path('in.pcap')}" for _ in range(queues))
     outs = ",".join(f"tx_pcap={path(f'out{i}.pcap')}" for i in range(queues))
     term, tty = os.openpty()  # so that it writes line by line
-    p = start(PINFOLD, "run", "-d", "igb,net=loopback", "--", "dpdk-testpmd", "--no-huge", "-m", "128", "--no-telemetry",
-              "--iova-mode=va", "--vdev", f"net_pcap0,{ins},{outs}", "--", "-i", "--no-flush-rx",
+    p = start(PINFOLD, "run", "-d", "igb,net=loopback", "--", "dpdk-testpmd", "--no-huge", "-m", "128",
+              "--no-telemetry", "--iova-mode=va", "--vdev", f"net_pcap0,{ins},{outs}", "--", "-i", "--no-flush-rx",
               "--total-num-mbufs=8192", f"--rxq={queues}", f"--txq={queues}", stdin=-1, stdout=tty, stderr=tty,
               env={**os.environ, "HOME": home, "XDG_RUNTIME_DIR": home, "RUNTIME_DIRECTORY": home})
     os.close(tty)
