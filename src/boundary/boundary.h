@@ -174,6 +174,7 @@ void rpc_end(struct rpc *r);
 int rpc_connect(void);							  /* 0 or -EIO; learns image.shadow */
 void rpc_origin(struct rpc *r, const ucontext_t *uc);			  /* says where the program is that calls */
 void rpc_origin_at(struct rpc *r, uint64_t ip, uint64_t sp, uint64_t bp); /* likewise; with image.stacks alone */
+void rpc_crash(int sig, uint64_t addr, const ucontext_t *uc); /* the last words; if there is somebody who wants them */
 /* ip: of the program's instruction. */
 void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_t value, uint64_t ip);
 /* 0, or -EIO: nothing answers there now: SIGBUS. */

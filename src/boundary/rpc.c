@@ -392,6 +392,24 @@ void rpc_post_write(uint64_t object, uint64_t offset, unsigned int size, uint64_
 	hold(ch, offset, head + 1);
 }
 
+/* Not if it is the boundary that has crashed: what it holds just then, it would wait for. */
+void rpc_crash(int sig, uint64_t addr, const ucontext_t *uc)
+{
+	extern const char __ehdr_start[], etext[];
+	struct rpc r;
+
+	if (likely(!image.stacks) ||
+	    ((uint64_t)UC_IP(uc) >= (uint64_t)__ehdr_start && (uint64_t)UC_IP(uc) < (uint64_t)etext))
+		return;
+	if (!process->channel || rpc_begin(&r, RPC_CRASH, 0))
+		return;
+	r.slot->a[0] = sig;
+	r.slot->a[1] = addr;
+	rpc_origin(&r, uc);
+	rpc_call(&r);
+	rpc_end(&r);
+}
+
 /* A read of a register. What is not there reads as ones, as on a bus. */
 int rpc_mmio_read(uint64_t object, uint64_t offset, unsigned int size, uint64_t *v, uint64_t ip)
 {

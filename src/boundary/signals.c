@@ -62,6 +62,8 @@ static void deliver(int sig, siginfo_t *si, ucontext_t *uc)
 	if (sa.handler == SIG_IGN && !forced)
 		return;
 	if (sa.handler == SIG_DFL || sa.handler == SIG_IGN) {
+		if (forced)
+			rpc_crash(sig, (uint64_t)si->si_addr, uc);
 		sys4(__NR_rt_sigaction, sig, &dfl, NULL, 8);
 		if (turned)
 			sys4(__NR_rt_tgsigqueueinfo, sys0(__NR_getpid), sys0(__NR_gettid), sig, si);

@@ -255,6 +255,12 @@ void broker_stop(struct broker *b)
 	loop_stop(b->loop);
 }
 
+void broker_program_ended(struct broker *b, uint32_t pid, int status)
+{
+	if (b->check)
+		check_program_ended(b->check, pid, status);
+}
+
 uint64_t broker_free(struct broker *b)
 {
 	uint64_t findings = 0;
@@ -273,7 +279,7 @@ uint64_t broker_free(struct broker *b)
 	if (b->check)
 		findings = check_end(b->check);
 	if (b->opt.summary)
-		summary_print(&b->summary, b->vfio);
+		summary_print(&b->summary, b->vfio, b->check);
 	if (b->failnth && failnth_injected(b->failnth))
 		fprintf(stderr, "pinfold: %" PRIu64 " faults injected\n", failnth_injected(b->failnth));
 	failnth_free(b->failnth);

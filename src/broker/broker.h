@@ -43,6 +43,8 @@ const char *broker_control(const struct broker *b);
 /* Serves until stop_fd becomes readable or hangs up, or broker_stop. 0 or -errno. */
 int broker_serve(struct broker *b, int stop_fd);
 void broker_stop(struct broker *b);
+/* How the program ended for which the broker is there: a status of waitpid. A report says so. */
+void broker_program_ended(struct broker *b, uint32_t pid, int status);
 /*
  * Ends every session, frees everything, removes the tree and the socket; prints the summary if asked for. The number of
  * the checker's findings.

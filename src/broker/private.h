@@ -285,16 +285,19 @@ void ctl_fini(struct broker *b);
 void ctl_unbound(struct broker *b, const struct pci_func *f); /* whoever waits for it hears of it */
 
 /* ---- summary.c ---- */
+struct check;
+
 struct summary {
 	struct event_listener listener;
 	uint64_t maps, unmaps, mapped_now, mapped_peak;
 	uint64_t pinned_now, pinned_peak;
+	uint64_t limit; /* bytes that the least of the programs may pin; UINT64_MAX: none is known */
 	uint64_t faults, clients, interrupts, faults_printed;
 	uint64_t revoked, refused, taints;
 	bool verbose;
 };
 void summary_init(struct summary *sum, struct events *evs, bool count, bool faults);
-void summary_print(const struct summary *sum, struct vfio *v);
+void summary_print(const struct summary *sum, struct vfio *v, struct check *c); /* c: or NULL */
 
 struct broker {
 	struct broker_options opt;

@@ -398,6 +398,12 @@ static long rpc_CHANGED(struct request *r)
 	return 0;
 }
 
+static long rpc_CRASH(struct request *r)
+{
+	event_emit(&r->s->b->events, EVENT_CRASH, .who = r->s->pid, .value = r->a[0], .addr = r->a[1]);
+	return 0;
+}
+
 static long rpc_TICKET(struct request *r)
 {
 	return ticket_new(r->s, r->out);

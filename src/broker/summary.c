@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "broker/private.h"
+#include "check/check.h"
 #include "iommu/iommu.h"
 #include "pci/pci.h"
 #include "vfio/vfio.h"
@@ -57,6 +58,9 @@ static void on_event(struct event_listener *l, const struct event *ev)
 		sum->mapped_now -= MIN(sum->mapped_now, ev->len);
 		break;
 	case EVENT_PIN:
+		/* The tightest limit is what somebody may run into. */
+		if (ev->len && ev->len != UINT64_MAX)
+			sum->limit = MIN(sum->limit, ev->len);
 		sum->pinned_now += ev->value;
 		sum->pinned_peak = MAX(sum->pinned_peak, sum->pinned_now);
 		break;
@@ -91,7 +95,7 @@ static void on_event(struct event_listener *l, const struct event *ev)
 
 void summary_init(struct summary *sum, struct events *evs, bool count, bool faults)
 {
-	*sum = (struct summary){.listener = {.notify = on_event}};
+	*sum = (struct summary){.listener = {.notify = on_event}, .limit = UINT64_MAX};
 	sum->listener.mask = (faults ? BIT(EVENT_FAULT) : 0) | BIT(EVENT_REFUSE) | BIT(EVENT_TAINT);
 	if (count)
 		sum->listener.mask |= BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN) |
@@ -111,15 +115,18 @@ static const char *human(uint64_t bytes, char buf[32])
 	return buf;
 }
 
-void summary_print(const struct summary *sum, struct vfio *v)
+void summary_print(const struct summary *sum, struct vfio *v, struct check *c)
 {
 	struct pci_func *f;
 	char a[32], b[32], bdf[16];
 
 	fprintf(stderr, "pinfold: summary\n");
 	fprintf(stderr, "  programs that used a device: %" PRIu64 "\n", sum->clients);
-	fprintf(stderr, "  DMA mappings made: %" PRIu64 ", at most %s at once; pinned at most %s\n", sum->maps,
+	fprintf(stderr, "  DMA mappings made: %" PRIu64 ", at most %s at once; pinned at most %s", sum->maps,
 		human(sum->mapped_peak, a), human(sum->pinned_peak * PF_PAGE_SIZE, b));
+	if (sum->limit != UINT64_MAX)
+		fprintf(stderr, " of %s allowed", human(sum->limit, a));
+	fprintf(stderr, "\n");
 	for (size_t i = 0; (f = vfio_func(v, i)); i++) {
 		const struct dma_stats *st = dma_dev_stats(f->dma);
 
@@ -141,4 +148,6 @@ void summary_print(const struct summary *sum, struct vfio *v)
 			human(sum->pinned_now * PF_PAGE_SIZE, b));
 	else
 		fprintf(stderr, "  still mapped: nothing; still pinned: nothing\n");
+	if (c)
+		check_summary(c);
 }

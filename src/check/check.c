@@ -17,6 +17,7 @@
 #include "check/left.h"
 #include "check/limit.h"
 #include "check/module.h"
+#include "check/output.h"
 #include "check/private.h"
 #include "check/report.h"
 #include "check/suppress.h"
@@ -28,6 +29,7 @@
 #include "check/worker.h"
 
 #define DEPTH	    16
+#define PRINTED_MAX 32	  /* of a class */
 #define PATIENCE_MS 10000 /* for what is still to be printed at the end */
 
 uint32_t check_stack(struct check *c)
@@ -125,10 +127,8 @@ static void on_client_end(struct check *c, const struct event *ev)
 	check_limit_ended(c, ev->who);
 }
 
-static void on_event(struct event_listener *l, const struct event *ev)
+static void take_event(struct check *c, const struct event *ev)
 {
-	struct check *c = container_of(l, struct check, listener);
-
 	c->fresh = false;
 	if (c->trace && BIT(ev->type) & trace_events())
 		trace_note(c->trace, loop_now() - c->began_ns, ev, c->evs->origin);
@@ -200,9 +200,21 @@ static void on_event(struct event_listener *l, const struct event *ev)
 		if (ev->flags & EVENT_END)
 			on_client_end(c, ev);
 		break;
+	case EVENT_CRASH:
+		check_crash(c, ev);
+		break;
 	default:
 		break;
 	}
+}
+
+static void on_event(struct event_listener *l, const struct event *ev)
+{
+	struct check *c = container_of(l, struct check, listener);
+	uint64_t began = cost_begin(c, ev->type);
+
+	take_event(c, ev);
+	cost_end(c, ev->type, began);
 }
 
 /* ---- printing ---- */
@@ -258,6 +270,8 @@ static void print_run(struct job *j)
 		return;
 	}
 	out = open_memstream(&text, &len);
+	/* Names of threads, which are read when they are first heard of. */
+	worker_wait(c->reader, PATIENCE_MS);
 	if (out) {
 		text_finding(out, p->f, c->stacks, c->symbols, c->threads);
 		if (!fclose(out))
@@ -274,8 +288,16 @@ static void print_run(struct job *j)
 static void print_finding(void *ctx, struct finding *f)
 {
 	struct check *c = ctx;
-	struct printing *p = malloc(sizeof(*p));
+	struct printing *p;
 
+	/* A device that runs wild has something new to say a thousand times. */
+	if (c->printed[f->class] > PRINTED_MAX)
+		return;
+	if (c->printed[f->class]++ == PRINTED_MAX) {
+		log_warn("more of %s follow and are only counted", class_name(f->class));
+		return;
+	}
+	p = malloc(sizeof(*p));
 	if (!p)
 		return;
 	*p = (struct printing){.job.run = print_run, .c = c, .f = f, .stops = stop_program(c, f->pid)};
@@ -302,6 +324,24 @@ static int read_suppressions(struct check *c, char *err, size_t errlen)
 	return ret;
 }
 
+/* What cannot be written in the end is better known before the program has run. */
+static int check_outputs(const struct check_options *o, char *err, size_t errlen)
+{
+	const struct {
+		const char *option, *path;
+	} outputs[] = {{"report", o->report}, {"trace", o->trace}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(outputs); i++) {
+		int ret = outputs[i].path ? output_check(outputs[i].path) : 0;
+
+		if (!ret)
+			continue;
+		snprintf(err, errlen, "--%s %s: %s", outputs[i].option, outputs[i].path, strerror(-ret));
+		return -EINVAL;
+	}
+	return 0;
+}
+
 struct check *check_new(const struct check_options *o, struct events *evs, char *err, size_t errlen)
 {
 	struct check *c = calloc(1, sizeof(*c));
@@ -313,10 +353,11 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	c->evs = evs;
 	c->began_ns = loop_now();
 	c->worker = worker_new();
-	c->modules = c->worker ? modules_new(c->worker) : NULL;
+	c->reader = worker_new();
+	c->modules = c->reader ? modules_new(c->reader) : NULL;
 	c->stacks = c->modules ? stacks_new(c->modules, o->depth ? o->depth : DEPTH) : NULL;
 	c->symbols = c->modules ? symbols_new(c->modules) : NULL;
-	c->threads = c->worker ? threads_new(c->worker) : NULL;
+	c->threads = c->reader ? threads_new(c->reader) : NULL;
 	c->history = history_new();
 	c->refusals = refusals_new();
 	c->left = left_new();
@@ -328,7 +369,7 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	    .mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_MAP_REFUSED) | BIT(EVENT_UNMAP_ASKED) |
 		    BIT(EVENT_PIN) | BIT(EVENT_UNPIN) | BIT(EVENT_PIN_REFUSED) | BIT(EVENT_MEMORY) | BIT(EVENT_FAULT) |
 		    BIT(EVENT_MISUSE) | BIT(EVENT_TAINT) | BIT(EVENT_ATTACH) | BIT(EVENT_MASTER) | BIT(EVENT_RESET) |
-		    BIT(EVENT_IRQS) | BIT(EVENT_CLIENT),
+		    BIT(EVENT_IRQS) | BIT(EVENT_CLIENT) | BIT(EVENT_CRASH),
 	    .notify = on_event};
 	if (check_wants(c, CLASS_IRQ_LOST))
 		c->listener.mask |= BIT(EVENT_IRQ);
@@ -346,8 +387,9 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	}
 	events_listen(evs, &c->listener);
 	ret = read_suppressions(c, err, errlen);
-	if (!ret && c->worker && c->stacks && c->symbols && c->threads && c->history && c->refusals && c->left &&
-	    c->devices && c->limits && c->kin && c->findings && (!is_page(o->report) || c->timeline) &&
+	ret = ret ?: check_outputs(o, err, errlen);
+	if (!ret && c->worker && c->reader && c->stacks && c->symbols && c->threads && c->history && c->refusals &&
+	    c->left && c->devices && c->limits && c->kin && c->findings && (!is_page(o->report) || c->timeline) &&
 	    (!o->trace || c->trace))
 		return c;
 	check_free(c);
@@ -362,36 +404,21 @@ struct writing {
 	const struct check *c;
 };
 
-/* What was there before stays if the new one cannot be written. */
 static void write_report(struct job *j)
 {
 	const struct check *c = container_of(j, struct writing, job)->c;
-	char path[4096];
-	FILE *out;
-	int err;
+	FILE *out = output_open(c->opt.report);
+	int err = -errno;
 
-	if (snprintf(path, sizeof(path), "%s.part", c->opt.report) >= (int)sizeof(path)) {
-		log_error("report %s: %s", c->opt.report, strerror(ENAMETOOLONG));
-		return;
-	}
-	out = fopen(path, "we");
-	err = !out ? -errno : c->timeline ? report_write_page(c, out) : report_write(c, out);
-	if (out && fclose(out) && !err)
-		err = -errno;
-	if (!err && rename(path, c->opt.report))
-		err = -errno;
-	if (!err)
-		return;
-	log_error("report %s: %s", c->opt.report, strerror(-err));
-	unlink(path);
+	if (out)
+		err = output_close(c->opt.report, out, c->timeline ? report_write_page(c, out) : report_write(c, out));
+	if (err)
+		log_error("report %s: %s", c->opt.report, strerror(-err));
 }
 
 uint64_t check_end(struct check *c)
 {
 	static struct writing writing = {.job.run = write_report};
-	uint64_t by_class[CLASS_COUNT] = {0}, total = findings_unsaid(c->findings), left_out = 0;
-	const struct list *all = findings_list(c->findings);
-	struct finding *f;
 
 	check_limit_ended(c, 0);
 	check_leaks(c);
@@ -399,26 +426,12 @@ uint64_t check_end(struct check *c)
 	c->ended_ns = loop_now();
 	if (c->trace)
 		trace_end(c->trace);
+	check_say_end(c);
 	if (c->opt.report)
 		worker_submit(c->worker, &writing.job);
 	if (!worker_wait(c->worker, PATIENCE_MS))
 		log_warn("the checker's last words hang: a file does not answer");
-	list_for_each (f, all, node) {
-		*(f->suppressed ? &left_out : &total) += f->count;
-		by_class[f->class] += f->suppressed ? 0 : f->count;
-	}
-	if (!total)
-		return 0;
-	fprintf(stderr, "pinfold: %" PRIu64 " finding%s\n", total, total == 1 ? "" : "s");
-	for (unsigned int i = 0; i < CLASS_COUNT; i++)
-		if (by_class[i])
-			fprintf(stderr, "  %s: %" PRIu64 "\n", class_name(i), by_class[i]);
-	if (findings_unsaid(c->findings))
-		fprintf(stderr, "  of kinds that there was no room to keep: %" PRIu64 "\n",
-			findings_unsaid(c->findings));
-	if (left_out)
-		fprintf(stderr, "  left out, as --suppressions says: %" PRIu64 "\n", left_out);
-	return total;
+	return check_total(c);
 }
 
 /* What the worker hangs on it may still use: then it is left to the end of the process. */
@@ -427,7 +440,7 @@ void check_free(struct check *c)
 	if (!c)
 		return;
 	events_unlisten(c->evs, &c->listener);
-	if (!worker_free(c->worker, PATIENCE_MS))
+	if (!worker_free(c->worker, PATIENCE_MS) || !worker_free(c->reader, PATIENCE_MS))
 		return;
 	symbols_free(c->symbols);
 	threads_free(c->threads);

@@ -28,8 +28,12 @@ struct check_options {
  * else for ours.
  */
 struct check *check_new(const struct check_options *o, struct events *evs, char *err, size_t errlen);
-/* Prints the summary, if there is something to say. The number of findings. */
+/* How the program ended that all of it is about: a status of waitpid. */
+void check_program_ended(struct check *c, uint32_t pid, int status);
+/* Prints what was found, by class, if there is something; writes the report. The number of findings. */
 uint64_t check_end(struct check *c);
+/* Lines of a longer summary, after check_end: what was left mapped, by stack, and what the checker has cost. */
+void check_summary(const struct check *c);
 void check_free(struct check *c);
 
 #endif

@@ -121,3 +121,8 @@ uint64_t findings_unsaid(const struct findings *s)
 {
 	return s->unsaid;
 }
+
+uint64_t findings_bytes(const struct findings *s)
+{
+	return sizeof(*s) + s->n * sizeof(struct kept);
+}

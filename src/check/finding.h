@@ -55,5 +55,6 @@ void finding_part(struct finding *f, enum finding_role role, uint32_t tid, uint3
 const struct list *findings_list(const struct findings *s); /* of struct finding, oldest first */
 uint64_t findings_total(const struct findings *s);	    /* each counted as often as it happened */
 uint64_t findings_unsaid(const struct findings *s);	    /* that there was no room for */
+uint64_t findings_bytes(const struct findings *s);	    /* what they keep in memory */
 
 #endif

@@ -421,3 +421,8 @@ const struct mapping_note *history_next_gone(struct history *h, const struct map
 
 	return next == &h->gone ? NULL : container_of(next, struct mapping_note, order);
 }
+
+uint64_t history_bytes(const struct history *h)
+{
+	return sizeof(*h) + (uint64_t)(h->nlive + h->ngone) * sizeof(struct mapping_note);
+}

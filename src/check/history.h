@@ -78,5 +78,6 @@ const struct mapping_note *history_near(struct history *h, uint64_t ioas, uint64
 const struct mapping_note *history_next(struct history *h, const struct mapping_note *after);
 /* Likewise, of those that are gone. */
 const struct mapping_note *history_next_gone(struct history *h, const struct mapping_note *after);
+uint64_t history_bytes(const struct history *h); /* what it keeps in memory */
 
 #endif

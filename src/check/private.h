@@ -7,6 +7,7 @@
 
 #include "base/event.h"
 #include "check/check.h"
+#include "check/crash.h"
 #include "check/finding.h"
 #include "check/history.h"
 #include "check/stack.h"
@@ -15,8 +16,9 @@ struct check {
 	struct check_options opt;
 	struct events *evs;
 	struct event_listener listener;
-	uint32_t always; /* events that are listened to whatever happens */
-	struct worker *worker;
+	uint32_t always;       /* events that are listened to whatever happens */
+	struct worker *worker; /* prints, and looks up what it prints */
+	struct worker *reader; /* reads from /proc, which somebody may wait for: never behind a printer */
 	struct modules *modules;
 	struct stacks *stacks;
 	struct symbols *symbols; /* the worker's */
@@ -35,7 +37,14 @@ struct check {
 	uint32_t dma_wanted; /* enum dma_reason */
 	struct devices *devices;
 	uint64_t pinned, pinned_peak; /* pages */
-	bool fresh;		      /* of one event: the stack of its origin has been taken */
+	struct {
+		uint64_t ns, events;
+	} cost;
+	struct crashes crashes;
+	uint32_t program; /* 0: there is none that all of it is about, or it goes on */
+	int status;	  /* of waitpid */
+	unsigned int printed[CLASS_COUNT];
+	bool fresh; /* of one event: the stack of its origin has been taken */
 	uint32_t stack;
 };
 
@@ -90,5 +99,11 @@ void check_misuse(struct check *c, const struct event *ev);
 void check_irq(struct check *c, const struct event *ev);
 void check_storm(struct check *c, const struct event *ev);
 void check_taint(struct check *c, const struct event *ev);
+
+/* end.c */
+uint64_t cost_begin(struct check *c, unsigned int type); /* an event of this type is dealt with */
+void cost_end(struct check *c, unsigned int type, uint64_t began);
+void check_say_end(const struct check *c); /* the worker does */
+uint64_t check_total(const struct check *c);
 
 #endif

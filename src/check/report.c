@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "base/util.h"
 #include "check/left.h"
@@ -59,15 +60,15 @@ static struct json_object *stack_json(const struct check *c, uint32_t id)
 static struct json_object *part_json(const struct check *c, const struct finding_part *p)
 {
 	struct json_object *o = json_object_new_object();
-	char text[FINDING_TEXT + 32];
+	char text[FINDING_TEXT + 32], name[NAME_LEN];
 
 	json_object_object_add(o, "role", json_object_new_string(roles[p->role]));
 	threads_label(c->threads, p->tid, p->text, text, sizeof(text));
 	json_object_object_add(o, "text", json_object_new_string(text));
 	if (p->tid)
 		json_object_object_add(o, "thread", json_object_new_int64(p->tid));
-	if (*threads_name(c->threads, p->tid))
-		json_object_object_add(o, "thread_name", json_object_new_string(threads_name(c->threads, p->tid)));
+	if (threads_name(c->threads, p->tid, name))
+		json_object_object_add(o, "thread_name", json_object_new_string(name));
 	if (p->stack)
 		json_object_object_add(o, "stack", stack_json(c, p->stack));
 	return o;
@@ -122,6 +123,32 @@ static void add_left(void *ctx, const struct left_group *g)
 	json_object_array_add(to->list, o);
 }
 
+/* How the program ended, and who died of what. */
+static void add_end(const struct check *c, struct json_object *o)
+{
+	struct json_object *list = json_object_new_array();
+	char sig[24];
+
+	for (unsigned int i = 0; i < c->crashes.n; i++) {
+		const struct crash *k = &c->crashes.crash[i];
+		struct json_object *one = json_object_new_object();
+
+		crash_signal(k->signal, sig);
+		json_object_object_add(one, "process", json_object_new_int64(k->pid));
+		json_object_object_add(one, "signal", json_object_new_string(sig));
+		json_object_object_add(one, "time", json_object_new_double(seconds(c, k->ns)));
+		if (k->stack) {
+			json_object_object_add(one, "thread", json_object_new_int64(k->tid));
+			json_object_object_add(one, "address", hex(k->addr));
+			json_object_object_add(one, "stack", stack_json(c, k->stack));
+		}
+		json_object_array_add(list, one);
+	}
+	json_object_object_add(o, "crashes", list);
+	if (c->program && WIFEXITED(c->status))
+		json_object_object_add(o, "exit_status", json_object_new_int(WEXITSTATUS(c->status)));
+}
+
 static struct json_object *report_json(const struct check *c)
 {
 	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
@@ -137,6 +164,7 @@ static struct json_object *report_json(const struct check *c)
 	json_object_object_add(o, "findings_not_kept", json_object_new_int64(findings_unsaid(c->findings)));
 	left_each(c->left, add_left, &left);
 	json_object_object_add(o, "left_mapped", left.list);
+	add_end(c, o);
 	json_object_object_add(o, "pinned_peak", json_object_new_int64(c->pinned_peak * PF_PAGE_SIZE));
 	return o;
 }

@@ -218,8 +218,6 @@ static void search_module(void *arg)
 	if (line)
 		q->sym.file = dwfl_lineinfo(line, NULL, &q->sym.line, NULL, NULL, NULL) ?: "";
 	found = dwfl_module_addrinfo(mod, addr, &off, &gelf, NULL, NULL, NULL);
-	if (found)
-		q->sym.offset = off;
 	if (each_inlined(&q->sym, mod, addr, q->each, q->ctx))
 		return;
 	q->sym.inlined = false;
@@ -249,4 +247,9 @@ void symbols_each(struct symbols *s, const struct place *p, void (*each)(void *c
 		q.sym.function = name;
 	}
 	each(ctx, &q.sym);
+}
+
+const char *symbols_module(struct symbols *s, const struct place *p)
+{
+	return module_path(s->modules, p->module);
 }

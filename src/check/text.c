@@ -51,7 +51,7 @@ void text_stack(FILE *out, uint32_t stack, struct stacks *stacks, struct symbols
 /* ---- the one line that is for grep ---- */
 
 struct blame {
-	bool found;
+	bool found; /* with a name: a place without one does until then */
 	char text[512];
 };
 
@@ -63,44 +63,63 @@ static bool begins(const char *name, const char *const *with, size_t n)
 	return false;
 }
 
-/* The C library, or a sanitizer's runtime in front of it, which may be part of the program: they do as they are told.
- */
-static bool is_libc(const struct symbol *s)
+/* The C library, or a sanitizer's runtime in front of it: they do as they are told. */
+static bool is_libc_module(const char *module)
 {
 	static const char *const modules[] = {"libc.",	  "libc-",    "ld-",	   "libpthread",  "libasan.",
 					      "liblsan.", "libtsan.", "libubsan.", "libclang_rt."};
-	static const char *const functions[] = {"__interceptor_", "__asan", "__sanitizer"};
 
-	return begins(base_name(s->module), modules, ARRAY_SIZE(modules)) ||
-	       begins(s->function, functions, ARRAY_SIZE(functions));
+	return begins(base_name(module), modules, ARRAY_SIZE(modules));
 }
 
-/* Of a stack the place that somebody can mend: the first outside the C library, or what there is. */
+/* The runtime may be part of the program. */
+static bool is_libc(const struct symbol *s)
+{
+	static const char *const functions[] = {"__interceptor_", "__asan", "__sanitizer"};
+
+	return is_libc_module(s->module) || begins(s->function, functions, ARRAY_SIZE(functions));
+}
+
 static void blame_frame(void *ctx, const struct symbol *s)
 {
 	struct blame *b = ctx;
 
-	if (b->found || (b->text[0] && is_libc(s)))
+	if (b->found || (b->text[0] && (is_libc(s) || !*s->function)))
 		return;
 	if (*s->file)
 		snprintf(b->text, sizeof(b->text), "%s:%d in %s", base_name(s->file), s->line, s->function);
 	else
 		snprintf(b->text, sizeof(b->text), "(%s+0x%" PRIx64 ")%s%s", base_name(s->module), s->offset,
 			 *s->function ? " in " : "", s->function);
-	b->found = *s->module && !is_libc(s);
+	b->found = *s->function && !is_libc(s);
+}
+
+/* By the file's name alone: what is in the C library need not be looked up. */
+static bool may_be_blamed(const struct place *p, struct symbols *symbols)
+{
+	return p->module && !is_libc_module(symbols_module(symbols, p));
+}
+
+void text_place(char *buf, size_t size, uint32_t stack, struct stacks *stacks, struct symbols *symbols)
+{
+	const struct stack *st = stacks_get(stacks, stack);
+	struct blame b = {0};
+
+	for (uint32_t i = 0; st && i < st->n && !b.found; i++)
+		if (may_be_blamed(&st->frame[i], symbols))
+			symbols_each(symbols, &st->frame[i], blame_frame, &b);
+	if (!b.text[0] && st && st->n)
+		symbols_each(symbols, &st->frame[0], blame_frame, &b);
+	snprintf(buf, size, "%s", b.text);
 }
 
 static void print_summary(FILE *out, const struct finding *f, struct stacks *stacks, struct symbols *symbols)
 {
-	const struct stack *st = f->nparts ? stacks_get(stacks, f->part[f->blame].stack) : NULL;
-	struct blame b = {0};
+	char place[512] = "";
 
-	for (uint32_t i = 0; st && i < st->n && !b.found; i++)
-		symbols_each(symbols, &st->frame[i], blame_frame, &b);
-	if (b.text[0])
-		fprintf(out, "SUMMARY: %s %s\n", class_name(f->class), b.text);
-	else
-		fprintf(out, "SUMMARY: %s\n", class_name(f->class));
+	if (f->nparts)
+		text_place(place, sizeof(place), f->part[f->blame].stack, stacks, symbols);
+	fprintf(out, "SUMMARY: %s%s%s\n", class_name(f->class), *place ? " " : "", place);
 }
 
 void text_finding(FILE *out, const struct finding *f, struct stacks *stacks, struct symbols *symbols,

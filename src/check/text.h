@@ -13,6 +13,11 @@ struct threads;
 
 void text_finding(FILE *out, const struct finding *f, struct stacks *stacks, struct symbols *symbols,
 		  struct threads *threads);
+/*
+ * Of a stack the place that somebody can mend, in one line: the first outside the C library, or what there is.
+ * "driver.c:131 in queue_free"; "" without a stack.
+ */
+void text_place(char *buf, size_t size, uint32_t stack, struct stacks *stacks, struct symbols *symbols);
 /* "    #0 function file:line" and so on. */
 void text_stack(FILE *out, uint32_t stack, struct stacks *stacks, struct symbols *symbols);
 

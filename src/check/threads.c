@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,16 +21,18 @@ struct thread {
 	uint32_t tid;
 	/* the worker's */
 	uint32_t named;
-	char name[20];
+	char name[NAME_LEN];
 };
 
 struct threads {
 	struct worker *worker;
+	pthread_mutex_t lock; /* of what the worker has read: who prints is another thread */
 	struct thread thread[THREADS];
 };
 
 struct naming {
 	struct job job;
+	struct threads *threads;
 	struct thread *thread;
 	uint32_t pid, tid;
 };
@@ -38,40 +41,44 @@ struct threads *threads_new(struct worker *w)
 {
 	struct threads *t = calloc(1, sizeof(*t));
 
-	if (t)
-		t->worker = w;
+	if (!t)
+		return NULL;
+	t->worker = w;
+	pthread_mutex_init(&t->lock, NULL);
 	return t;
 }
 
 void threads_free(struct threads *t)
 {
+	if (t)
+		pthread_mutex_destroy(&t->lock);
 	free(t);
 }
 
 static void naming_run(struct job *j)
 {
 	struct naming *n = container_of(j, struct naming, job);
-	struct thread *t = n->thread;
-	char path[64];
+	char path[64], name[NAME_LEN] = "";
 	ssize_t len = 0;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/task/%" PRIu32 "/comm", n->pid, n->tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
-		len = MAX(read(fd, t->name, sizeof(t->name) - 1), (ssize_t)0);
+		len = MAX(read(fd, name, sizeof(name) - 1), (ssize_t)0);
 		close(fd);
 	}
-	t->name[len] = 0;
-	t->name[strcspn(t->name, "\n")] = 0;
+	name[len] = 0;
+	name[strcspn(name, "\n")] = 0;
 	/* A program's own words, among ours on a terminal. */
-	for (char *p = t->name; *p; p++)
+	for (char *p = name; *p; p++)
 		if (*p < ' ' || *p > '~')
 			*p = '?';
 	/* Few give their first thread a name of its own; what it has is the program's. */
-	if (n->pid == n->tid)
-		strcpy(t->name, "main");
-	t->named = n->tid;
+	pthread_mutex_lock(&n->threads->lock);
+	strcpy(n->thread->name, n->pid == n->tid ? "main" : name);
+	n->thread->named = n->tid;
+	pthread_mutex_unlock(&n->threads->lock);
 	free(n);
 }
 
@@ -85,26 +92,29 @@ void threads_note(struct threads *t, const struct event_origin *from)
 	n = malloc(sizeof(*n));
 	if (!n)
 		return;
-	*n = (struct naming){.job.run = naming_run, .thread = th, .pid = from->pid, .tid = from->tid};
+	*n = (struct naming){.job.run = naming_run, .threads = t, .thread = th, .pid = from->pid, .tid = from->tid};
 	th->tid = from->tid;
 	th->session = from->session;
 	worker_submit(t->worker, &n->job);
 }
 
-const char *threads_name(struct threads *t, uint32_t tid)
+bool threads_name(struct threads *t, uint32_t tid, char name[NAME_LEN])
 {
 	const struct thread *th = &t->thread[tid % THREADS];
 
-	return tid && th->named == tid ? th->name : "";
+	pthread_mutex_lock(&t->lock);
+	strcpy(name, tid && th->named == tid ? th->name : "");
+	pthread_mutex_unlock(&t->lock);
+	return *name;
 }
 
 void threads_label(struct threads *t, uint32_t tid, const char *text, char *buf, size_t size)
 {
-	const char *name = threads_name(t, tid), *at;
-	char word[32];
+	char word[32], name[NAME_LEN];
+	const char *at;
 
 	snprintf(word, sizeof(word), "thread %" PRIu32 " ", tid);
-	at = *name ? strstr(text, word) : NULL;
+	at = threads_name(t, tid, name) ? strstr(text, word) : NULL;
 	if (at) {
 		at += strlen(word) - 1;
 		snprintf(buf, size, "%.*s (%s)%s", (int)(at - text), text, name, at);

@@ -3,8 +3,11 @@
 #ifndef PINFOLD_CHECK_THREADS_H
 #define PINFOLD_CHECK_THREADS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#define NAME_LEN 20
 
 struct event_origin;
 struct threads;
@@ -13,9 +16,9 @@ struct worker;
 struct threads *threads_new(struct worker *w);
 void threads_free(struct threads *t);
 void threads_note(struct threads *t, const struct event_origin *from); /* the worker reads it, when it has the time */
-/* "" if that is not known. Belongs on the worker. */
-const char *threads_name(struct threads *t, uint32_t tid);
-/* text with the name behind each "thread TID": "thread 812 (main)". Belongs on the worker. */
+/* False, and "", if that is not known. Any thread. */
+bool threads_name(struct threads *t, uint32_t tid, char name[NAME_LEN]);
+/* text with the name behind "thread TID": "thread 812 (main)". Any thread. */
 void threads_label(struct threads *t, uint32_t tid, const char *text, char *buf, size_t size);
 
 #endif

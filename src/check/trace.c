@@ -42,7 +42,7 @@ uint32_t trace_events(void)
 {
 	return BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_MAP_REFUSED) | BIT(EVENT_DMA) | BIT(EVENT_FAULT) |
 	       BIT(EVENT_MMIO) | BIT(EVENT_IRQ) | BIT(EVENT_OPEN) | BIT(EVENT_MISUSE) | BIT(EVENT_REVOKE) |
-	       BIT(EVENT_CLIENT);
+	       BIT(EVENT_CLIENT) | BIT(EVENT_CRASH);
 }
 
 static void chunk_write(struct job *j)
@@ -149,7 +149,7 @@ void trace_note(struct trace *t, uint64_t ns, const struct event *ev, const stru
 	static const char *const names[EVENT_TYPES] = {
 	    [EVENT_MAP] = "map",       [EVENT_UNMAP] = "unmap",	  [EVENT_MAP_REFUSED] = "map refused",
 	    [EVENT_REVOKE] = "revoke", [EVENT_IRQ] = "interrupt", [EVENT_FAULT] = "DMA fault",
-	    [EVENT_MISUSE] = "misuse",
+	    [EVENT_MISUSE] = "misuse", [EVENT_CRASH] = "crash",
 	};
 	bool write = ev->flags & EVENT_WRITE;
 	double us = ns / 1e3;

@@ -7,6 +7,8 @@
 #define PINFOLD_CHECK_WORKER_H
 
 #include <stdbool.h>
+#include <stdint.h>
+
 #include "base/list.h"
 
 struct worker;
@@ -23,5 +25,6 @@ bool worker_free(struct worker *w, unsigned int patience_ms);
 void worker_submit(struct worker *w, struct job *j); /* in the order of the calls */
 /* Until everything submitted so far has been done. False: the time is over. */
 bool worker_wait(struct worker *w, unsigned int patience_ms);
+uint64_t worker_cpu_ns(const struct worker *w); /* what it has taken of a processor */
 
 #endif

@@ -90,6 +90,7 @@ static _Noreturn void broker_main(const struct broker_options *o, int ready, int
 {
 	struct broker *b;
 	char err[512] = "", addresses[512];
+	struct program_end end;
 	uint64_t findings;
 	int ret;
 
@@ -107,6 +108,9 @@ static _Noreturn void broker_main(const struct broker_options *o, int ready, int
 	ret = broker_serve(b, stop);
 	if (ret)
 		log_error("the broker stopped: %s", strerror(-ret));
+	/* Of a supervisor that was killed there are no last words. */
+	if (read(stop, &end, sizeof(end)) == sizeof(end))
+		broker_program_ended(b, end.pid, end.status);
 	findings = broker_free(b);
 	exit(ret ? EXIT_FAILURE : findings ? BROKER_FINDINGS : EXIT_SUCCESS);
 }
@@ -317,6 +321,7 @@ static void supervisor_reap(struct supervisor *s)
 		if (pid == s->program && WIFSTOPPED(status)) {
 			stop_along(WSTOPSIG(status));
 		} else if (pid == s->program) {
+			s->end = (struct program_end){s->program, status};
 			s->program = 0;
 			s->program_status = status;
 		} else if (pid == s->broker && !WIFSTOPPED(status)) {
@@ -363,8 +368,12 @@ void supervisor_end_broker(struct supervisor *s)
 	siginfo_t si;
 	sigset_t set;
 
-	if (s->control >= 0)
+	if (s->control >= 0) {
+		/* A broker that has died hears nothing; SIGPIPE is blocked. */
+		if (s->end.pid && write(s->control, &s->end, sizeof(s->end)) < 0)
+			log_debug("the broker is not there to be told: %s", strerror(errno));
 		close(s->control);
+	}
 	s->control = -1;
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);

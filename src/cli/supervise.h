@@ -14,6 +14,12 @@
 #include <sys/types.h>
 #include "broker/broker.h"
 
+/* What the broker is told through the pipe whose end tells it to stop. */
+struct program_end {
+	uint32_t pid; /* 0: it has not ended */
+	int status;   /* as waitpid has it */
+};
+
 struct supervisor {
 	pid_t broker;  /* 0: none, or reaped */
 	pid_t program; /* 0: none, or reaped */
@@ -22,7 +28,8 @@ struct supervisor {
 	bool findings;		      /* of the checker */
 	unsigned int findings_status; /* to end with if there are any; 0: with the program's */
 	int program_status;	      /* as waitpid has it, once program has been reaped */
-	sigset_t mask;		      /* what the program shall find, as we found it */
+	struct program_end end;
+	sigset_t mask; /* what the program shall find, as we found it */
 	struct sigaction on_child, on_pipe;
 };
 

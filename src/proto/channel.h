@@ -69,7 +69,8 @@ enum slot_state {
 		     "addresses follow, innermost first. Reply a0 = the session's number")                             \
 	RPC(TICKET, "Reply a0, a1 = a number, good once, for a child that is about to be forked; ret = -ENOENT: "      \
 		    "there is nothing that it could inherit")                                                          \
-	RPC(INHERIT, "a0, a1 = such a number: the files that its session knew are known to this one")
+	RPC(INHERIT, "a0, a1 = such a number: the files that its session knew are known to this one")                  \
+	RPC(CRASH, "a0 = signal, a1 = address: the caller is about to die of it; with HELLO_STACKS")
 
 enum rpc_op {
 #define RPC(name, doc) RPC_##name,

@@ -147,6 +147,10 @@ void broker_stop(struct broker *b)
 {
 }
 
+void broker_program_ended(struct broker *b, uint32_t pid, int status)
+{
+}
+
 uint64_t broker_free(struct broker *b)
 {
 	if (b->summary)
