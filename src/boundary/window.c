@@ -181,10 +181,11 @@ void window_unlock(void)
 
 /*
  * Memory of which every access faults, whatever mprotect may make of it later: a file without a byte. It starts as
- * inaccessible, because then it is SIGSEGV that comes. The page at live_off, if live_fd is given, is the device's to
+ * inaccessible, because then it is SIGSEGV that comes. The pages at live_off, if live_fd is given, are the device's to
  * open (pci/live.h), and a file without a byte as well until then.
  */
-static long map_trap(uint64_t addr, uint64_t len, uint64_t prot, int flags, int live_fd, uint64_t live_off)
+static long map_trap(uint64_t addr, uint64_t len, uint64_t prot, int flags, int live_fd, uint64_t live_off,
+		     uint64_t live_len)
 {
 	long fd = sys2(__NR_memfd_create, "pinfold-window", MFD_CLOEXEC), p;
 
@@ -192,9 +193,9 @@ static long map_trap(uint64_t addr, uint64_t len, uint64_t prot, int flags, int 
 		return -ENOMEM;
 	p = sys6(__NR_mmap, addr, len, PROT_NONE, MAP_SHARED | flags, fd, 0);
 	sys1(__NR_close, fd);
-	/* Without it the page is a trap like the others: nothing is lost but time. */
-	if ((p > 0 || p < -4095) && live_fd >= 0 && live_off < len)
-		sys6(__NR_mmap, p + live_off, PF_PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, live_fd, 0);
+	/* Without it the pages are traps like the others: nothing is lost but time. */
+	if ((p > 0 || p < -4095) && live_fd >= 0 && live_off < len && live_len <= len - live_off)
+		sys6(__NR_mmap, p + live_off, live_len, prot, MAP_SHARED | MAP_FIXED, live_fd, 0);
 	return p;
 }
 
@@ -202,7 +203,7 @@ bool window_mmap(ucontext_t *uc)
 {
 	uint64_t addr = UC_ARG1(uc), len = ALIGN_UP((uint64_t)UC_ARG2(uc), PF_PAGE_SIZE), prot = UC_ARG3(uc),
 		 flags = UC_ARG4(uc);
-	uint64_t off = UC_ARG6(uc), object, fd_off, generation;
+	uint64_t off = UC_ARG6(uc), object, fd_off, generation; /* of a trap: the live pages' length */
 	long p, kind;
 	struct rpc r;
 	int fd = -1;
@@ -235,7 +236,7 @@ bool window_mmap(ucontext_t *uc)
 	if (kind == RPC_MMAP_FILE)
 		p = sys6(__NR_mmap, addr, len, prot, MAP_SHARED | flags, fd, fd_off);
 	else
-		p = map_trap(addr, len, prot, flags, fd, fd_off);
+		p = map_trap(addr, len, prot, flags, fd, fd_off, generation);
 	if (fd >= 0)
 		sys1(__NR_close, fd);
 	if (p > 0 || p < -4095) {

@@ -289,7 +289,7 @@ static long rpc_MMAP(struct request *r)
 		m->bytes = UINT64_MAX;
 	r->out[0] = map.kind == UMAP_FILE ? RPC_MMAP_FILE : RPC_MMAP_TRAP;
 	r->out[1] = map.fd >= 0 ? map.fd_off : 0;
-	r->out[2] = map.kind == UMAP_FILE ? map.generation : 0;
+	r->out[2] = map.kind == UMAP_FILE ? map.generation : map.fd_len;
 	return 0;
 }
 

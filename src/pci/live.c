@@ -30,9 +30,11 @@
  */
 struct live_file {
 	int fd;
+	size_t size;
 	bool started; /* the page's alone */
 	_Atomic bool leave;
 	_Atomic uint32_t order, done;
+	uint8_t content[LIVE_PAGES_MAX * LIVE_PAGE_SIZE]; /* the thread's, while an opening has not been carried out */
 };
 
 /* Until the word is no longer val, or the time (NULL: none) has come, or for no reason. */
@@ -46,13 +48,10 @@ static void futex_wake(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-/* The file grows when its page is filled in, not before: an access finds all of it or nothing. */
-static void file_fill(int fd)
+/* The file grows when its pages are filled in, not before: an access to one finds all of it or nothing. */
+static void file_fill(struct live_file *f)
 {
-	uint8_t content[LIVE_PAGE_SIZE];
-
-	memset(content, LIVE_PAGE_FILL, sizeof(content));
-	if (pwrite(fd, content, sizeof(content), 0) < 0)
+	if (pwrite(f->fd, f->content, f->size, 0) < 0)
 		return; /* no memory: whoever looks finds nothing there */
 }
 
@@ -78,7 +77,7 @@ static void *file_thread(void *arg)
 		if (atomic_load(&f->leave))
 			break;
 		if (order & 1)
-			file_fill(f->fd);
+			file_fill(f);
 		else
 			file_cut(f->fd);
 		done = order;
@@ -150,19 +149,22 @@ static bool pipe_holds_pages(struct live_page *p)
 	return held;
 }
 
-int live_page_init(struct live_page *p)
+int live_page_init(struct live_page *p, unsigned int pages)
 {
 	void *view;
 	int err;
 
-	*p = (struct live_page){.fd = -1, .pipe = {-1, -1}};
+	*p = (struct live_page){.fd = -1, .size = pages * LIVE_PAGE_SIZE, .pipe = {-1, -1}};
+	if (!pages || pages > LIVE_PAGES_MAX)
+		return -EINVAL;
 	p->file = calloc(1, sizeof(*p->file));
 	if (!p->file)
 		return -ENOMEM;
+	p->file->size = p->size;
 	p->file->fd = p->fd = memfd_create("pinfold-live", MFD_CLOEXEC);
 	if (p->fd < 0 || pipe2(p->pipe, O_CLOEXEC | O_NONBLOCK))
 		goto fail;
-	view = mmap(NULL, LIVE_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
+	view = mmap(NULL, p->size, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
 	if (view == MAP_FAILED)
 		goto fail;
 	p->view = view;
@@ -179,7 +181,7 @@ fail:
 static void give_up(struct live_page *p)
 {
 	if (p->view)
-		munmap(p->view, LIVE_PAGE_SIZE);
+		munmap(p->view, p->size);
 	for (int i = 0; i < 2; i++)
 		if (p->pipe[i] >= 0)
 			close(p->pipe[i]);
@@ -201,7 +203,7 @@ void live_page_fini(struct live_page *p)
 		give_up(p);
 }
 
-int live_page_open(struct live_page *p)
+int live_page_open(struct live_page *p, const void *content)
 {
 	int err;
 
@@ -210,6 +212,10 @@ int live_page_open(struct live_page *p)
 	err = p->file->started ? 0 : file_start(p->file);
 	if (err)
 		return err;
+	if (content)
+		memcpy(p->file->content, content, p->size);
+	else
+		memset(p->file->content, LIVE_PAGE_FILL, p->size);
 	file_order(p->file);
 	p->open = true;
 	return 0;
@@ -231,12 +237,12 @@ static void pipe_empty(struct live_page *p)
 static int page_save(struct live_page *p)
 {
 	off_t off = 0;
-	ssize_t n = splice(p->fd, &off, p->pipe[1], NULL, LIVE_PAGE_SIZE, SPLICE_F_NONBLOCK);
+	ssize_t n = splice(p->fd, &off, p->pipe[1], NULL, p->size, SPLICE_F_NONBLOCK);
 
 	if (n < 0 && errno == ENOMEM)
 		return -EAGAIN;
 	/* A client that cut the file leaves less than a page to save. */
-	if (n != LIVE_PAGE_SIZE)
+	if (n != (ssize_t)p->size)
 		return -EIO;
 	p->saved = true;
 	file_order(p->file);
@@ -268,8 +274,8 @@ int live_page_close(struct live_page *p, void *content)
 	if (!page_wait(p))
 		return -EAGAIN;
 	p->saved = p->open = false;
-	if (read(p->pipe[0], content, LIVE_PAGE_SIZE) != LIVE_PAGE_SIZE)
-		memset(content, LIVE_PAGE_FILL, LIVE_PAGE_SIZE);
+	if (read(p->pipe[0], content, p->size) != (ssize_t)p->size)
+		memset(content, LIVE_PAGE_FILL, p->size);
 	return 0;
 }
 
@@ -289,11 +295,11 @@ void live_page_drop(struct live_page *p)
 	p->saved = p->open = p->no_patience = false;
 }
 
-int live_page_read(const struct live_page *p, void *dst, size_t n)
+int live_page_read(const struct live_page *p, size_t off, void *dst, size_t n)
 {
 	if (!p->saved && !file_idle(p->file))
 		return -EAGAIN;
-	if (!guard_copy(dst, p->view, n))
+	if (!guard_copy(dst, p->view + off, n))
 		return 0;
 	return p->saved ? -EAGAIN : -EIO;
 }
@@ -306,4 +312,30 @@ bool live_page_refill(struct live_page *p, size_t off, size_t n)
 	if (!p->open || (!p->saved && !file_idle(p->file)))
 		return false;
 	return !guard_copy(p->view + off, fill, MIN(n, sizeof(fill)));
+}
+
+static bool replace_word(struct live_page *p, size_t off, uint64_t both, uint32_t val)
+{
+	uint64_t changed = both;
+
+	memcpy((char *)&changed + (off & 4), &val, sizeof(val));
+	return guard_cas((uint64_t *)(p->view + (off & ~7ul)), both, changed) == GUARD_CAS_DONE;
+}
+
+bool live_page_replace(struct live_page *p, size_t off, uint32_t old, uint32_t new)
+{
+	uint64_t both;
+	uint32_t now;
+
+	/* The word's neighbour is somebody else's, and may change: then once more, and not for ever. */
+	for (unsigned int tries = 0; tries < 8; tries++) {
+		if (!p->open || live_page_read(p, off & ~7ul, &both, sizeof(both)))
+			return false;
+		memcpy(&now, (char *)&both + (off & 4), sizeof(now));
+		if (now != old)
+			return false;
+		if (replace_word(p, off, both, new))
+			return true;
+	}
+	return false;
 }

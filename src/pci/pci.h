@@ -90,7 +90,7 @@ struct pci_bar {
 	bool mem_kept; /* its content outlives its owner: the device is made that way (a persistent memory region) */
 	/* Accesses that start in [msix_first, msix_first + msix_len) may touch the MSI-X table or PBA. Core only. */
 	uint64_t msix_first, msix_len;
-	/* One page that is plain memory at times (pci/live.h): its offset in the BAR. live NULL: there is none. */
+	/* Pages that are plain memory at times (pci/live.h): their offset in the BAR. live NULL: there are none. */
 	struct live_page *live;
 	uint64_t live_off;
 };

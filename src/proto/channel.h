@@ -54,7 +54,7 @@ enum slot_state {
 	RPC(MMAP, "object; a0 = offset, a1 = length, a2 = prot | shared << 32. Reply a0 = enum rpc_mmap; with a "      \
 		  "descriptor, a1 "                                                                                    \
 		  "= where to map in it, or for RPC_MMAP_TRAP which page of the mapping its first one replaces; "      \
-		  "a2 = generation")                                                                                   \
+		  "a2 = generation, or for how many bytes")                                                            \
 	RPC(MUNMAP, "object; a0 = offset, a1 = length: a mapping that MMAP allowed is gone")                           \
 	RPC(MMIO_TEST, "object; a0 = offset, a1 = the mapping's generation. Reply ret = -EIO: nothing answers there "  \
 		       "now, an access is SIGBUS")                                                                     \

@@ -34,9 +34,10 @@ enum umap_kind {
 };
 struct umap {
 	enum umap_kind kind;
-	int fd;		 /* UMAP_FILE: to be mapped; UMAP_TRAP: for one page, or -1. Owned by the ufile */
+	int fd;		 /* UMAP_FILE: to be mapped; UMAP_TRAP: for some pages, or -1. Owned by the ufile */
 	uint64_t fd_off; /* UMAP_FILE: where in fd; UMAP_TRAP: which page of the mapping is the first of fd instead: it
 			    is a trap as well while fd is empty */
+	uint64_t fd_len; /* UMAP_TRAP: so many bytes of the mapping are fd's */
 	uint64_t generation; /* UMAP_FILE: mmio_test knows by it whether that file is still good */
 };
 

@@ -342,6 +342,7 @@ int region_mmap(struct ufile *file, uint64_t file_off, uint64_t len, int prot, b
 	if (f->bar[index].live && f->bar[index].live_off >= off && f->bar[index].live_off < end) {
 		m->fd = f->bar[index].live->fd;
 		m->fd_off = f->bar[index].live_off - off;
+		m->fd_len = MIN(f->bar[index].live->size, end - f->bar[index].live_off);
 	}
 	return 0;
 }

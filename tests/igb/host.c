@@ -184,6 +184,8 @@ void link_up(struct host *h)
 
 uint32_t ring_reg(const struct ring *r, unsigned int field)
 {
+	if (r->q < 4)
+		return (r->tx ? IGB_TXQ_OLD : IGB_RXQ_OLD) + 0x100 * r->q + field;
 	return (r->tx ? IGB_TXQ : IGB_RXQ) + 0x40 * r->q + field;
 }
 

@@ -69,7 +69,8 @@ struct ring {
 	uint64_t buffers, buffer_size; /* of a receive ring, one for each descriptor */
 };
 
-uint32_t ring_reg(const struct ring *r, unsigned int field); /* IGB_RDT and so on: the register's offset */
+uint32_t ring_reg(const struct ring *r,
+		  unsigned int field); /* IGB_RDT and so on: the register's offset, as drivers have it */
 /* Enables queue q, and the direction. */
 void tx_open(struct ring *r, struct host *h, unsigned int q, unsigned int size);
 /* With buffers of so many KiB, all but one of which are the card's. RCTL: unless it has been set, all that comes. */

@@ -30,7 +30,7 @@ static uint8_t *map; /* a client's */
 /* cmocka puts its own handlers around each test: the guard goes in first thing in each. */
 static int setup(void **state)
 {
-	assert_int_equal(live_page_init(&page), 0);
+	assert_int_equal(live_page_init(&page, 1), 0);
 	map = mmap(NULL, LIVE_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, page.fd, 0);
 	assert_ptr_not_equal(map, MAP_FAILED);
 	return 0;
@@ -55,8 +55,8 @@ static void open_page(void)
 	uint8_t byte;
 	int err;
 
-	assert_int_equal(live_page_open(&page), 0);
-	while ((err = live_page_read(&page, &byte, 1)) == -EAGAIN)
+	assert_int_equal(live_page_open(&page, NULL), 0);
+	while ((err = live_page_read(&page, 0, &byte, 1)) == -EAGAIN)
 		usleep(10);
 	assert_int_equal(err, 0);
 }
@@ -82,7 +82,7 @@ static void closed_is_a_trap_and_open_is_memory(void **state)
 		assert_true(reachable());
 		assert_memory_equal(map, fill, sizeof(fill));
 		map[i] = (uint8_t)i;
-		assert_int_equal(live_page_read(&page, content, 64), 0);
+		assert_int_equal(live_page_read(&page, 0, content, 64), 0);
 		assert_int_equal(content[i], i);
 		map[LIVE_PAGE_SIZE - 1] = 7;
 		assert_int_equal(close_page(content), 0);
@@ -97,7 +97,7 @@ static void dropped_is_gone_when_the_call_returns(void **state)
 	guard_install();
 	for (unsigned int i = 0; i < 50; i++) {
 		if (i % 2)
-			assert_int_equal(live_page_open(&page), 0);
+			assert_int_equal(live_page_open(&page, NULL), 0);
 		else
 			open_page();
 		live_page_drop(&page);
@@ -116,7 +116,7 @@ static void refilled_shows_the_next_store(void **state)
 	open_page();
 	memset(map, 0, 16);
 	assert_true(live_page_refill(&page, 4, 4));
-	assert_int_equal(live_page_read(&page, words, sizeof(words)), 0);
+	assert_int_equal(live_page_read(&page, 0, words, sizeof(words)), 0);
 	assert_int_equal(words[0], 0);
 	assert_int_equal(words[1], 0xffffffff);
 	assert_int_equal(words[2], 0);
@@ -171,7 +171,7 @@ static void file_cut_by_the_client(void **state)
 		open_page();
 		assert_int_equal(ftruncate(page.fd, size), 0);
 		if (!size)
-			assert_int_equal(live_page_read(&page, content, 1), -EIO);
+			assert_int_equal(live_page_read(&page, 0, content, 1), -EIO);
 		assert_int_equal(close_page(content), -EIO);
 		assert_false(page.open);
 		assert_false(reachable());
@@ -267,15 +267,15 @@ static void rule_never_wait_closing(void **state)
 		assert_int_equal(live_page_close(&page, content), -EAGAIN);
 	/* Still open: it is looked at, and nothing is lost. */
 	map[101] = 2;
-	assert_int_equal(live_page_read(&page, content, 128), 0);
+	assert_int_equal(live_page_read(&page, 0, content, 128), 0);
 	assert_int_equal(content[101], 2);
 	map[102] = 3;
 	holder_end();
 	assert_int_equal(close_page(content), 0);
 	assert_int_equal(content[100], 1);
 	assert_int_equal(content[102], 3);
-	assert_int_equal(live_page_open(&page), 0);
-	while ((live_page_read(&page, &byte, 1)) == -EAGAIN)
+	assert_int_equal(live_page_open(&page, NULL), 0);
+	while ((live_page_read(&page, 0, &byte, 1)) == -EAGAIN)
 		usleep(10);
 	assert_true(reachable());
 }
@@ -287,8 +287,8 @@ static void rule_never_wait_opening(void **state)
 	guard_install();
 	if (!holder_start(page.fd))
 		return;
-	assert_int_equal(live_page_open(&page), 0);
-	assert_int_equal(live_page_read(&page, content, 1), -EAGAIN);
+	assert_int_equal(live_page_open(&page, NULL), 0);
+	assert_int_equal(live_page_read(&page, 0, content, 1), -EAGAIN);
 	assert_false(live_page_refill(&page, 0, 4));
 	assert_int_equal(live_page_close(&page, content), -EAGAIN);
 	holder_end();
@@ -307,7 +307,7 @@ static void rule_never_wait_dropping(void **state)
 	live_page_drop(&page);
 	assert_int_equal(page.fd, -1);
 	assert_false(page.open);
-	assert_int_equal(live_page_open(&page), -ENODEV);
+	assert_int_equal(live_page_open(&page, NULL), -ENODEV);
 	holder_end();
 	while (reachable())
 		usleep(10);
@@ -334,9 +334,9 @@ static void nothing_is_left(void **state)
 	fds = count_entries("/proc/self/fd");
 	threads = count_entries("/proc/self/task");
 	for (unsigned int i = 0; i < 20; i++) {
-		assert_int_equal(live_page_init(&page), 0);
+		assert_int_equal(live_page_init(&page, 1), 0);
 		if (i % 2)
-			assert_int_equal(live_page_open(&page), 0);
+			assert_int_equal(live_page_open(&page, NULL), 0);
 		live_page_fini(&page);
 		live_page_fini(&page);
 	}

@@ -8,6 +8,7 @@
  */
 static void reset(struct igb *d)
 {
+	igb_live_close(d, false);
 	igb_tx_reset(d);
 	igb_rx_reset(d);
 	igb_intr_reset(d);

@@ -37,6 +37,7 @@
 #include "iommu/iommu.h"
 #include "net/net.h"
 #include "net/packet.h"
+#include "pci/live.h"
 #include "net/rss.h"
 #include "pci/pci.h"
 
@@ -136,6 +137,27 @@ struct igb_vector {
 	struct loop_timer timer;
 };
 
+/* live.c */
+#define IGB_LIVE       IGB_RXQ_OLD_PAGE
+#define IGB_LIVE_PAGES 2
+#define IGB_LIVE_WORDS (IGB_LIVE_PAGES * LIVE_PAGE_SIZE / 4)
+
+struct igb_live {
+	struct live_page page;
+	struct loop_poll poll;
+	struct loop_timer retry;
+	bool have_found; /* now differs from seen, */
+	bool ripe;	 /* and has for a round */
+	bool closing;
+	unsigned int rounds;  /* with the page at hand */
+	unsigned int trapped; /* tails, since */
+	uint64_t since;
+	unsigned int stored; /* tails in the page, since it was opened */
+	unsigned int backoff;
+	/* What the page held when it was opened, or what has been found in it and acted upon; and what it holds. */
+	uint32_t seen[IGB_LIVE_WORDS], now[IGB_LIVE_WORDS];
+};
+
 struct igb {
 	struct pci_func f; /* first */
 	struct loop *loop;
@@ -175,6 +197,8 @@ struct igb {
 	struct igb_txq txq[IGB_QUEUES];
 	uint8_t bounce[IGB_PACKET];
 	uint8_t tx_bounce[NET_FRAME_MAX];
+
+	struct igb_live live;
 
 	/* rx.c */
 	struct list dirty; /* queues with descriptors to write back */
@@ -270,9 +294,10 @@ uint32_t igb_ring_at(const struct igb_ring *r, unsigned int i); /* which of the 
 /* ---- tx.c ---- */
 void igb_tx_init(struct igb *d);
 void igb_tx_reset(struct igb *d);
-void igb_tx_start(struct igb_txq *q); /* there may be something to send */
-void igb_tx_start_all(struct igb *d); /* likewise, in any queue */
-void igb_tx_turn_now(struct igb *d);  /* unless one is under way, or due from the loop */
+void igb_tx_forget(struct igb_txq *q); /* the packet that has been begun */
+void igb_tx_start(struct igb_txq *q);  /* there may be something to send */
+void igb_tx_start_all(struct igb *d);  /* likewise, in any queue */
+void igb_tx_turn_now(struct igb *d);   /* unless one is under way, or due from the loop */
 void igb_tx_writable(struct net_card *c);
 /* A frame as the cable gets it: counted, and round the corner if the PHY is in loopback. */
 enum net_verdict igb_tx_send(struct igb_txq *q, const struct iovec *iov, unsigned int n, size_t len,
@@ -299,6 +324,24 @@ bool igb_filter_accepts(const struct igb *d, const struct igb_rx_frame *fr);
 enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr);
 /* Chooses the queue, and says what the descriptor says. May take a tag out. */
 void igb_rx_classify(struct igb *d, struct igb_rx_frame *fr);
+
+/* ---- live.c ---- */
+void igb_live_init(struct igb *d); /* after the BAR is there; without it every access is a trap */
+void igb_live_fini(struct igb *d);
+void igb_live_renew(struct igb *d); /* for a new owner: what the last one still has mapped leads nowhere */
+/*
+ * keep: what the pages hold is acted upon; they may be open on return, and are closed as soon as that is possible.
+ * Otherwise nobody reaches them any more when this returns, and what they held is forgotten.
+ */
+void igb_live_close(struct igb *d, bool keep);
+/* Before a register outside the pages is accessed: what was stored to registers that are not tails comes first. */
+void igb_live_before(struct igb *d);
+/* A register of the pages was written the long way. False: the pages hold something later already. */
+bool igb_live_trapped(struct igb *d, uint32_t off, uint32_t val);
+static inline bool igb_live_has(uint32_t off)
+{
+	return off - IGB_LIVE < IGB_LIVE_PAGES * LIVE_PAGE_SIZE;
+}
 
 /* ---- stats.c ---- */
 static inline void igb_count(struct igb *d, uint32_t stat, uint64_t n)

@@ -255,10 +255,23 @@ uint64_t igb_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsign
 		return 0;
 	if (off & (MIN(size, 4u) - 1))
 		return ~0ULL;
+	if (unlikely(d->live.page.open))
+		igb_live_before(d);
 	val = igb_reg_read(d, off & ~3ULL);
 	if (size == 8)
 		return val | (uint64_t)(off + 4 < IGB_BAR_SIZE ? igb_reg_read(d, off + 4) : 0) << 32;
 	return val >> 8 * (off & 3) & (size == 4 ? ~0U : BIT(8 * size) - 1);
+}
+
+static void dword_write(struct igb *d, uint32_t off, uint32_t val)
+{
+	if (igb_live_has(off)) {
+		if (!igb_live_trapped(d, off, val))
+			return;
+	} else if (unlikely(d->live.page.open)) {
+		igb_live_before(d);
+	}
+	igb_reg_write(d, off, val);
 }
 
 void igb_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned int size, uint64_t val)
@@ -271,7 +284,7 @@ void igb_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned 
 		pci_misuse(f, MISUSE_WIDTH, 0, off, size, true, "the card's registers are written as dwords");
 		return;
 	}
-	igb_reg_write(d, off, (uint32_t)val);
+	dword_write(d, (uint32_t)off, (uint32_t)val);
 	if (size == 8 && off + 4 < IGB_BAR_SIZE)
-		igb_reg_write(d, off + 4, val >> 32);
+		dword_write(d, (uint32_t)off + 4, val >> 32);
 }

@@ -20,6 +20,8 @@ void igb_ring_drop(struct igb_ring *r)
 	r->cached = r->pos = r->flushed = 0;
 	r->first = r->head;
 	r->rs = false;
+	if (r->tx)
+		igb_tx_forget(container_of(r, struct igb_txq, r));
 }
 
 void igb_ring_reset(struct igb_ring *r)
@@ -208,6 +210,7 @@ uint32_t igb_ring_read(struct igb_ring *r, unsigned int field)
 	case IGB_RDH:
 		/* Whoever knows the head may use again what is before it. */
 		igb_ring_flush(r);
+		igb_intr_update(r->d);
 		r->unread = r->head;
 		return r->head;
 	case IGB_RXCTL:

@@ -151,19 +151,20 @@
 #define IGB_RCTL_SECRC	  BIT(26)
 
 /* Of queue n: at 0xc000 + 0x40 n, and of the first four at 0x2800 + 0x100 n too. */
-#define IGB_RXQ	       0xc000
-#define IGB_RXQ_OLD    0x2800
-#define IGB_RDBAL      0x00
-#define IGB_RDBAH      0x04
-#define IGB_RDLEN      0x08
-#define IGB_SRRCTL     0x0c
-#define IGB_RDH	       0x10
-#define IGB_RXCTL      0x14
-#define IGB_RDT	       0x18
-#define IGB_RXDCTL     0x28
-#define IGB_RQDPC      0x30
-#define IGB_RING_ALIGN 128u	/* of its address and its length */
-#define IGB_RING_BYTES 0x80000u /* the most, 8.10.7 */
+#define IGB_RXQ		 0xc000
+#define IGB_RXQ_OLD	 0x2800
+#define IGB_RXQ_OLD_PAGE 0x2000 /* and those for sending are in the page behind it */
+#define IGB_RDBAL	 0x00
+#define IGB_RDBAH	 0x04
+#define IGB_RDLEN	 0x08
+#define IGB_SRRCTL	 0x0c
+#define IGB_RDH		 0x10
+#define IGB_RXCTL	 0x14
+#define IGB_RDT		 0x18
+#define IGB_RXDCTL	 0x28
+#define IGB_RQDPC	 0x30
+#define IGB_RING_ALIGN	 128u	  /* of its address and its length */
+#define IGB_RING_BYTES	 0x80000u /* the most, 8.10.7 */
 
 #define IGB_SRRCTL_PACKET(v) (((v)&0x7f) << 10)
 #define IGB_SRRCTL_HEADER(v) (((v) >> 8 & 0xf) * 64)

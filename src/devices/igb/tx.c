@@ -309,6 +309,12 @@ void igb_tx_init(struct igb *d)
 	}
 }
 
+void igb_tx_forget(struct igb_txq *q)
+{
+	q->segment = 0;
+	q->skip = q->more = false;
+}
+
 void igb_tx_reset(struct igb *d)
 {
 	loop_work_cancel(d->loop, &d->work);
@@ -319,7 +325,5 @@ void igb_tx_reset(struct igb *d)
 		igb_ring_reset(&q->r);
 		q->head_wb = 0;
 		memset(q->context, 0, sizeof(q->context));
-		q->segment = 0;
-		q->skip = false;
 	}
 }

@@ -21,7 +21,21 @@ static const struct device_option options[] = {
 
 static void func_reset(struct pci_func *f)
 {
-	igb_power_on(container_of(f, struct igb, f));
+	struct igb *d = container_of(f, struct igb, f);
+
+	igb_power_on(d);
+	/* Rule A5: between two owners. */
+	if (!f->sink)
+		igb_live_renew(d);
+}
+
+static void func_command_changed(struct pci_func *f)
+{
+	struct igb *d = container_of(f, struct igb, f);
+
+	/* Rule A4: gone from every mapping before the call that cleared the bit returns. */
+	if (!pci_mem_enabled(f))
+		igb_live_close(d, false);
 }
 
 static void func_resume(struct pci_func *f)
@@ -31,6 +45,7 @@ static void func_resume(struct pci_func *f)
 
 static void card_free(struct igb *d)
 {
+	igb_live_fini(d);
 	pci_func_fini(&d->f);
 	free(d);
 }
@@ -50,6 +65,7 @@ static const struct pci_func_ops ops = {
     .bar_read = igb_bar_read,
     .bar_write = igb_bar_write,
     .reset = func_reset,
+    .command_changed = func_command_changed,
     .resume = func_resume,
     .destroy = func_destroy,
 };
@@ -169,6 +185,7 @@ static int create(const struct device_env *env, const struct device_value *v, st
 		return rc;
 	}
 	igb_nvm_init(d);
+	igb_live_init(d);
 	igb_power_on(d);
 	*f = &d->f;
 	return 0;

@@ -52,7 +52,7 @@ static void look(struct nvme *c)
 {
 	struct nvme_live *l = &c->live;
 	uint32_t now[NVME_DOORBELLS];
-	int err = live_page_read(&l->page, now, sizeof(now));
+	int err = live_page_read(&l->page, 0, now, sizeof(now));
 
 	if (err == -EIO)
 		nvme_live_close(c, false);
@@ -69,7 +69,7 @@ static void live_open(struct nvme *c)
 	/* Who listens to register accesses wants to see them all. */
 	if (l->have_found || !nvme_takes_commands(c) || !pci_mem_enabled(&c->f) || event_wanted(c->f.evs, EVENT_MMIO))
 		return;
-	if (!live_page_open(&l->page))
+	if (!live_page_open(&l->page, NULL))
 		memset(l->seen, LIVE_PAGE_FILL, sizeof(l->seen));
 }
 
@@ -194,7 +194,7 @@ void nvme_live_renew(struct nvme *c)
 	l->since = l->closed_ns = 0;
 	l->cmds = l->backoff = 0;
 	l->noted = l->trial = l->prefers_open = false;
-	c->f.bar[0].live = live_page_init(&l->page) ? NULL : &l->page;
+	c->f.bar[0].live = live_page_init(&l->page, 1) ? NULL : &l->page;
 	c->f.bar[0].live_off = NVME_REG_DOORBELLS;
 }
 
@@ -261,7 +261,7 @@ static uint32_t unseen(const struct nvme_live *l, unsigned int index)
 {
 	uint32_t now[NVME_DOORBELLS];
 
-	if (l->page.open && !live_page_read(&l->page, now, (index + 1) * sizeof(now[0])))
+	if (l->page.open && !live_page_read(&l->page, 0, now, (index + 1) * sizeof(now[0])))
 		return now[index];
 	return l->have_found ? l->found[index] : l->seen[index];
 }
