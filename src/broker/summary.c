@@ -67,6 +67,9 @@ static void on_event(struct event_listener *l, const struct event *ev)
 	case EVENT_UNPIN:
 		sum->pinned_now -= MIN(sum->pinned_now, ev->value);
 		break;
+	case EVENT_MMIO:
+		sum->accesses++;
+		break;
 	case EVENT_IRQ:
 		sum->interrupts += !ev->error;
 		break;
@@ -99,7 +102,7 @@ void summary_init(struct summary *sum, struct events *evs, bool count, bool faul
 	sum->listener.mask = (faults ? BIT(EVENT_FAULT) : 0) | BIT(EVENT_REFUSE) | BIT(EVENT_TAINT);
 	if (count)
 		sum->listener.mask |= BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN) |
-				      BIT(EVENT_IRQ) | BIT(EVENT_CLIENT) | BIT(EVENT_REVOKE);
+				      BIT(EVENT_IRQ) | BIT(EVENT_CLIENT) | BIT(EVENT_REVOKE) | BIT(EVENT_MMIO);
 	events_listen(evs, &sum->listener);
 }
 
@@ -142,7 +145,7 @@ void summary_print(const struct summary *sum, struct vfio *v, struct check *c)
 	if (sum->taints)
 		fprintf(stderr, "  TAINTED: %" PRIu64 " mappings of device memory that no policy was asked about\n",
 			sum->taints);
-	fprintf(stderr, "  interrupts delivered: %" PRIu64 "\n", sum->interrupts);
+	fprintf(stderr, "  register accesses: %" PRIu64 "; interrupts delivered: %" PRIu64 "\n", sum->accesses, sum->interrupts);
 	if (sum->mapped_now || sum->pinned_now)
 		fprintf(stderr, "  STILL mapped: %s; STILL pinned: %s\n", human(sum->mapped_now, a),
 			human(sum->pinned_now * PF_PAGE_SIZE, b));
