@@ -15,7 +15,8 @@ import sys
 import tempfile
 import time
 
-PINFOLD = os.environ.get("PINFOLD", os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "pinfold"))
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PINFOLD = os.environ.get("PINFOLD", os.path.join(ROOT, "pinfold"))
 WARM = 0.5
 PROMPT = b"testpmd> "
 BURST = 32

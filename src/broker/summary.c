@@ -145,7 +145,8 @@ void summary_print(const struct summary *sum, struct vfio *v, struct check *c)
 	if (sum->taints)
 		fprintf(stderr, "  TAINTED: %" PRIu64 " mappings of device memory that no policy was asked about\n",
 			sum->taints);
-	fprintf(stderr, "  register accesses: %" PRIu64 "; interrupts delivered: %" PRIu64 "\n", sum->accesses, sum->interrupts);
+	fprintf(stderr, "  register accesses: %" PRIu64 "; interrupts delivered: %" PRIu64 "\n", sum->accesses,
+		sum->interrupts);
 	if (sum->mapped_now || sum->pinned_now)
 		fprintf(stderr, "  STILL mapped: %s; STILL pinned: %s\n", human(sum->mapped_now, a),
 			human(sum->pinned_now * PF_PAGE_SIZE, b));
