@@ -10,6 +10,7 @@
 
 #include "nvme/host.h"
 #include "devices/nvme/nvme.h"
+#include "pci/barmem.h"
 #include "pci/migrate.h"
 
 #define STATE_MAX (64u << 10)
@@ -35,19 +36,30 @@ static void reset(void)
 static void prepare(void)
 {
 	int fd = memfd_create("fuzz", 0);
+	struct precopy *p;
 	struct state_out o;
 	char path[64];
 
 	CHECK(fd >= 0 && ftruncate(fd, 65536) == 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	host_open_path(&h, path, "queues=4");
+	host_open_path(&h, path, "queues=4,cmb-size=16K");
 	host_enable(&h, 8, 0);
 	host_io_queue(&h, 1, 8);
 	host_io_queue(&h, 2, 4);
 	quiesce();
 	state_out_init(&o, false);
 	pci_save_identity(h.m.f, &o);
-	CHECK(!pci_save(h.m.f, &o) && o.len <= sizeof(good));
+	p = precopy_new(h.m.f, &o);
+	CHECK(p);
+	for (unsigned int i = 1; i <= 2; i++) {
+		memset(barmem_base(h.m.f->bar[2].mem), i, PF_PAGE_SIZE);
+		if (i == 1)
+			precopy_begin(p);
+		else
+			precopy_step(p);
+	}
+	CHECK(!pci_save_after(h.m.f, &o, p) && o.len <= sizeof(good));
+	precopy_free(p);
 	memcpy(good, o.buf, o.len);
 	good_len = o.len;
 	state_out_fini(&o);

@@ -187,6 +187,7 @@ int rpc_decode(const uint8_t *code, size_t n, struct insn *out);
 bool object_of_fd(int fd, uint64_t *object);
 void object_ioctl(ucontext_t *uc);
 void object_pread(ucontext_t *uc);
+void object_read(ucontext_t *uc); /* of a descriptor that EMPTY answers for */
 void object_pwrite(ucontext_t *uc);
 /* What it is, as /proc/self/fd shows it: the length, not ended by a NUL. -1: not ours. */
 long object_name(int fd, char *out, size_t size);
@@ -195,9 +196,11 @@ long object_name(int fd, char *out, size_t size);
 /* Where it lives: KEEP_FD_COUNT numbers from image.keep_first on, in which closing and replacing is looked at. */
 #define KEEP_FD_FIRST 900 /* lower where the limit on descriptors is */
 #define KEEP_FD_COUNT 64
+#define ASK_FD_COUNT  32 /* behind them: the program's, whose read() is seen */
 void keep_init(void);
-int keep_move(int fd); /* to that range if the limit on descriptors allows; the new number */
-bool keep_holds(void); /* process->sock is still ours */
+int keep_move_asking(int fd); /* one of the program's, to the range behind it, likewise */
+int keep_move(int fd);	      /* to that range if the limit on descriptors allows; the new number */
+bool keep_holds(void);	      /* process->sock is still ours */
 void keep_syscall(ucontext_t *uc, long nr);
 
 /* ---- files.c: system calls with paths ---- */

@@ -138,6 +138,13 @@ static void build_conditions(struct builder *b, unsigned int *trap_jumps, unsign
 		ALLOW;
 		TRAP();
 	}
+	/* What EMPTY answers for. */
+	CASE(__NR_read, 5);
+	LOAD(ARG_LO(0));
+	JGE(image.keep_first + KEEP_FD_COUNT, 0, 1);
+	JGE(image.keep_first + KEEP_FD_COUNT + ASK_FD_COUNT, 0, 1);
+	ALLOW;
+	TRAP();
 	CASE(__NR_close_range, 4);
 	LOAD(ARG_LO(1));
 	JGE(image.keep_first, 1, 0);

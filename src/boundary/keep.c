@@ -47,6 +47,21 @@ int keep_move(int fd)
 	return high;
 }
 
+int keep_move_asking(int fd)
+{
+	uint32_t first = image.keep_first + KEEP_FD_COUNT;
+	long high = sys3(__NR_fcntl, fd, F_DUPFD_CLOEXEC, first);
+
+	if (high < 0)
+		return fd;
+	if ((uint32_t)high - first >= ASK_FD_COUNT) {
+		sys1(__NR_close, high);
+		return fd;
+	}
+	sys1(__NR_close, fd);
+	return high;
+}
+
 /* Another place for it, in the range if there is one. -errno: none anywhere. */
 static long keep_copy(int fd)
 {

@@ -229,6 +229,8 @@ static long take_fd(struct rpc *r, long ret)
 		sys1(__NR_close, fd);
 		return ret;
 	}
+	if (r->slot->flags & SLOT_FD_ASKS)
+		fd = keep_move_asking(fd);
 	if (!at)
 		return fd;
 	number = fd;
@@ -321,6 +323,32 @@ static void region_io(ucontext_t *uc, bool write)
 			break;
 	} while ((uint64_t)done < len);
 	UC_RET(uc) = done ? done : ret;
+}
+
+/* What there is; and if there is nothing, the broker says what that means. */
+void object_read(ucontext_t *uc)
+{
+	uint64_t object;
+	long ret;
+
+	if (!object_of_fd(UC_ARG1(uc), &object)) {
+		trap_resume(uc);
+		return;
+	}
+	do {
+		struct rpc r;
+
+		ret = UC_ARG3(uc) ? sys6(__NR_recvfrom, UC_ARG1(uc), UC_ARG2(uc), UC_ARG3(uc), MSG_DONTWAIT, 0, 0) : 0;
+		if ((ret && ret != -EAGAIN) || !UC_ARG3(uc))
+			break;
+		if (rpc_begin(&r, RPC_EMPTY, object)) {
+			ret = -EIO;
+			break;
+		}
+		ret = rpc_call(&r);
+		rpc_end(&r);
+	} while (ret == -EAGAIN);
+	UC_RET(uc) = ret;
 }
 
 void object_pread(ucontext_t *uc)

@@ -46,6 +46,9 @@ void trap_handler(int sig, siginfo_t *si, void *ctx)
 	case __NR_ioctl:
 		object_ioctl(uc);
 		return;
+	case __NR_read:
+		object_read(uc);
+		return;
 	case __NR_pread64:
 		object_pread(uc);
 		return;

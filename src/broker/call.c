@@ -50,6 +50,7 @@ struct call {
 	uint64_t arg, fail_nth;
 	int install_fd; /* the client's end, to be sent with the reply */
 	uint64_t install_at;
+	bool install_asks;
 	/* Of the structure behind arg: who has done what was asked for cannot fail to say so. */
 	bool answered;
 	_Alignas(struct part) uint8_t answer[sizeof(struct part) + CALL_ANSWER_MAX];
@@ -517,6 +518,7 @@ static int call_install(struct ucall *u, struct ufile *f, uint64_t addr)
 	struct call *c = call_of(u);
 
 	c->install_at = addr;
+	c->install_asks = f->ops->empty;
 	return object_new(&c->s->b->objects, f, c->s->quota, &c->install_fd);
 }
 
@@ -614,10 +616,10 @@ static void flush_outs(struct call *c, uint8_t *payload, uint32_t *len)
 }
 
 long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, uint8_t *payload, uint32_t *len,
-	      bool *has_fd, uint64_t *fd_at)
+	      bool *has_fd, bool *fd_asks, uint64_t *fd_at)
 {
 	*len = 0;
-	*has_fd = false;
+	*has_fd = *fd_asks = false;
 	*fd_at = c->install_at;
 	if (!c->finished) {
 		c->nneeds = 0;
@@ -647,6 +649,7 @@ long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, u
 			c->result = err;
 		else
 			*has_fd = true;
+		*fd_asks = c->install_asks;
 	}
 	return c->result;
 }

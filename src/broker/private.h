@@ -89,7 +89,7 @@ void call_free(struct call *c);
 int call_receive(struct call *c, const uint8_t *payload, size_t len);
 /* Runs the handler, or goes on with a long answer. Fills in the payload; returns the reply's ret. */
 long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, uint8_t *payload, uint32_t *len,
-	      bool *has_fd, uint64_t *fd_at);
+	      bool *has_fd, bool *fd_asks, uint64_t *fd_at);
 
 /* ---- closer.c ---- */
 struct closer;

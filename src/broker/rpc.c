@@ -27,7 +27,7 @@ struct request {
 	/* reply */
 	uint64_t out[3];
 	uint32_t out_len;
-	bool has_fd;
+	bool has_fd, fd_asks;
 };
 
 /* A mapping of a ufile by this client, counted in bytes; it keeps the ufile as a VMA keeps a file. */
@@ -183,7 +183,8 @@ static long rpc_IOCTL(struct request *r)
 		/* The handler may release f, through a descriptor it was given last. */
 		ufile_get(f);
 		s->b->serving = s;
-		ret = call_run(*slot, f, r->a[0], r->a[1], r->out_data, &r->out_len, &r->has_fd, &r->out[0]);
+		ret =
+		    call_run(*slot, f, r->a[0], r->a[1], r->out_data, &r->out_len, &r->has_fd, &r->fd_asks, &r->out[0]);
 		s->b->serving = NULL;
 		ufile_put(f);
 	}
@@ -409,6 +410,15 @@ static long rpc_TICKET(struct request *r)
 	return ticket_new(r->s, r->out);
 }
 
+static long rpc_EMPTY(struct request *r)
+{
+	struct ufile *f = file_of(r);
+
+	if (!f)
+		return -EBADF;
+	return f->ops->empty ? f->ops->empty(f) : -EINVAL;
+}
+
 static long rpc_INHERIT(struct request *r)
 {
 	return ticket_use(r->s, r->a);
@@ -520,7 +530,7 @@ bool rpc_serve(struct session *s, unsigned int slot)
 	sl->a[1] = r.out[1];
 	sl->a[2] = r.out[2];
 	sl->ret = ret;
-	sl->flags = r.has_fd ? SLOT_HAS_FD : 0;
+	sl->flags = (r.has_fd ? SLOT_HAS_FD : 0) | (r.fd_asks ? SLOT_FD_ASKS : 0);
 	sl->payload_len = r.out_len;
 	if (atomic_exchange_explicit(&sl->state, SLOT_REPLY, memory_order_acq_rel) & SLOT_WAITING)
 		syscall(SYS_futex, &sl->state, FUTEX_WAKE, 1, NULL, NULL, 0);

@@ -93,39 +93,23 @@ void pci_save_identity(struct pci_func *f, struct state_out *o)
 	state_end(o);
 }
 
-/* A BAR's memory: those of its pages that are not zero, each with its offset before it. */
-struct page {
-	uint64_t off;
-	uint64_t word[PF_PAGE_SIZE / 8];
-};
-
+/* A BAR's memory: those of its pages that are not zero, or not as they have been saved before. */
 static const char *memory_name(unsigned int bar, char name[16])
 {
 	snprintf(name, 16, MEMORY "%u", bar);
 	return name;
 }
 
-static bool page_zero(const struct page *p)
+/* How long it is at most. */
+static void count_memory(const struct pci_bar *b, struct state_out *o)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(p->word); i++)
-		if (p->word[i])
-			return false;
-	return true;
+	static const struct state_page page;
+
+	for (uint64_t off = 0; off < b->size; off += PF_PAGE_SIZE)
+		state_put(o, &page, sizeof(page));
 }
 
-static void save_memory(const struct pci_bar *b, struct state_out *o)
-{
-	struct page p = {0};
-
-	for (; p.off < b->size && !o->failed; p.off += PF_PAGE_SIZE) {
-		/* A page that a client has taken away is not there for the device either. */
-		if (!o->count && (barmem_read(b->mem, p.off, p.word, sizeof(p.word)) || page_zero(&p)))
-			continue;
-		state_put(o, &p, sizeof(p));
-	}
-}
-
-int pci_save(struct pci_func *f, struct state_out *o)
+int pci_save_after(struct pci_func *f, struct state_out *o, struct precopy *p)
 {
 	char name[16];
 
@@ -140,11 +124,25 @@ int pci_save(struct pci_func *f, struct state_out *o)
 		if (!f->bar[i].mem)
 			continue;
 		state_begin(o, memory_name(i, name), VERSION, 0);
-		save_memory(&f->bar[i], o);
+		if (o->count)
+			count_memory(&f->bar[i], o);
+		else
+			precopy_rest(p, i);
 		state_end(o);
 	}
 	f->ops->save(f, o);
 	return state_finish(o);
+}
+
+int pci_save(struct pci_func *f, struct state_out *o)
+{
+	struct precopy *p = o->count ? NULL : precopy_new(f, o);
+	int err = -ENOMEM;
+
+	if (o->count || p)
+		err = pci_save_after(f, o, p);
+	precopy_free(p);
+	return err;
 }
 
 size_t pci_save_size(struct pci_func *f)
@@ -159,7 +157,7 @@ size_t pci_save_size(struct pci_func *f)
 
 size_t pci_save_max(const struct pci_func *f)
 {
-	return SAVE_MAX + memory_size(f) / PF_PAGE_SIZE * sizeof(struct page);
+	return SAVE_MAX + 3 * (memory_size(f) / PF_PAGE_SIZE) * sizeof(struct state_page);
 }
 
 /* ---- loading ---- */
@@ -227,7 +225,7 @@ static bool check_memory(const struct pci_bar *b, struct state_in in)
 {
 	uint64_t next = 0;
 
-	if (in.left % sizeof(struct page))
+	if (in.left % sizeof(struct state_page))
 		return false;
 	while (in.left) {
 		uint64_t off = state_get_u64(&in);
@@ -243,9 +241,17 @@ static bool check_memory(const struct pci_bar *b, struct state_in in)
 
 static int take_memory(const struct pci_func *f, struct state *s, struct state_in memory[PCI_BARS])
 {
+	unsigned int at = 0;
+	struct state_in in;
 	char name[16];
 	int err = 0;
 
+	while (state_take_next(s, STATE_EARLY, VERSION, &at, &in)) {
+		uint64_t bar = state_get_u64(&in);
+
+		if (bar >= PCI_BARS || !f->bar[bar].mem || !check_memory(&f->bar[bar], in))
+			return -EINVAL;
+	}
 	for (unsigned int i = 0; i < PCI_BARS && !err; i++) {
 		if (!f->bar[i].mem)
 			continue;
@@ -256,31 +262,41 @@ static int take_memory(const struct pci_func *f, struct state *s, struct state_i
 	return err;
 }
 
-static void commit_memory(struct pci_bar *b, struct state_in in)
+static void commit_pages(struct pci_bar *b, struct state_in in)
 {
-	static const uint8_t zero[PF_PAGE_SIZE];
-	uint64_t at = 0;
-
 	while (in.left) {
 		uint64_t off = state_get_u64(&in);
 
-		for (; at < off; at += PF_PAGE_SIZE)
-			barmem_write(b->mem, at, zero, PF_PAGE_SIZE);
 		barmem_write(b->mem, off, in.at, PF_PAGE_SIZE);
-		at = off + PF_PAGE_SIZE;
 		in.at += PF_PAGE_SIZE;
 		in.left -= PF_PAGE_SIZE;
 	}
-	for (; at < b->size; at += PF_PAGE_SIZE)
-		barmem_write(b->mem, at, zero, PF_PAGE_SIZE);
 }
 
-static void commit(struct pci_func *f, const struct state_in *config, struct state_in pending,
-		   const struct state_in memory[PCI_BARS])
+/* The last word on a page counts; one of which nothing is said is zero. */
+static void commit_memory(struct pci_func *f, struct state *s, const struct state_in memory[PCI_BARS])
 {
+	static const uint8_t zero[PF_PAGE_SIZE];
+	unsigned int at = 0;
+	struct state_in in;
+
+	for (unsigned int i = 0; i < PCI_BARS; i++)
+		for (uint64_t off = 0; f->bar[i].mem && off < f->bar[i].size; off += PF_PAGE_SIZE)
+			barmem_write(f->bar[i].mem, off, zero, PF_PAGE_SIZE);
+	while (state_take_next(s, STATE_EARLY, VERSION, &at, &in)) {
+		uint64_t bar = state_get_u64(&in);
+
+		commit_pages(&f->bar[bar], in);
+	}
 	for (unsigned int i = 0; i < PCI_BARS; i++)
 		if (f->bar[i].mem)
-			commit_memory(&f->bar[i], memory[i]);
+			commit_pages(&f->bar[i], memory[i]);
+}
+
+static void commit(struct pci_func *f, struct state *s, const struct state_in *config, struct state_in pending,
+		   const struct state_in memory[PCI_BARS])
+{
+	commit_memory(f, s, memory);
 	for (unsigned int i = 0; i < PCI_CFG_SIZE; i++) {
 		uint8_t m = state_bits(f, i);
 
@@ -313,6 +329,6 @@ int pci_load(struct pci_func *f, const void *buf, size_t len)
 	if (!err)
 		err = f->ops->load(f, &s);
 	if (!err)
-		commit(f, &config, pending, memory);
+		commit(f, &s, &config, pending, memory);
 	return err;
 }

@@ -12,8 +12,19 @@
 #define PINFOLD_PCI_MIGRATE_H
 
 #include <stddef.h>
+#include "base/util.h"
 #include "pci/pci.h"
+#include "pci/precopy.h"
 #include "pci/state.h"
+
+/* Of a BAR's memory, as a record has it. */
+struct state_page {
+	uint64_t off;
+	uint8_t data[PF_PAGE_SIZE];
+};
+_Static_assert(sizeof(struct state_page) == 8 + PF_PAGE_SIZE, "the layout is the format");
+
+#define STATE_EARLY "pci.early" /* memory saved while the function ran: the BAR's number, then pages */
 
 bool pci_can_migrate(const struct pci_func *f);
 
@@ -29,6 +40,8 @@ void pci_run(struct pci_func *f);    /* from any state */
  */
 void pci_save_identity(struct pci_func *f, struct state_out *o);
 int pci_save(struct pci_func *f, struct state_out *o);
+/* The same after p has been at work, into what p was made for. NULL: it has not. */
+int pci_save_after(struct pci_func *f, struct state_out *o, struct precopy *p);
 /* How many bytes both parts would have now, to be taken as an estimate. */
 size_t pci_save_size(struct pci_func *f);
 /* More than any state of this function needs. */

@@ -84,6 +84,14 @@ static bool reserve(struct state_out *o, size_t len)
 	return true;
 }
 
+bool state_reserve(struct state_out *o, size_t len)
+{
+	bool failed = o->failed, done = reserve(o, len);
+
+	o->failed = failed;
+	return done;
+}
+
 void state_put(struct state_out *o, const void *src, size_t len)
 {
 	if (len && reserve(o, len))
@@ -151,7 +159,7 @@ static bool name_taken(const struct state *s, const struct state_record *r)
 	for (unsigned int i = 0; i < s->n; i++) {
 		struct state_record other = record_at(s, i);
 
-		if (!memcmp(other.name, r->name, sizeof(r->name)))
+		if (!memcmp(other.name, r->name, sizeof(r->name)) && !(other.flags & r->flags & STATE_REPEATED))
 			return true;
 	}
 	return false;
@@ -193,20 +201,28 @@ int state_open(struct state *s, const void *buf, size_t len, const char *type)
 	return -EINVAL;
 }
 
-int state_take(struct state *s, const char *name, unsigned int version, struct state_in *in)
+bool state_take_next(struct state *s, const char *name, unsigned int version, unsigned int *at, struct state_in *in)
 {
-	for (unsigned int i = 0; i < s->n; i++) {
+	for (unsigned int i = *at; i < s->n; i++) {
 		struct state_record r = record_at(s, i);
 
 		if (!name_is(r.name, name))
 			continue;
 		if (r.version != version)
-			return -EINVAL;
+			return false;
 		s->rec[i].taken = true;
 		*in = (struct state_in){.at = s->buf + s->rec[i].off + sizeof(r), .left = r.len};
-		return 0;
+		*at = i + 1;
+		return true;
 	}
-	return -EINVAL;
+	return false;
+}
+
+int state_take(struct state *s, const char *name, unsigned int version, struct state_in *in)
+{
+	unsigned int at = 0;
+
+	return state_take_next(s, name, version, &at, in) ? 0 : -EINVAL;
 }
 
 int state_all_taken(const struct state *s)

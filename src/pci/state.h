@@ -3,7 +3,8 @@
  * The saved state of a function, as bytes that may go to another broker.
  *
  *   header   struct state_header: magic, version of this encoding, the device type's name
- *   records  struct state_record, then len bytes, then zeros up to a multiple of 8. Each has a name of its own.
+ *   records  struct state_record, then len bytes, then zeros up to a multiple of 8. Each has a name of its own, unless
+ *            all that have it are marked as repeated: then their order counts.
  *   the end  a record "end": a CRC-32C of every byte before it
  *
  * All numbers are little-endian. A record says its version; one that a reader does not know is refused, unless it is
@@ -19,9 +20,10 @@
 
 #define STATE_MAGIC   0x0a65746174534650ull /* "PFState\n" */
 #define STATE_VERSION 1
-#define STATE_RECORDS 64
+#define STATE_RECORDS 256
 
-enum { STATE_OPTIONAL = 1 }; /* flags: who does not know the record may pass it over */
+/* Flags: who does not know the record may pass it over; there may be more of that name. */
+enum { STATE_OPTIONAL = 1, STATE_REPEATED = 2 };
 
 struct state_header {
 	uint64_t magic;
@@ -53,6 +55,8 @@ void state_begin(struct state_out *o, const char *name, unsigned int version, un
 void state_put(struct state_out *o, const void *src, size_t len);
 void state_end(struct state_out *o);
 int state_finish(struct state_out *o); /* the end. 0 or -ENOMEM */
+/* True: the next len bytes cannot fail. False leaves everything as it was. */
+bool state_reserve(struct state_out *o, size_t len);
 
 static inline void state_put_u8(struct state_out *o, uint8_t v)
 {
@@ -93,6 +97,8 @@ struct state {
 int state_open(struct state *s, const void *buf, size_t len, const char *type);
 /* The record of that name and version. -EINVAL: there is none. */
 int state_take(struct state *s, const char *name, unsigned int version, struct state_in *in);
+/* The next one of that name from *at on, which starts as 0. False: there is none, or one of another version. */
+bool state_take_next(struct state *s, const char *name, unsigned int version, unsigned int *at, struct state_in *in);
 /* 0, or -EINVAL: a record that is not optional has not been taken. */
 int state_all_taken(const struct state *s);
 

@@ -69,6 +69,7 @@ enum slot_state {
 		     "addresses follow, innermost first. Reply a0 = the session's number")                             \
 	RPC(TICKET, "Reply a0, a1 = a number, good once, for a child that is about to be forked; ret = -ENOENT: "      \
 		    "there is nothing that it could inherit")                                                          \
+	RPC(EMPTY, "object: a read() of it found nothing. Reply ret = the read's answer, -EAGAIN: look again")         \
 	RPC(INHERIT, "a0, a1 = such a number: the files that its session knew are known to this one")                  \
 	RPC(CRASH, "a0 = signal, a1 = address: the caller is about to die of it; with HELLO_STACKS")
 
@@ -103,10 +104,11 @@ struct memory_range {
 
 enum rpc_mmap { RPC_MMAP_TRAP, RPC_MMAP_FILE };
 
-enum {
-	SLOT_HAS_FD = 1
-}; /* flags, in a reply: a descriptor waits on the session socket, tagged with the slot's number; of an IOCTL, a0 =
-      where its number goes, 0: it is the result */
+/*
+ * Flags, in a reply. HAS_FD: a descriptor waits on the session socket, tagged with the slot's number; of an IOCTL, a0 =
+ * where its number goes, 0: it is the result. ASKS: with it, EMPTY has answers for it.
+ */
+enum { SLOT_HAS_FD = 1, SLOT_FD_ASKS = 2 };
 
 struct slot {
 	_Atomic uint32_t state;

@@ -64,6 +64,11 @@ struct ufile_ops {
 	 */
 	void (*written)(struct ufile *f, const void *buf, size_t len);
 	void (*drained)(struct ufile *f);
+	/*
+	 * Optional: the answer to a read() that found nothing, as long as the boundary sees it: 0, -errno, or -EAGAIN:
+	 * it may look again.
+	 */
+	long (*empty)(struct ufile *f);
 	bool waits; /* the client's read() and write() wait for bytes and room, unless it wishes otherwise */
 	/*
 	 * 0, or -EIO while nothing answers at off through a mapping of that generation (0: trapped): an access is

@@ -259,8 +259,11 @@ long logging_report(struct vfio_dev *d, struct feature_call *fc);
 
 /* ---- session.c: the descriptor that a saved state goes through ---- */
 struct mig_session;
-/* Of a function that is to be saved or loaded. Not open yet: start or drop it. 0 or -ENOMEM. */
-int mig_session_new(struct vfio_dev *d, bool saving, struct mig_session **s);
+/*
+ * Of a function that is to be saved or loaded, and saved as a whole when it has stopped or some of it before. Not open
+ * yet: start or drop it. 0 or -ENOMEM.
+ */
+int mig_session_new(struct vfio_dev *d, bool saving, bool whole, struct mig_session **s);
 void mig_session_drop(struct mig_session *s);
 struct ufile *mig_session_file(struct mig_session *s);
 /* Its descriptor has been handed out. What the function is can be read at once. */

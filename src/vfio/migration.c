@@ -112,7 +112,7 @@ static int arc_open(struct vfio_dev *d, struct ucall *c, uint64_t at, bool savin
 	struct mig_session *s;
 	int err;
 
-	err = mig_session_new(d, saving, &s);
+	err = mig_session_new(d, saving, whole, &s);
 	if (err)
 		return err;
 	err = whole ? mig_session_save(s) : 0;

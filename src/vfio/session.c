@@ -4,9 +4,9 @@
  *
  * It is a socket, because that is the one kind of file at which nobody can keep the broker waiting: a reader of a pipe
  * holds its lock while he copies to memory that need not come, and a writer of a file in memory holds the file's. What
- * does not fit stays here until the reader has made room. So, other than in Linux: a read() that finds nothing is
- * EAGAIN (ENOMSG at the end of what there is while the state is pre-copied), one after the session is 0 (ENODEV), and a
- * write() that is too much, or after the session, is swallowed.
+ * does not fit stays here until the reader has made room. What a read() says that finds nothing, session_empty says;
+ * at a descriptor that the boundary does not know (a copy under another number, or one sent elsewhere) the system says
+ * EAGAIN, and 0 at the end. A write() that is too much, or after the session, is swallowed.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,6 +18,7 @@
 
 #define CAP_MIN	     65536
 #define RECEIVE_ONCE 65536
+#define PIECE	     16384
 
 struct mig_session {
 	struct ufile file;
@@ -26,7 +27,8 @@ struct mig_session {
 	/* saving */
 	struct state_out out;
 	size_t sent;
-	size_t initial; /* how much of it there was before the function stopped */
+	size_t initial; /* how much of it there was at first */
+	struct precopy *early;
 	/* loading: what has come */
 	uint8_t *buf;
 	size_t len, cap, max;
@@ -40,13 +42,26 @@ static struct mig_session *session_of(struct ufile *f)
 
 /* ---- saving ---- */
 
+/* In pieces, which are counted as the reader takes them. */
 static void session_send(struct mig_session *s)
 {
+	size_t n, want;
+
 	if (!s->d)
 		return;
-	s->sent += ufile_send(&s->file, s->out.buf + s->sent, s->out.len - s->sent);
+	do {
+		want = MIN(s->out.len - s->sent, (size_t)PIECE);
+		n = want ? ufile_send(&s->file, s->out.buf + s->sent, want) : 0;
+		s->sent += n;
+	} while (n && n == want);
 	if (s->complete && s->sent == s->out.len)
 		ufile_finish(&s->file);
+}
+
+/* How much has been sent and not been read, as well as can be told. */
+static size_t session_unread(struct mig_session *s)
+{
+	return MIN(ufile_unread(&s->file) * PIECE, s->sent);
 }
 
 static void session_drained(struct ufile *f)
@@ -61,8 +76,10 @@ static void session_no_write(struct ufile *f, const void *buf, size_t len)
 int mig_session_save(struct mig_session *s)
 {
 	size_t before = s->out.len;
+	int err;
 
-	if (pci_save(s->d->f, &s->out)) {
+	err = s->early ? pci_save_after(s->d->f, &s->out, s->early) : pci_save(s->d->f, &s->out);
+	if (err) {
 		s->out.len = before;
 		s->out.failed = false;
 		return -ENOMEM;
@@ -77,19 +94,39 @@ static bool is_precopy(const struct vfio_dev *d)
 	return d && (d->mig_state == VFIO_DEVICE_STATE_PRE_COPY || d->mig_state == VFIO_DEVICE_STATE_PRE_COPY_P2P);
 }
 
-/* What has been sent in one piece has been read, or it has not. */
+/* Bytes that nobody has seen yet, of the first ones and of others. */
 static long get_precopy_info(struct mig_session *s, struct ucall *c, uint64_t arg)
 {
 	struct vfio_precopy_info info;
 	int ret = ucall_copy_in(c, arg, &info, sizeof(info));
+	size_t seen;
 
 	if (ret)
 		return ret;
 	if (info.argsz < sizeof(info) || !is_precopy(s->d))
 		return -EINVAL;
-	info.initial_bytes = ufile_unread(&s->file) ? s->initial : s->initial - s->sent;
-	info.dirty_bytes = 0;
+	seen = s->sent - session_unread(s);
+	info.initial_bytes = s->initial - MIN(seen, s->initial);
+	info.dirty_bytes = s->out.len - MAX(seen, s->initial) + precopy_dirty(s->early);
 	return ucall_copy_out(c, arg, &info, sizeof(info));
+}
+
+/* A read() found nothing: its answer, or -EAGAIN if there may be something by now. */
+static long session_empty(struct ufile *f)
+{
+	struct mig_session *s = session_of(f);
+
+	if (!s->d)
+		return -ENODEV;
+	session_send(s);
+	if (ufile_unread(f) || s->sent < s->out.len)
+		return -EAGAIN;
+	if (!is_precopy(s->d))
+		return 0;
+	if (!precopy_step(s->early))
+		return -ENOMSG;
+	session_send(s);
+	return -EAGAIN;
 }
 
 static long session_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg)
@@ -156,6 +193,8 @@ int mig_session_load(struct mig_session *s)
 
 static void session_free_buffers(struct mig_session *s)
 {
+	precopy_free(s->early);
+	s->early = NULL;
 	state_out_fini(&s->out);
 	free(s->buf);
 	s->buf = NULL;
@@ -174,6 +213,7 @@ static const struct ufile_ops saving_ops = {
     .ioctl = session_ioctl,
     .written = session_no_write,
     .drained = session_drained,
+    .empty = session_empty,
     .release = session_release,
 };
 
@@ -185,7 +225,17 @@ static const struct ufile_ops loading_ops = {
     .release = session_release,
 };
 
-int mig_session_new(struct vfio_dev *d, bool saving, struct mig_session **out)
+/* What can be said before the function stops. */
+static void save_early(struct mig_session *s)
+{
+	s->early = precopy_new(s->d->f, &s->out);
+	if (s->early)
+		precopy_begin(s->early);
+	else
+		s->out.failed = true;
+}
+
+int mig_session_new(struct vfio_dev *d, bool saving, bool whole, struct mig_session **out)
 {
 	struct mig_session *s = mem_calloc(1, sizeof(*s));
 
@@ -197,6 +247,8 @@ int mig_session_new(struct vfio_dev *d, bool saving, struct mig_session **out)
 	state_out_init(&s->out, false);
 	if (saving)
 		pci_save_identity(d->f, &s->out);
+	if (saving && !whole && !s->out.failed)
+		save_early(s);
 	if (s->out.failed) {
 		session_release(&s->file);
 		return -ENOMEM;

@@ -17,18 +17,18 @@ report() { # NUMBER STATUS NAME LOG
 
 mkdir "$work/a" "$work/b"
 truncate -s 1M "$work/disk.img"
-"$pinfold" run --summary -d nvme,path="$work/disk.img" -- "$vmm" save "$work/a" >"$work/log" 2>&1
+"$pinfold" run --summary -d nvme,path="$work/disk.img",cmb-size=512K -- "$vmm" save "$work/a" >"$work/log" 2>&1
 status=$?
 report 1 $status "saved while it works" "$work/log"
 grep -q 'still mapped: nothing; still pinned: nothing' "$work/log"
 report 2 $? "nothing is left behind" /dev/null
 cp "$work/disk.img" "$work/moved.img"
 truncate -s 0 "$work/disk.img" # nobody looks back
-"$pinfold" run -d nvme,path="$work/moved.img" -- "$vmm" resume "$work/a" >"$work/log" 2>&1
+"$pinfold" run -d nvme,path="$work/moved.img",cmb-size=512K -- "$vmm" resume "$work/a" >"$work/log" 2>&1
 report 3 $? "resumed in another run" "$work/log"
 
 truncate -s 1M "$work/served.img"
-"$pinfold" serve --socket "$work/socket" -d nvme,path="$work/served.img" >/dev/null &
+"$pinfold" serve --socket "$work/socket" -d nvme,path="$work/served.img",cmb-size=512K >/dev/null &
 server=$!
 n=0
 while [ ! -S "$work/socket" ] && [ $n -lt 300 ]; do

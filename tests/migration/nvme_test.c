@@ -15,6 +15,7 @@
 #include "nvme/host.h"
 #include "devices/nvme/nvme.h"
 #include "iommu/iommu.h"
+#include "pci/barmem.h"
 #include "pci/migrate.h"
 
 #define BLOB_MAX (256u << 10)
@@ -420,6 +421,156 @@ static void other_shapes(void **state)
 	}
 }
 
+/* ---- memory that is saved while the controller runs ---- */
+
+#define CMB_PAGES 64
+
+static void cmb_page(struct host *h, unsigned int page, uint8_t c)
+{
+	uint8_t data[PF_PAGE_SIZE];
+
+	memset(data, c, sizeof(data));
+	assert_int_equal(barmem_write(h->m.f->bar[2].mem, page * PF_PAGE_SIZE, data, sizeof(data)), 0);
+}
+
+static void assert_cmb(struct host *h, unsigned int page, uint8_t c)
+{
+	uint8_t data[PF_PAGE_SIZE], want[PF_PAGE_SIZE];
+
+	memset(want, c, sizeof(want));
+	assert_int_equal(barmem_read(h->m.f->bar[2].mem, page * PF_PAGE_SIZE, data, sizeof(data)), 0);
+	assert_memory_equal(data, want, sizeof(data));
+}
+
+/* Steps until nothing is left; returns how many pages they appended. */
+static unsigned int steps(struct precopy *p, const struct state_out *o)
+{
+	size_t before = o->len;
+
+	while (precopy_step(p))
+		;
+	return (o->len - before) / sizeof(struct state_page);
+}
+
+static void early_memory(void **state)
+{
+	struct state_out o;
+	struct precopy *p;
+
+	for (unsigned int i = 0; i < CMB_PAGES; i++)
+		cmb_page(&b, i, 0xee); /* what was there before */
+	for (unsigned int i = 0; i < CMB_PAGES / 2; i++)
+		cmb_page(&a, i, i + 1);
+	state_out_init(&o, false);
+	pci_save_identity(a.m.f, &o);
+	p = precopy_new(a.m.f, &o);
+	assert_non_null(p);
+	precopy_begin(p);
+	assert_in_range(o.len, CMB_PAGES / 2 * sizeof(struct state_page), CMB_PAGES * sizeof(struct state_page));
+	assert_int_equal(precopy_dirty(p), 0);
+	assert_int_equal(steps(p, &o), 0);
+	/* Changed, made zero, new; and changed back to what it was in the beginning. */
+	cmb_page(&a, 3, 77);
+	cmb_page(&a, 4, 0);
+	cmb_page(&a, 50, 50);
+	cmb_page(&a, 5, 99);
+	assert_int_equal(precopy_dirty(p), 4 * sizeof(struct state_page));
+	assert_int_equal(steps(p, &o), 4);
+	cmb_page(&a, 5, 6);
+	assert_int_equal(steps(p, &o), 1);
+	assert_int_equal(steps(p, &o), 0);
+	/* Not to be seen before it has stopped. */
+	cmb_page(&a, 4, 44);
+	cmb_page(&a, 50, 0);
+	quiesce(&a);
+	pci_stop(a.m.f);
+	assert_int_equal(pci_save_after(a.m.f, &o, p), 0);
+	precopy_free(p);
+	move_host();
+	stop_anew(&b);
+	assert_int_equal(pci_load(b.m.f, o.buf, o.len), 0);
+	pci_run(b.m.f);
+	for (unsigned int i = 0; i < CMB_PAGES; i++)
+		assert_cmb(&b, i, i == 3 ? 77 : i == 4 ? 44 : i < CMB_PAGES / 2 ? i + 1 : 0);
+	state_out_fini(&o);
+}
+
+/* A client that changes everything all the time gets to an end, and the reader takes what it has got. */
+static void endless_changes(void **state)
+{
+	struct state_out o;
+	struct precopy *p;
+	unsigned int n = 0;
+
+	state_out_init(&o, false);
+	pci_save_identity(a.m.f, &o);
+	p = precopy_new(a.m.f, &o);
+	assert_non_null(p);
+	precopy_begin(p);
+	do
+		for (unsigned int i = 0; i < CMB_PAGES; i++)
+			cmb_page(&a, i, 1 + n % 200 + i % 3);
+	while (precopy_step(p) && n++ < 10000);
+	assert_true(n > 1 && n < 1000);
+	assert_int_equal(precopy_dirty(p), 0);
+	quiesce(&a);
+	pci_stop(a.m.f);
+	assert_int_equal(pci_save_after(a.m.f, &o, p), 0);
+	precopy_free(p);
+	assert_true(o.len <= pci_save_max(a.m.f));
+	stop_anew(&b);
+	assert_int_equal(pci_load(b.m.f, o.buf, o.len), 0);
+	for (unsigned int i = 0; i < CMB_PAGES; i++)
+		assert_cmb(&b, i, 1 + n % 200 + i % 3);
+	state_out_fini(&o);
+}
+
+/* What no saver writes. */
+static int load_early(uint64_t bar, uint64_t off, size_t len, unsigned int version, unsigned int flags, unsigned int n)
+{
+	static const uint8_t page[PF_PAGE_SIZE + 8];
+	struct state_out o;
+	int err;
+
+	state_out_init(&o, false);
+	pci_save_identity(a.m.f, &o);
+	while (n--) {
+		state_begin(&o, STATE_EARLY, version, flags);
+		state_put_u64(&o, bar);
+		state_put_u64(&o, off);
+		state_put(&o, page, len);
+		state_end(&o);
+	}
+	assert_int_equal(pci_save(a.m.f, &o), 0);
+	err = pci_load(b.m.f, o.buf, o.len);
+	state_out_fini(&o);
+	return err;
+}
+
+static void hostile_early_memory(void **state)
+{
+	uint64_t size = a.m.f->bar[2].size;
+
+	quiesce(&a);
+	pci_stop(a.m.f);
+	stop_anew(&b);
+	cmb_page(&b, 1, 0x42);
+	assert_int_equal(load_early(0, 0, PF_PAGE_SIZE, 1, STATE_REPEATED, 1), -EINVAL); /* registers */
+	assert_int_equal(load_early(5, 0, PF_PAGE_SIZE, 1, STATE_REPEATED, 1), -EINVAL); /* none */
+	assert_int_equal(load_early(6, 0, PF_PAGE_SIZE, 1, STATE_REPEATED, 1), -EINVAL);
+	assert_int_equal(load_early(UINT64_MAX, 0, PF_PAGE_SIZE, 1, STATE_REPEATED, 1), -EINVAL);
+	assert_int_equal(load_early(2, size, PF_PAGE_SIZE, 1, STATE_REPEATED, 1), -EINVAL);
+	assert_int_equal(load_early(2, 8, PF_PAGE_SIZE, 1, STATE_REPEATED, 1), -EINVAL);
+	assert_int_equal(load_early(2, 0, PF_PAGE_SIZE - 8, 1, STATE_REPEATED, 1), -EINVAL);
+	assert_int_equal(load_early(2, 0, PF_PAGE_SIZE + 8, 1, STATE_REPEATED, 1), -EINVAL);
+	assert_int_equal(load_early(2, 0, PF_PAGE_SIZE, 2, STATE_REPEATED, 1), -EINVAL);
+	assert_int_equal(load_early(2, 0, PF_PAGE_SIZE, 1, 0, 2), -EINVAL); /* twice, and does not say so */
+	assert_int_equal(load_early(2, 0, PF_PAGE_SIZE, 1, STATE_REPEATED, STATE_RECORDS), -EINVAL);
+	assert_cmb(&b, 1, 0x42);
+	assert_int_equal(load_early(2, 0, PF_PAGE_SIZE, 1, STATE_REPEATED, 3), 0);
+	assert_cmb(&b, 1, 0);
+}
+
 int main(void)
 {
 #define T(f, options) cmocka_unit_test_prestate_setup_teardown(f, setup, teardown, (void *)(options))
@@ -435,6 +586,9 @@ int main(void)
 	    T(nothing_while_stopped, ""),
 	    T(changed_states, ""),
 	    T(other_shapes, ""),
+	    T(early_memory, "cmb-size=256K"),
+	    T(endless_changes, "cmb-size=256K"),
+	    T(hostile_early_memory, "cmb-size=256K"),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,12 +10,15 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "uapi/vfio_abi.h"
 
 #define WARM	    3000u /* commands before, while and after it moves */
 #define OUTSTANDING 8u	  /* that nobody has fetched when it stops */
-#define STATE_MAX   (1u << 20)
+#define STATE_MAX   (4u << 20)
+#define CMB_BAR	    2
+#define CMB_SIZE    (512 * 1024u)
 
 struct feature {
 	struct vfio_device_feature h;
@@ -72,6 +75,48 @@ static size_t read_file(const char *name, void *p, size_t max)
 	return n;
 }
 
+/* ---- the controller's own memory, which the guest writes behind everybody's back ---- */
+
+static uint8_t *cmb_map(void)
+{
+	struct vfio_region_info r = region_info(CMB_BAR);
+	void *p;
+
+	expect(r.size >= CMB_SIZE);
+	p = mmap(NULL, CMB_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, device, r.offset);
+	expect(p != MAP_FAILED);
+	return p;
+}
+
+enum { BEFORE, DURING, AFTER }; /* when something was written */
+
+/* Each page by its number and the moment; the last quarter stays zero, and a page becomes so. */
+static uint8_t cmb_byte(unsigned int page, unsigned int moment)
+{
+	if (page >= CMB_SIZE / PAGE * 3 / 4 || (page == 7 && moment == DURING) || (page == 9 && moment == AFTER))
+		return 0;
+	if (moment == AFTER && page % 16 != 1)
+		moment = DURING;
+	if (moment == DURING && page % 8 != 1)
+		moment = BEFORE;
+	return page * 3 + 17 + moment;
+}
+
+static void cmb_write(uint8_t *cmb, unsigned int moment)
+{
+	for (unsigned int i = 0; i < CMB_SIZE / PAGE; i++)
+		if (cmb[i * PAGE] != cmb_byte(i, moment))
+			memset(cmb + i * PAGE, cmb_byte(i, moment), PAGE);
+}
+
+static void cmb_verify(const uint8_t *cmb)
+{
+	for (unsigned int i = 0; i < CMB_SIZE; i++)
+		if (cmb[i] != cmb_byte(i / PAGE, AFTER))
+			fail("byte %#x of the controller's memory is %#x, not %#x", i, cmb[i],
+			     cmb_byte(i / PAGE, AFTER));
+}
+
 /* ---- save ---- */
 
 static uint8_t state[STATE_MAX];
@@ -84,7 +129,7 @@ static void read_state(int data)
 
 	while ((n = read(data, state + state_len, STATE_MAX - state_len)) > 0)
 		state_len += n;
-	expect(n < 0 && (errno == ENOMSG || errno == EAGAIN));
+	expect(n < 0 && errno == ENOMSG);
 }
 
 static void read_state_to_end(int data)
@@ -102,12 +147,27 @@ static void read_state_to_end(int data)
 	}
 }
 
-static uint64_t precopy_left(int data)
+static void expect_left(int data, uint64_t initial_min, uint64_t initial_max, uint64_t dirty)
 {
 	struct vfio_precopy_info info = {.argsz = sizeof(info)};
 
 	expect_eq(ioctl(data, VFIO_MIG_GET_PRECOPY_INFO, &info), 0);
-	return info.initial_bytes + info.dirty_bytes;
+	if (info.initial_bytes < initial_min || info.initial_bytes > initial_max || info.dirty_bytes / PAGE != dirty)
+		fail("%llu bytes at first and %llu dirty ones are left", (unsigned long long)info.initial_bytes,
+		     (unsigned long long)info.dirty_bytes);
+}
+
+/* A copy under a number of the program's own choice is a socket; the number that it was given is not. */
+static void expect_nothing_there(int data)
+{
+	int copy = dup2(data, 77);
+	uint8_t byte;
+
+	expect_eq(copy, 77);
+	expect_errno(read(copy, &byte, 1), EAGAIN);
+	close(copy);
+	expect_errno(read(data, &byte, 1), ENOMSG);
+	expect_eq(read(data, &byte, 0), 0);
 }
 
 static void logging_start(void)
@@ -150,13 +210,16 @@ static void copy_what_the_cpu_wrote(uint8_t *copy)
 
 static void save(void)
 {
-	uint8_t *copy = pages_alloc(MEM_SIZE);
+	uint8_t *copy = pages_alloc(MEM_SIZE), *cmb;
 	struct feature f = {0};
+	size_t early;
 	uint64_t done;
 	int data;
 
 	machine_make();
 	irq_set_up();
+	cmb = cmb_map();
+	cmb_write(cmb, BEFORE);
 	boot();
 	work(WARM);
 	expect_eq(feature(&f, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION), 0);
@@ -167,11 +230,20 @@ static void save(void)
 	logging_start();
 	data = set_state(VFIO_DEVICE_STATE_PRE_COPY);
 	expect(data >= 0);
-	expect(precopy_left(data) > 0);
+	expect_left(data, CMB_SIZE * 3 / 4, CMB_SIZE, 0);
 	memcpy(copy, g, MEM_SIZE);
 	work(WARM);
 	read_state(data);
-	expect_eq(precopy_left(data), 0);
+	expect_left(data, 0, 0, 0);
+	expect_nothing_there(data);
+	early = state_len;
+	expect(early > CMB_SIZE * 3 / 4);
+	cmb_write(cmb, DURING);
+	expect_left(data, 0, 0, CMB_SIZE / PAGE * 3 / 4 / 8 + 1);
+	work(WARM);
+	read_state(data);
+	expect(state_len - early > PAGE * CMB_SIZE / PAGE * 3 / 4 / 8 && state_len - early < CMB_SIZE / 4);
+	expect_left(data, 0, 0, 0);
 	expect(copy_dirty(copy) > 0);
 	work(WARM);
 	copy_dirty(copy);
@@ -188,11 +260,17 @@ static void save(void)
 	ring(1);
 	usleep(20000);
 	expect(!complete_one());
+	cmb_write(cmb, AFTER);
+	early = state_len;
 	expect_eq(set_state(VFIO_DEVICE_STATE_STOP_COPY), -1);
 	read_state_to_end(data);
+	expect(state_len - early < CMB_SIZE / 4); /* the rest, and no more */
+	cmb_verify(cmb);
+	expect_eq(set_state(VFIO_DEVICE_STATE_STOP), -1);
+	expect_errno(read(data, copy, 1), ENODEV);
 	close(data);
 	expect_eq(feature(&f, VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIG_DATA_SIZE), 0);
-	expect(f.size.stop_copy_length >= state_len / 2 && f.size.stop_copy_length <= STATE_MAX);
+	expect(f.size.stop_copy_length >= state_len / 4 && f.size.stop_copy_length <= STATE_MAX);
 
 	copy_dirty(copy);
 	copy_what_the_cpu_wrote(copy);
@@ -259,6 +337,7 @@ static void resume(void)
 	write_all(data, state, state_len);
 	expect_eq(set_state(VFIO_DEVICE_STATE_STOP), -1);
 	close(data);
+	cmb_verify(cmb_map());
 	irq_set_up();
 	expect_eq(g->s.busy, OUTSTANDING);
 	before = g->s.interrupts;
