@@ -20,7 +20,7 @@ MESON ?= meson
 NINJA ?= ninja
 
 .NOTPARALLEL:
-.PHONY: all demo check guest check-kernel check-kernel-diff check-guest golden bench asan tsan fuzz lint fmt install clean deps help
+.PHONY: all demo check guest check-kernel check-kernel-diff check-guest check-flood golden bench asan tsan fuzz lint fmt install clean deps help
 
 all: $(BUILD)/build.ninja ## build into build/
 	@$(NINJA) -C $(BUILD)
@@ -50,6 +50,10 @@ check-guest: deps all guest ## guests of every shape in QEMU, with the emulated 
 golden: all ## rewrite the examples in the pages of the checker's classes; CLASSES="name ..."
 	@PINFOLD=$(abspath $(BUILD))/src/cli/pinfold GOLDEN=$(BUILD)/tests/check ROOT=. PYTHONDONTWRITEBYTECODE=1 \
 		PYTHONPATH=tests/lib tests/check/golden_test.py --update $(CLASSES)
+
+check-flood: deps all ## ten million events through the checker: its memory and its report stay bounded
+	@PINFOLD=$(abspath $(BUILD))/src/cli/pinfold GOLDEN=$(abspath $(BUILD))/tests/check FLOOD_ROUNDS=100000 \
+		PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/lib tests/check/scale_test.py
 
 bench: deps all guest ## the numbers, each beside its peer's
 	@BUILD=$(BUILD) scripts/bench

@@ -149,19 +149,25 @@ static void add_end(const struct check *c, struct json_object *o)
 		json_object_object_add(o, "exit_status", json_object_new_int(WEXITSTATUS(c->status)));
 }
 
-static struct json_object *report_json(const struct check *c)
+/* max: of findings; 0: all. */
+static struct json_object *report_json(const struct check *c, size_t max)
 {
 	struct json_object *o = json_object_new_object(), *list = json_object_new_array();
 	struct left_list left = {c, json_object_new_array()};
 	const struct list *all = findings_list(c->findings);
+	uint64_t left_out = findings_unsaid(c->findings);
 	struct finding *f;
 
 	json_object_object_add(o, "version", json_object_new_int(VERSION));
 	list_for_each (f, all, node)
-		if (!f->suppressed)
+		if (f->suppressed)
+			continue;
+		else if (!max || json_object_array_length(list) < max)
 			json_object_array_add(list, finding_json(c, f));
+		else
+			left_out += f->count;
 	json_object_object_add(o, "findings", list);
-	json_object_object_add(o, "findings_not_kept", json_object_new_int64(findings_unsaid(c->findings)));
+	json_object_object_add(o, "findings_not_kept", json_object_new_int64(left_out));
 	left_each(c->left, add_left, &left);
 	json_object_object_add(o, "left_mapped", left.list);
 	add_end(c, o);
@@ -171,9 +177,11 @@ static struct json_object *report_json(const struct check *c)
 
 /* ---- the page ---- */
 
-#define PAGE_MAPPINGS 20000 /* a picture of more shows less */
+/* A picture of more shows less, and a browser has to hold it. */
+#define PAGE_MAPPINGS 10000 /* of those that are there, and of those that are gone */
+#define PAGE_FINDINGS 500
 
-extern const char page_html[], page_html_end[];
+extern const char page_html[]; /* page.html */
 
 static struct json_object *lane_json(const struct lane *l, unsigned int n)
 {
@@ -200,7 +208,7 @@ static struct json_object *lane_json(const struct lane *l, unsigned int n)
 struct page {
 	const struct check *c;
 	struct json_object *maps, *stacks;
-	unsigned int n;
+	uint64_t total;
 };
 
 static void add_mapping(struct page *p, const struct mapping_note *n)
@@ -208,10 +216,6 @@ static void add_mapping(struct page *p, const struct mapping_note *n)
 	struct json_object *o = json_object_new_object();
 	char key[16];
 
-	if (p->n++ >= PAGE_MAPPINGS) {
-		json_object_put(o);
-		return;
-	}
 	snprintf(key, sizeof(key), "%" PRIu32, n->mapped_stack);
 	if (n->mapped_stack && !json_object_object_get_ex(p->stacks, key, NULL))
 		json_object_object_add(p->stacks, key, stack_json(p->c, n->mapped_stack));
@@ -228,24 +232,38 @@ static void add_mapping(struct page *p, const struct mapping_note *n)
 	json_object_array_add(p->maps, o);
 }
 
+/* All of them, or every so manyth: they are in the order of time. */
+static void add_mappings(struct page *p,
+			 const struct mapping_note *(*next)(struct history *h, const struct mapping_note *after))
+{
+	const struct mapping_note *note;
+	uint64_t n = 0, every, at = 0;
+
+	for (note = NULL; (note = next(p->c->history, note));)
+		n++;
+	p->total += n;
+	every = n / PAGE_MAPPINGS + 1;
+	for (note = NULL; (note = next(p->c->history, note));)
+		if (!(at++ % every))
+			add_mapping(p, note);
+}
+
 static void add_picture(const struct check *c, struct json_object *o)
 {
 	struct json_object *devices = json_object_new_array();
 	struct page p = {.c = c, .maps = json_object_new_array(), .stacks = json_object_new_object()};
 	uint64_t slice = timeline_slice_ns(c->timeline), n = (c->ended_ns - c->began_ns) / slice + 1;
-	const struct mapping_note *note;
 	const struct lane *l;
 
-	for (note = NULL; (note = history_next(c->history, note));)
-		add_mapping(&p, note);
-	for (note = NULL; (note = history_next_gone(c->history, note));)
-		add_mapping(&p, note);
+	add_mappings(&p, history_next);
+	add_mappings(&p, history_next_gone);
 	for (unsigned int i = 0; (l = timeline_lane(c->timeline, i)); i++)
 		json_object_array_add(devices, lane_json(l, MIN(n, (uint64_t)TIMELINE_SLICES)));
 	json_object_object_add(o, "duration", json_object_new_double(seconds(c, c->ended_ns)));
 	json_object_object_add(o, "slice", json_object_new_double(slice / 1e9));
 	json_object_object_add(o, "devices", devices);
 	json_object_object_add(o, "maps", p.maps);
+	json_object_object_add(o, "maps_total", json_object_new_int64(p.total));
 	json_object_object_add(o, "stacks", p.stacks);
 }
 
@@ -262,7 +280,7 @@ int report_write_page(const struct check *c, FILE *out)
 {
 	static const char mark[] = "@DATA@";
 	const char *at = strstr(page_html, mark), *text;
-	struct json_object *o = report_json(c);
+	struct json_object *o = report_json(c, PAGE_FINDINGS);
 	int err;
 
 	add_picture(c, o);
@@ -280,7 +298,7 @@ int report_write_page(const struct check *c, FILE *out)
 
 int report_write(const struct check *c, FILE *out)
 {
-	struct json_object *o = report_json(c);
+	struct json_object *o = report_json(c, 0);
 	const char *text =
 	    o ? json_object_to_json_string_ext(o, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE) : NULL;
 	int err = 0;

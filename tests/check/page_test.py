@@ -1,56 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The report as a page, in a real browser without a network: it shows what was found, and can be zoomed into."""
-import json
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 
+import browser
 import tap
 
 PINFOLD, GOLDEN = os.environ["PINFOLD"], os.environ["GOLDEN"]
 WORK = tempfile.TemporaryDirectory(prefix="pinfold-page-")
 PATIENCE = 120
-
-
-class Browser:
-    """A page in Chromium, driven through the WebDriver protocol (W3C)."""
-
-    def __init__(self, url):
-        self.driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True)
-        line = next(l for l in self.driver.stdout if "started successfully on port" in l)
-        port = line.split("port ")[-1].strip(" .\n")
-        self.root = f"http://127.0.0.1:{port}"
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1200,1400",
-                   "--host-resolver-rules=MAP * ~NOTFOUND"]
-        made = self.call("/session", {"capabilities": {"alwaysMatch": {
-            "goog:chromeOptions": {"args": options, "binary": shutil.which("chromium")},
-            "goog:loggingPrefs": {"browser": "ALL"}}}})
-        self.root += "/session/" + made["sessionId"]
-        self.call("/url", {"url": url})
-
-    def call(self, path, body):
-        request = urllib.request.Request(self.root + path, json.dumps(body).encode(),
-                                         {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-                return json.load(answer)["value"]
-        except urllib.error.HTTPError as e:
-            raise AssertionError(e.read().decode()) from e
-
-    def run(self, script):
-        return self.call("/execute/sync", {"script": script, "args": []})
-
-    def close(self):
-        try:
-            urllib.request.urlopen(urllib.request.Request(self.root, method="DELETE"), timeout=PATIENCE).close()
-        finally:
-            self.driver.kill()
-            self.driver.wait()
 
 
 def page_of(*classes):
@@ -62,14 +24,7 @@ def page_of(*classes):
     script = "; ".join(os.path.join(GOLDEN, c) for c in classes) or "true"
     subprocess.run([PINFOLD, "run", f"--report={report}", "-d", f"nvme,path={disk}", "--", "sh", "-c", script],
                    stderr=subprocess.DEVNULL, timeout=PATIENCE, check=True)
-    b = Browser("file://" + report)
-    for _ in range(PATIENCE * 10):
-        if b.run("return document.documentElement.dataset.ready") == "1":
-            break
-        time.sleep(0.1)
-    errors = [e for e in b.call("/se/log", {"type": "browser"}) if e["level"] == "SEVERE"]
-    assert not errors, errors
-    return b
+    return browser.opened(report)
 
 
 def test_shows_what_was_found():
@@ -114,6 +69,48 @@ def test_zooms_and_tells_who_mapped():
         assert b.run(WHEEL) < whole / 4
         b.run("document.getElementById('reset').click()")
         assert b.run("return +document.getElementById('map').dataset.span") == whole
+    finally:
+        b.close()
+
+
+KEYS = """
+const c = document.getElementById('map'), key = k => c.dispatchEvent(new KeyboardEvent('keydown', {key: k}));
+const whole = +c.dataset.span, row = document.querySelector('tr.finding'), more = row.nextSibling;
+const was = more.hidden;
+c.focus();
+key('+');
+const near = +c.dataset.span;
+key('0');
+row.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter'}));
+return [document.activeElement === c, near < whole, +c.dataset.span === whole, more.hidden !== was, row.tabIndex === 0];
+"""
+FILTER = """
+const seen = () => [...document.querySelectorAll('tr.finding')].filter(r => r.offsetParent).length;
+const all = seen(), chip = document.querySelector('#classes button');
+chip.click();
+const some = seen(), pressed = chip.getAttribute('aria-pressed');
+chip.click();
+return [all, some, pressed, seen()];
+"""
+# How far the text is from what is behind it (WCAG 2.1, contrast ratio).
+CONTRAST = """
+const light = c => c.match(/[0-9]+/g).slice(0, 3).map(x => (x /= 255) <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4)
+	.reduce((n, x, i) => n + x * [.2126, .7152, .0722][i], 0);
+const back = light(getComputedStyle(document.body).backgroundColor);
+return [...document.querySelectorAll('p, td, th, h2, .dim')].map(e => light(getComputedStyle(e).color))
+	.map(l => (Math.max(l, back) + .05) / (Math.min(l, back) + .05)).reduce((a, b) => Math.min(a, b));
+"""
+
+
+def test_keys_classes_and_colours():
+    b = page_of("dma-use-after-unmap", "device-protocol", "dma-unmapped")
+    try:
+        assert b.run(KEYS) == [True] * 5, b.run(KEYS)
+        assert b.run(FILTER) == [3, 1, "true", 3]
+        assert b.run(CONTRAST) > 4.5
+        b.dark()
+        assert b.run("return getComputedStyle(document.body).backgroundColor") == "rgb(22, 24, 28)"
+        assert b.run(CONTRAST) > 4.5
     finally:
         b.close()
 
