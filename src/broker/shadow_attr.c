@@ -15,6 +15,7 @@
 
 #include "base/util.h"
 #include "pci/pci.h"
+#include "pci/sriov.h"
 
 /* enum resource flags of include/linux/ioport.h, as the file `resource` shows them */
 #define RES_MEM	      0x00000200
@@ -51,8 +52,8 @@ static struct ids ids_read(struct pci_func *f)
 	unsigned int sub = subsystem_at(f);
 
 	return (struct ids){
-	    .vendor = pci_cfg_read(f, PCI_VENDOR_ID, 2),
-	    .device = pci_cfg_read(f, PCI_DEVICE_ID, 2),
+	    .vendor = pci_func_vendor(f),
+	    .device = pci_func_device(f),
 	    .subvendor = pci_cfg_read(f, sub, 2),
 	    .subdevice = pci_cfg_read(f, sub + 2, 2),
 	    .class = pci_cfg_read(f, PCI_CLASS_REVISION, 4) >> 8,
@@ -258,6 +259,12 @@ static void add_resources(struct adder *a, struct pci_func *f)
 			last = start + f->rom_size - 1;
 			flags = RES_MEM | RES_SIZEALIGN | RES_READONLY;
 		}
+		if (i > PCI_BARS && f->sriov && f->sriov->vf[0]->bar[i - PCI_BARS - 1].size) {
+			b = &f->sriov->vf[0]->bar[i - PCI_BARS - 1];
+			start = pci_bar_address(f->sriov->vf[0], i - PCI_BARS - 1);
+			last = start + f->sriov->n * b->size - 1;
+			flags = RES_MEM | RES_SIZEALIGN | RES_MEM_64 | PCI_BASE_ADDRESS_MEM_TYPE_64;
+		}
 		n += snprintf(text + n, sizeof(text) - n, "0x%016llx 0x%016llx 0x%016llx\n", start, last, flags);
 	}
 	add(a, "resource", 0444, "%s", text);
@@ -356,7 +363,7 @@ static void add_state(struct adder *a, struct pci_func *f, const struct shadow_f
 	dynamic_format(f, "enable", text, sizeof(text));
 	add(a, "enable", 0644, "%s", text);
 	add(a, "irq", 0444, "%u\n", pci_cfg_read(f, PCI_INTERRUPT_LINE, 1));
-	add(a, "ari_enabled", 0444, "0\n");
+	add(a, "ari_enabled", 0444, "%d\n", f->sriov || f->physfn);
 	add(a, "broken_parity_status", 0644, "0\n");
 	add(a, "consistent_dma_mask_bits", 0444, "64\n");
 	add(a, "dma_mask_bits", 0444, "64\n");
@@ -377,6 +384,36 @@ static void add_bridge(struct adder *a, struct pci_func *f)
 {
 	add(a, "secondary_bus_number", 0444, "%u\n", f->cfg[PCI_SECONDARY_BUS]);
 	add(a, "subordinate_bus_number", 0444, "%u\n", f->cfg[PCI_SUBORDINATE_BUS]);
+}
+
+/* drivers/pci/iov.c: of a physical function. */
+static void add_sriov(struct adder *a, struct pci_func *f)
+{
+	const struct pci_sriov *s = f->sriov;
+	char name[24], bdf[16];
+
+	add(a, "sriov_totalvfs", 0444, "%u\n", s->total);
+	add(a, "sriov_numvfs", 0644, "%u\n", s->n);
+	add(a, "sriov_offset", 0444, "%u\n", s->offset);
+	add(a, "sriov_stride", 0444, "%u\n", s->stride);
+	add(a, "sriov_vf_device", 0444, "%x\n", s->device);
+	add(a, "sriov_drivers_autoprobe", 0644, "1\n");
+	add(a, "sriov_vf_total_msix", 0444, "0\n");
+	for (unsigned int i = 0; i < s->n; i++) {
+		snprintf(name, sizeof(name), "virtfn%u", i);
+		pci_bdf_format(s->vf[i], bdf);
+		add_link(a, name, "../%s", bdf);
+	}
+}
+
+/* And of a virtual one. */
+static void add_physfn(struct adder *a, struct pci_func *f)
+{
+	char bdf[16];
+
+	pci_bdf_format(f->physfn, bdf);
+	add_link(a, "physfn", "../%s", bdf);
+	add(a, "sriov_vf_msix_count", 0200, "%s", "");
 }
 
 int attr_set_driver(struct shadow *s, const struct shadow_func *sf)
@@ -409,6 +446,10 @@ int attr_add_func(struct shadow *s, const struct shadow_func *sf)
 	add_state(&a, sf->f, sf);
 	if (is_bridge(sf->f))
 		add_bridge(&a, sf->f);
+	if (sf->f->sriov)
+		add_sriov(&a, sf->f);
+	if (sf->f->physfn)
+		add_physfn(&a, sf->f);
 	if (a.error)
 		return a.error;
 	config_read(sf->f, cfg);

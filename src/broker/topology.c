@@ -17,6 +17,7 @@
 #include "devices/bridge.h"
 #include "devices/device.h"
 #include "pci/pci.h"
+#include "pci/sriov.h"
 #include "vfio/vfio.h"
 
 #define BUSES 256
@@ -187,10 +188,12 @@ static int address_give(struct topology *t, struct placed *p, const struct devic
 
 /* ---- the tree ---- */
 
+/* Virtual functions are never said to be parts of a multi-function device. */
 static bool multifunction(const struct topology *t, const struct pci_func *f)
 {
 	for (size_t i = 0; i < t->n; i++)
-		if (t->v[i].f != f && t->v[i].f->domain == f->domain && (t->v[i].f->bdf ^ f->bdf) < 8)
+		if (t->v[i].f != f && !t->v[i].f->physfn && !f->physfn && t->v[i].f->domain == f->domain &&
+		    (t->v[i].f->bdf ^ f->bdf) < 8)
 			return true;
 	return false;
 }
@@ -200,6 +203,8 @@ static int parent_check(const struct topology *t, const struct placed *p, char *
 	const struct pci_func *above = p->parent;
 	bool in_switch = is_switch(above);
 
+	if (p->f->physfn)
+		return 0;
 	if (p->f->bdf & 7 && !taken(t, p->f->domain, p->f->bdf & ~7))
 		return wrong(p, err, errlen, "without a function 0 beside it nobody finds it");
 	switch (bridge_type(p->f)) {
@@ -339,12 +344,50 @@ static void group_form(struct topology *t, struct placed *p)
 
 /* ---- building ---- */
 
+static int append(struct topology *t, const struct placed *p)
+{
+	struct placed *v = realloc(t->v, (t->n + 1) * sizeof(*v));
+
+	if (!v)
+		return -ENOMEM;
+	t->v = v;
+	t->v[t->n++] = *p;
+	return 0;
+}
+
+/* It and its virtual functions. */
+static void destroy(struct pci_func *f)
+{
+	for (unsigned int i = 0; f->sriov && i < f->sriov->n; i++)
+		f->sriov->vf[i]->ops->destroy(f->sriov->vf[i]);
+	f->ops->destroy(f);
+}
+
+/* Each in a place of its own; all in the group that was asked for, if one was. What has a driver is vfio-pci's. */
+static int virtual_functions_add(struct topology *t, struct pci_func *pf, int group, char *err, size_t errlen)
+{
+	int ret = 0;
+
+	for (unsigned int i = 0; pf->sriov && !ret && i < pf->sriov->n; i++) {
+		struct placed p = {.f = pf->sriov->vf[i], .vfio = -1, .group = group, .driver = "vfio-pci"};
+
+		p.f->domain = pf->domain;
+		p.f->bdf = pci_vf_bdf(pf, i);
+		if (taken(t, p.f->domain, p.f->bdf))
+			ret = wrong(&p, err, errlen, "another one has the address");
+		else
+			ret = append(t, &p);
+	}
+	return ret;
+}
+
 static int create(struct broker *b, const char *spec, char *err, size_t errlen)
 {
 	struct device_env env = {b->loop, &b->events};
 	struct topology *t = &b->topo;
 	struct device_place place;
 	struct placed p = {.vfio = -1};
+	size_t first;
 	bool acs;
 	int ret = device_create(&env, spec, &p.f, &place, err, errlen);
 
@@ -360,12 +403,16 @@ static int create(struct broker *b, const char *spec, char *err, size_t errlen)
 	ret = address_give(t, &p, &place, err, errlen);
 	if (!ret && acs)
 		ret = pci_add_acs(p.f);
+	first = t->n;
+	if (!ret)
+		ret = append(t, &p);
+	if (!ret)
+		ret = virtual_functions_add(t, p.f, place.group, err, errlen);
 	if (ret) {
-		p.f->ops->destroy(p.f);
-		return ret;
+		t->n = first;
+		destroy(p.f);
 	}
-	t->v[t->n++] = p;
-	return 0;
+	return ret;
 }
 
 /* Whose drivers are not vfio-pci stay ours; one without a driver may get vfio-pci later. */
@@ -448,9 +495,6 @@ int topology_build(struct broker *b, char *err, size_t errlen)
 	struct topology *t = &b->topo;
 	int ret = 0, number = 0;
 
-	t->v = calloc(b->opt.ndevices + 1, sizeof(*t->v));
-	if (!t->v)
-		return -ENOMEM;
 	for (size_t i = 0; !ret && i < b->opt.ndevices; i++)
 		ret = create(b, b->opt.devices[i], err, errlen);
 	if (!ret)

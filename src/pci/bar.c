@@ -7,6 +7,7 @@
 #include "base/guard.h"
 #include "pci/barmem.h"
 #include "pci/internal.h"
+#include "pci/sriov.h"
 
 static unsigned int bar_reg(unsigned int index)
 {
@@ -155,7 +156,10 @@ static void bar_set_address(struct pci_func *f, unsigned int bar, uint64_t addr)
  */
 void pci_bar_place(struct pci_func *f)
 {
-	uint64_t id = (uint64_t)f->domain << 16 | f->bdf, total = 0, hi, lo;
+	/* Each BAR of virtual functions is an array over all of them (PCI Express Base 4.0 section 9.2.1.1.1). */
+	uint64_t number = f->physfn ? f->physfn->sriov->n : 1, at = f->virtfn;
+	uint16_t bdf = f->physfn ? pci_vf_bdf(f->physfn, 0) : f->bdf;
+	uint64_t id = (uint64_t)f->domain << 16 | bdf, total = 0, hi, lo;
 
 	for (unsigned int i = 0; i < PCI_BARS; i++)
 		total += f->bar[i].size;
@@ -168,8 +172,8 @@ void pci_bar_place(struct pci_func *f)
 		if (!b->size)
 			continue;
 		*next = ALIGN_UP(*next, b->size);
-		bar_set_address(f, i, *next);
-		*next += b->size;
+		bar_set_address(f, i, *next + at * b->size);
+		*next += number * b->size;
 	}
 	if (f->rom)
 		pci_cfg_define(f, PCI_ROM_ADDRESS, 4, ALIGN_UP(lo, f->rom_size),

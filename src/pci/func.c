@@ -8,6 +8,7 @@
 #include "base/event.h"
 #include "pci/inject.h"
 #include "pci/internal.h"
+#include "pci/sriov.h"
 
 /* Bits of STATUS that record errors; all are RW1C (PCI Local Bus 3.0, section 6.2.3). */
 #define STATUS_ERRORS                                                                                                  \
@@ -88,6 +89,8 @@ void pci_func_place(struct pci_func *f, uint16_t domain, uint16_t bdf, unsigned 
 	f->bdf = bdf;
 	f->group = group;
 	pci_bar_place(f);
+	if (f->physfn)
+		pci_vf_bars_show(f);
 }
 
 void pci_misuse(struct pci_func *f, enum event_misuse kind, unsigned int bar, uint64_t off, unsigned int size,

@@ -30,6 +30,7 @@ struct live_page;
 struct loop;
 struct p2p_policy;
 struct pci_posted;
+struct pci_sriov;
 struct state;
 struct state_out;
 
@@ -172,6 +173,10 @@ struct pci_func {
 	uint32_t msix_table_off, msix_pba_off;
 	struct msix_entry *msix_table;
 	uint64_t *msix_pba;
+
+	struct pci_sriov *sriov; /* its virtual functions (pci/sriov.h); NULL: it has none */
+	struct pci_func *physfn; /* whose virtual function it is; NULL: nobody's */
+	unsigned int virtfn;	 /* which of them */
 
 	struct list mem_users;
 	bool mem_held; /* pci_mem_hold */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "pci/sriov.h"
 #include "vfio/internal.h"
 
 #define ALL		0xffffffffu
@@ -257,6 +258,21 @@ static void fix_bars(struct vfio_dev *d)
 		put_bits(shadow, PCI_ROM_ADDRESS, 4, 0);
 }
 
+/*
+ * A virtual function has the identity that its physical function gives it; what it says of its memory is the client's
+ * own, and switches nothing.
+ */
+static void virtual_function_rules(struct vfio_dev *d)
+{
+	struct vconfig *vc = &d->cfg;
+
+	put_bits(vc->shadow, PCI_VENDOR_ID, 2, pci_func_vendor(d->f));
+	put_bits(vc->shadow, PCI_DEVICE_ID, 2, pci_func_device(d->f));
+	vc->shadow[PCI_INTERRUPT_PIN] = 0;
+	set_rule(vc, PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE | PCI_COMMAND_MEMORY, ALL);
+	vc->shadow[PCI_COMMAND] |= PCI_COMMAND_MEMORY;
+}
+
 void config_open(struct vfio_dev *d)
 {
 	struct vconfig *vc = &d->cfg;
@@ -270,6 +286,8 @@ void config_open(struct vfio_dev *d)
 	if (d->f->exp_cap && get_bits(vc->shadow, EXT_CFG_BASE, 4))
 		walk_ext_caps(vc);
 	fix_bars(d);
+	if (d->f->physfn)
+		virtual_function_rules(d);
 }
 
 /* ---- access ---- */

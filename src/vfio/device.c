@@ -137,11 +137,13 @@ int device_enter(struct vfio_dev *d, struct ufile *iommufd)
 	if (d->open_count++)
 		return 0;
 	err = iommufd ? binding_bind(d, iommufd) : 0;
-	if (err)
+	if (err) {
 		d->open_count--;
-	else
-		device_enable(d);
-	return err;
+		return err;
+	}
+	token_entered(d);
+	device_enable(d);
+	return 0;
 }
 
 /* The function is quiet before what it could reach goes (rule A3). */
@@ -150,6 +152,7 @@ void device_leave(struct vfio_dev *d)
 	if (--d->open_count)
 		return;
 	device_disable(d);
+	token_left(d);
 	binding_unbind(d);
 }
 

@@ -20,6 +20,7 @@ struct feature {
 };
 
 static const struct feature features[] = {
+    {VFIO_DEVICE_FEATURE_PCI_VF_TOKEN, SET, TOKEN_LEN, token_offered, token_set},
     {VFIO_DEVICE_FEATURE_MIGRATION, GET, sizeof(struct vfio_device_feature_migration), migration_offered,
      migration_flags},
     {VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, GET | SET, sizeof(struct vfio_device_feature_mig_state), migration_offered,

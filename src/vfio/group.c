@@ -125,20 +125,19 @@ static int copy_in_string(struct ucall *c, uint64_t addr, char *buf, size_t cap)
 	return -EINVAL;
 }
 
-/*
- * "0000:01:00.0", blanks allowed behind it. The one option that exists, vf_token=UUID, belongs to functions with
- * virtual functions; here there are none, and it is refused like an unknown one. 1, 0, or -EINVAL.
- */
-static int device_matches(const struct vfio_dev *d, const char *name)
+/* "0000:01:00.0", and perhaps " vf_token=UUID". 1, 0, -EINVAL, -EACCES. */
+static int device_matches(struct vfio_dev *d, const char *name)
 {
 	size_t n = strlen(d->name);
+	int ret;
 
 	if (strncmp(name, d->name, n))
 		return 0;
 	name += n;
 	if (*name && *name != ' ')
 		return 0;
-	return name[strspn(name, " ")] ? -EINVAL : 1;
+	ret = token_match(d, name);
+	return ret ? ret : 1;
 }
 
 static int find_device(struct vfio_group *g, const char *name, struct vfio_dev **dev)

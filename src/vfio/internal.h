@@ -41,6 +41,7 @@
 #define OFFSETOFEND(t, m) (offsetof(t, m) + sizeof(((t *)0)->m))
 
 #define IRQ_TYPE_NONE VFIO_PCI_NUM_IRQS
+#define TOKEN_LEN     16 /* a UUID */
 
 struct iommufd_device;
 struct type1;
@@ -150,6 +151,10 @@ struct vfio_dev {
 	struct mig_session *mig_session; /* the transfer under way, or NULL */
 	struct loop_timer mig_patience;	 /* armed while a caller waits for the function to become quiet */
 	struct low_power power;
+
+	struct vfio_dev *pf;	  /* token.c: of a virtual function, whose physical one is VFIO's; or NULL */
+	uint8_t token[TOKEN_LEN]; /* of a physical function */
+	unsigned int token_users; /* virtual functions of it that are in use */
 };
 
 struct device_file {
@@ -239,6 +244,15 @@ struct feature_call {
 	bool get;
 };
 long feature_ioctl(struct ufile *f, struct ucall *c, uint64_t arg);
+
+/* ---- token.c ---- */
+void token_init(struct vfio_dev *d); /* when those that were added before it are known */
+/* What follows a device's name: 0, -EINVAL, -EACCES. May set the token of a physical function. */
+int token_match(struct vfio_dev *d, const char *options);
+void token_entered(struct vfio_dev *d); /* its first user */
+void token_left(struct vfio_dev *d);	/* its last one */
+bool token_offered(const struct vfio_dev *d);
+long token_set(struct vfio_dev *d, struct feature_call *fc);
 
 /* ---- migration.c ---- */
 /* The state behind the next arc on the way from one to another. -EINVAL: there is no way. */

@@ -102,6 +102,7 @@ int vfio_add(struct vfio *v, struct pci_func *f)
 	/* A function that joins a group in use shares its translations from the start. */
 	if (g->container && g->container->iommu)
 		type1_attach(g->container->iommu, f);
+	token_init(d);
 	cdev_init(d, v->ndev);
 	v->dev[v->ndev++] = d;
 	return 0;
