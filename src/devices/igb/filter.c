@@ -4,12 +4,13 @@
 
 #define ADDRESS 0xffffffffffffull
 
+/* A frame's first bytes are eight at least. */
 static uint64_t address(const uint8_t *p)
 {
-	uint64_t a = 0;
+	uint64_t a;
 
-	memcpy(&a, p, 6);
-	return a;
+	memcpy(&a, p, sizeof(a));
+	return a & ADDRESS;
 }
 
 /* 8.10.17: the first 16 pairs are in one place, the others in another. */

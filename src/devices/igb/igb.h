@@ -31,10 +31,12 @@
 #include <string.h>
 
 #include "base/event.h"
+#include "base/guard.h"
 #include "base/list.h"
 #include "base/loop.h"
 #include "devices/igb/spec.h"
 #include "iommu/iommu.h"
+#include "net/frame.h"
 #include "net/net.h"
 #include "net/packet.h"
 #include "pci/live.h"
@@ -212,6 +214,14 @@ struct igb {
 static inline uint32_t igb_reg(const struct igb *d, uint32_t off)
 {
 	return d->reg[off / 4];
+}
+
+/* The first bytes of a frame, which mostly lie in one piece. */
+static inline bool igb_frame_head(const struct iovec *iov, unsigned int n, void *dst, size_t len)
+{
+	if (likely(n && iov->iov_len >= len))
+		return !guard_copy(dst, iov->iov_base, len);
+	return !frame_copy(iov, n, 0, dst, len);
 }
 
 /* What a DMA was for, in the fault line: "TX queue 0 descriptor 5 data". */

@@ -118,7 +118,19 @@ static enum net_verdict segments_send(struct igb_txq *q, struct segments *s)
 	return NET_TAKEN;
 }
 
-enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr)
+/* Nothing is to be done to it. */
+static bool plain(const struct igb_tx_frame *fr)
+{
+	const uint32_t *first = fr->first;
+
+	if ((fr->cmd | first[2]) & IGB_TXD_VLE)
+		return false;
+	if (first[2] & IGB_TXD_DEXT)
+		return !(first[2] & IGB_TXD_TSE) && !(first[3] & (IGB_TXD_IXSM | IGB_TXD_TXSM));
+	return !(first[2] & IGB_TXD_IC);
+}
+
+static __attribute__((noinline)) enum net_verdict offloads_emit(struct igb_txq *q, struct igb_tx_frame *fr)
 {
 	struct igb *d = q->r.d;
 	union igb_desc first;
@@ -143,6 +155,14 @@ enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr)
 	if (ask.cut && !q->segment)
 		igb_count(d, IGB_STAT_TSCTC, 1);
 	return segments_send(q, &s);
+}
+
+enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr)
+{
+	if (unlikely(!plain(fr)))
+		return offloads_emit(q, fr);
+	q->more = false;
+	return frame_send(q, fr->iov, fr->n, fr->len, fr->head);
 }
 
 /* ---- in ---- */

@@ -8,9 +8,7 @@
  */
 #include <errno.h>
 
-#include "base/guard.h"
 #include "devices/igb/igb.h"
-#include "net/frame.h"
 
 #define PLACE_IOVS 8
 
@@ -178,7 +176,7 @@ static bool add_fcs(struct igb *d, struct igb_rx_frame *fr)
 static bool headers_copy(struct igb_rx_frame *fr)
 {
 	fr->head_len = (unsigned int)MIN(fr->len, sizeof(fr->head));
-	return !frame_copy(fr->iov, fr->n, 0, fr->head, fr->head_len);
+	return igb_frame_head(fr->iov, fr->n, fr->head, fr->head_len);
 }
 
 enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, unsigned int n, size_t len)

@@ -6,7 +6,6 @@
 #include <errno.h>
 
 #include "devices/igb/igb.h"
-#include "net/frame.h"
 
 #define COST_BYTES 2048 /* of data: what costs as much as a descriptor */
 
@@ -61,7 +60,7 @@ static int packet_gather(struct igb_txq *q, unsigned int n, struct igb_tx_frame 
 		fr->n += pieces;
 		fr->len += IGB_TXD_LEN(t);
 	}
-	return frame_copy(fr->iov, fr->n, 0, fr->head, MIN(fr->len, sizeof(fr->head))) ? -E2BIG : 0;
+	return igb_frame_head(fr->iov, fr->n, fr->head, MIN(fr->len, sizeof(fr->head))) ? 0 : -E2BIG;
 }
 
 /* The same through a buffer: memory of too many pieces, or that is not memory of a client. */
