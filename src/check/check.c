@@ -223,7 +223,7 @@ struct printing {
 	struct job job;
 	struct check *c;
 	struct finding *f;
-	bool stops; /* a program is waiting for somebody to look at it */
+	int stop; /* the signal by which a program waits for somebody to look at it; 0: it does not */
 };
 
 static bool is_traced(uint32_t pid)
@@ -243,12 +243,15 @@ static bool is_traced(uint32_t pid)
 
 /* Before the device says that it is done, and the program goes on. A debugger takes over; or somebody can attach one.
  */
-static bool stop_program(struct check *c, uint32_t pid)
+static int stop_program(struct check *c, uint32_t pid)
 {
+	int sig;
+
 	if (!c->opt.first || c->stopped || !pid)
-		return false;
+		return 0;
 	c->stopped = true;
-	return !kill(pid, is_traced(pid) ? SIGTRAP : SIGSTOP);
+	sig = is_traced(pid) ? SIGTRAP : SIGSTOP;
+	return kill(pid, sig) ? 0 : sig;
 }
 
 /* In one write, whatever else writes to the same place. */
@@ -262,10 +265,9 @@ static void print_run(struct job *j)
 
 	if (suppressed(c->suppressions, p->f, c->stacks, c->symbols)) {
 		p->f->suppressed = true;
-		if (p->stops) {
-			c->stopped = false;
+		c->stopped &= !p->stop;
+		if (p->stop == SIGSTOP)
 			kill(p->f->pid, SIGCONT);
-		}
 		free(p);
 		return;
 	}
@@ -277,7 +279,7 @@ static void print_run(struct job *j)
 		if (!fclose(out))
 			fwrite(text, 1, len, stderr);
 	}
-	if (p->stops)
+	if (p->stop == SIGSTOP)
 		fprintf(stderr,
 			"pinfold: process %" PRIu32 " is stopped: gdb -p %" PRIu32 ", or kill -CONT %" PRIu32 "\n",
 			p->f->pid, p->f->pid, p->f->pid);
@@ -300,7 +302,7 @@ static void print_finding(void *ctx, struct finding *f)
 	p = malloc(sizeof(*p));
 	if (!p)
 		return;
-	*p = (struct printing){.job.run = print_run, .c = c, .f = f, .stops = stop_program(c, f->pid)};
+	*p = (struct printing){.job.run = print_run, .c = c, .f = f, .stop = stop_program(c, f->pid)};
 	worker_submit(c->worker, &p->job);
 }
 

@@ -94,8 +94,8 @@ return [all, some, pressed, seen()];
 """
 # How far the text is from what is behind it (WCAG 2.1, contrast ratio).
 CONTRAST = """
-const light = c => c.match(/[0-9]+/g).slice(0, 3).map(x => (x /= 255) <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4)
-	.reduce((n, x, i) => n + x * [.2126, .7152, .0722][i], 0);
+const linear = x => (x /= 255) <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4;
+const light = c => c.match(/[0-9]+/g).slice(0, 3).map(linear).reduce((n, x, i) => n + x * [.2126, .7152, .0722][i], 0);
 const back = light(getComputedStyle(document.body).backgroundColor);
 return [...document.querySelectorAll('p, td, th, h2, .dim')].map(e => light(getComputedStyle(e).color))
 	.map(l => (Math.max(l, back) + .05) / (Math.min(l, back) + .05)).reduce((a, b) => Math.min(a, b));
