@@ -293,7 +293,6 @@ struct summary {
 	uint64_t pinned_now, pinned_peak;
 	uint64_t limit; /* bytes that the least of the programs may pin; UINT64_MAX: none is known */
 	uint64_t faults, clients, interrupts, faults_printed;
-	uint64_t accesses;
 	uint64_t revoked, refused, taints;
 	bool verbose;
 };

@@ -67,9 +67,6 @@ static void on_event(struct event_listener *l, const struct event *ev)
 	case EVENT_UNPIN:
 		sum->pinned_now -= MIN(sum->pinned_now, ev->value);
 		break;
-	case EVENT_MMIO:
-		sum->accesses++;
-		break;
 	case EVENT_IRQ:
 		sum->interrupts += !ev->error;
 		break;
@@ -102,7 +99,7 @@ void summary_init(struct summary *sum, struct events *evs, bool count, bool faul
 	sum->listener.mask = (faults ? BIT(EVENT_FAULT) : 0) | BIT(EVENT_REFUSE) | BIT(EVENT_TAINT);
 	if (count)
 		sum->listener.mask |= BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_PIN) | BIT(EVENT_UNPIN) |
-				      BIT(EVENT_IRQ) | BIT(EVENT_CLIENT) | BIT(EVENT_REVOKE) | BIT(EVENT_MMIO);
+				      BIT(EVENT_IRQ) | BIT(EVENT_CLIENT) | BIT(EVENT_REVOKE);
 	events_listen(evs, &sum->listener);
 }
 
@@ -122,6 +119,7 @@ void summary_print(const struct summary *sum, struct vfio *v, struct check *c)
 {
 	struct pci_func *f;
 	char a[32], b[32], bdf[16];
+	uint64_t accesses = 0;
 
 	fprintf(stderr, "pinfold: summary\n");
 	fprintf(stderr, "  programs that used a device: %" PRIu64 "\n", sum->clients);
@@ -133,6 +131,7 @@ void summary_print(const struct summary *sum, struct vfio *v, struct check *c)
 	for (size_t i = 0; (f = vfio_func(v, i)); i++) {
 		const struct dma_stats *st = dma_dev_stats(f->dma);
 
+		accesses += f->accesses;
 		pci_bdf_format(f, bdf);
 		fprintf(stderr,
 			"  %s %s: %" PRIu64 " DMA reads (%s), %" PRIu64 " DMA writes (%s), %" PRIu64 " faults\n", bdf,
@@ -145,7 +144,7 @@ void summary_print(const struct summary *sum, struct vfio *v, struct check *c)
 	if (sum->taints)
 		fprintf(stderr, "  TAINTED: %" PRIu64 " mappings of device memory that no policy was asked about\n",
 			sum->taints);
-	fprintf(stderr, "  register accesses: %" PRIu64 "; interrupts delivered: %" PRIu64 "\n", sum->accesses,
+	fprintf(stderr, "  register accesses: %" PRIu64 "; interrupts delivered: %" PRIu64 "\n", accesses,
 		sum->interrupts);
 	if (sum->mapped_now || sum->pinned_now)
 		fprintf(stderr, "  STILL mapped: %s; STILL pinned: %s\n", human(sum->mapped_now, a),

@@ -184,7 +184,7 @@ struct pci_func {
 	uint8_t *rom;		    /* expansion ROM; NULL: there is none */
 	uint64_t rom_len, rom_size; /* of its images; of its BAR */
 
-	uint32_t accesses; /* of software to registers, modulo 2^32: whether it does anything */
+	uint64_t accesses; /* of software to registers; not those to what is memory at the moment */
 
 	struct pci_irq_sink *sink; /* NULL while nobody has opened the function */
 

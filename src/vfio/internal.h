@@ -100,7 +100,7 @@ struct intx {
 	int trigger;	   /* eventfd or -1 */
 	bool level;	   /* the function asserts its pin */
 	uint32_t again;	   /* how often it was signalled since the level last changed or a register was touched */
-	uint32_t accesses; /* the function's, then */
+	uint64_t accesses; /* the function's, then */
 	bool masked;
 	struct eventfd_listener *unmask;
 };
