@@ -298,10 +298,17 @@ static void stops_listening(void **state)
 	assert_int_equal(h.far.writables, 2);
 }
 
+/* What comes before the driver listens waits for it, for as long as the cable has patience. */
 static void not_enabled(void **state)
 {
+	uint32_t rctl = rd(&h, IGB_RCTL);
+
 	wr(&h, IGB_RCTL, 0);
-	assert_int_equal(far_send(&h, 60, 1), NET_DROPPED);
+	assert_int_equal(far_send(&h, 60, 1), NET_FULL);
+	wr(&h, IGB_RCTL, rctl);
+	host_settle(&h);
+	assert_int_equal(h.far.writables, 1);
+	assert_int_equal(far_send(&h, 60, 1), NET_TAKEN);
 }
 
 /* ---- memory that is not there ---- */

@@ -25,6 +25,10 @@ static void rctl_write(struct igb *d, unsigned int i, uint32_t val)
 	/* A frame that waits for this card would wait in vain. */
 	for (unsigned int q = 0; q < IGB_QUEUES; q++)
 		igb_rx_room(d, &d->rxq[q]);
+	if (val & IGB_RCTL_EN && d->rx_full) {
+		d->rx_full = false;
+		net_readable(d->net);
+	}
 }
 
 static void tctl_write(struct igb *d, unsigned int i, uint32_t val)

@@ -184,9 +184,10 @@ enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, uns
 	struct igb *d = container_of(c, struct igb, card);
 	struct igb_rx_frame fr;
 
-	if (unlikely(!d->link || !(igb_reg(d, IGB_RCTL) & IGB_RCTL_EN) || len < NET_FRAME_MIN || len > NET_FRAME_MAX))
+	if (unlikely(!d->link || len < NET_FRAME_MIN || len > NET_FRAME_MAX))
 		return NET_DROPPED;
-	if (unlikely(d->f.run != PCI_RUNNING)) {
+	/* It would be lost on a wire. Here a capture begins with the link, which comes up before the driver listens. */
+	if (unlikely(!(igb_reg(d, IGB_RCTL) & IGB_RCTL_EN) || d->f.run != PCI_RUNNING)) {
 		d->rx_full = true;
 		return NET_FULL;
 	}
@@ -220,7 +221,10 @@ void igb_rx_received(struct net_card *c)
 
 void igb_rx_missed(struct net_card *c)
 {
-	igb_count(container_of(c, struct igb, card), IGB_STAT_MPC, 1);
+	struct igb *d = container_of(c, struct igb, card);
+
+	if (igb_reg(d, IGB_RCTL) & IGB_RCTL_EN)
+		igb_count(d, IGB_STAT_MPC, 1);
 }
 
 void igb_rx_room(struct igb *d, struct igb_rxq *q)
