@@ -26,7 +26,7 @@ enum event_type {
 	EVENT_RELEASE, /* name */
 	EVENT_REVOKE,  /* ioas, addr = IOVA, len: the device whose memory was mapped there has taken it back */
 	EVENT_REFUSE,  /* ioas, addr = IOVA, len; who = BDF that may not reach it, value = BDF whose memory it is */
-	EVENT_TAINT,   /* who = BDF, name = what was done that keeps the rules from holding */
+	EVENT_TAINT,   /* who = BDF, value = client VA, name = what was done that keeps the rules from holding */
 	EVENT_MASTER,  /* who = BDF, flags = EVENT_START or EVENT_END: it may master the bus from now on, or no more */
 	EVENT_ATTACH,  /* who = BDF, pasid, ioas: whose translations it uses from now on; 0: nobody's */
 	EVENT_RESET,   /* who = BDF, name = what was reset */

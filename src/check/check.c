@@ -118,6 +118,8 @@ static void on_unmap(struct check *c, const struct event *ev)
 	}
 	history_unmap(c->history, ev->ioas, ev->addr, ev->len, &by, on_gone, c);
 	check_memory_watch(c);
+	if (c->dma_wanted & DMA_UNSAFE)
+		check_unsafe_unmapped(c, ev);
 }
 
 static void on_client_end(struct check *c, const struct event *ev)
@@ -138,6 +140,7 @@ static void take_event(struct check *c, const struct event *ev)
 	case EVENT_MAP:
 		on_map(c, ev);
 		check_map_made(c, ev);
+		check_unsafe_mapped(c, ev);
 		check_limit_map(c, ev);
 		break;
 	case EVENT_MAP_REFUSED:
@@ -165,6 +168,8 @@ static void take_event(struct check *c, const struct event *ev)
 	case EVENT_DMA:
 		check_dma_done(c, ev);
 		check_memory_dma(c, ev);
+		if (c->dma_wanted & DMA_UNSAFE)
+			check_unsafe_dma(c, ev);
 		break;
 	case EVENT_MISUSE:
 		check_misuse(c, ev);
@@ -364,6 +369,7 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	c->refusals = refusals_new();
 	c->left = left_new();
 	c->devices = devices_new();
+	c->unsafes = unsafes_new();
 	c->limits = limits_new();
 	c->kin = kin_new();
 	c->findings = findings_new(print_finding, c);
@@ -391,8 +397,8 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	ret = read_suppressions(c, err, errlen);
 	ret = ret ?: check_outputs(o, err, errlen);
 	if (!ret && c->worker && c->reader && c->stacks && c->symbols && c->threads && c->history && c->refusals &&
-	    c->left && c->devices && c->limits && c->kin && c->findings && (!is_page(o->report) || c->timeline) &&
-	    (!o->trace || c->trace))
+	    c->left && c->devices && c->unsafes && c->limits && c->kin && c->findings &&
+	    (!is_page(o->report) || c->timeline) && (!o->trace || c->trace))
 		return c;
 	check_free(c);
 	errno = ret ? -ret : ENOMEM;
@@ -456,6 +462,7 @@ void check_free(struct check *c)
 	limits_free(c->limits);
 	kin_free(c->kin);
 	devices_free(c->devices);
+	unsafes_free(c->unsafes);
 	timeline_free(c->timeline);
 	trace_free(c->trace);
 	free(c);

@@ -36,7 +36,8 @@
 	CLASS(IRQ_LOST, "irq-lost", true, "an interrupt was raised that nobody had asked for")                         \
 	CLASS(IRQ_STORM, "irq-storm", true, "a device interrupts over and over, and nobody takes notice")              \
 	CLASS(DEVICE_PROTOCOL, "device-protocol", true, "a device was told what its specification forbids")            \
-	CLASS(UNSAFE_MAP, "unsafe-map", true, "a container maps the address of a BAR, which no policy is asked about")
+	CLASS(UNSAFE_MAP, "unsafe-map", true,                                                                          \
+	      "a device went to a BAR that is mapped by its address, which no policy is asked about")
 
 enum check_class {
 #define CLASS(id, name, on, text) CLASS_##id,

@@ -74,7 +74,7 @@ static struct device_note *note(struct devices *d, uint32_t who, uint32_t pasid)
 	return n;
 }
 
-static struct deed deed_now(struct check *c)
+struct deed deed_now(struct check *c)
 {
 	const struct event_origin *from = c->evs->origin;
 

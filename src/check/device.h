@@ -30,6 +30,7 @@ struct device_note {
 
 struct devices;
 
+struct deed deed_now(struct check *c); /* whatever is being told, and whose call it is */
 struct devices *devices_new(void);
 void devices_free(struct devices *d);
 /* NULL: nothing has been noted, or there is no room. */

@@ -184,6 +184,7 @@ static void explain(struct check *c, struct finding *f, const struct event *ev)
 
 void check_dma_fault(struct check *c, const struct event *ev)
 {
+	const struct event_origin *from = c->evs->origin;
 	struct finding f = check_finding(c, CLASS_DMA_UNMAPPED);
 	char line[FINDING_TEXT];
 
@@ -200,6 +201,11 @@ void check_dma_fault(struct check *c, const struct event *ev)
 	dma_fault_format(ev, line, sizeof(line));
 	finding_part(&f, ROLE_CALL, 0, 0, "%s", line);
 	explain(c, &f, ev);
+	if (!f.part[f.blame].stack && from && from->ip) {
+		finding_part(&f, ROLE_CALL, from->tid, check_stack(c),
+			     "the device was doing what it had been told by thread %" PRIu32 " here:", from->tid);
+		f.blame = f.nparts - 1;
+	}
 	if (check_wants(c, f.class))
 		findings_add(c->findings, &f, f.write);
 }

@@ -102,20 +102,3 @@ void check_irq(struct check *c, const struct event *ev)
 	say_irqs(c, &f, ev->who);
 	findings_add(c->findings, &f, ev->value);
 }
-
-void check_taint(struct check *c, const struct event *ev)
-{
-	const struct event_origin *from = c->evs->origin;
-	struct finding f;
-	char bdf[16];
-
-	if (!check_wants(c, CLASS_UNSAFE_MAP))
-		return;
-	f = check_finding(c, CLASS_UNSAFE_MAP);
-	f.has_device = true;
-	f.bdf = ev->who;
-	check_bdf(ev->who, bdf);
-	finding_part(&f, ROLE_CALL, from ? from->tid : 0, check_stack(c), "%s: %s; by thread %" PRIu32 " here:", bdf,
-		     ev->name, from ? from->tid : 0);
-	findings_add(c->findings, &f, 0);
-}

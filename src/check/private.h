@@ -36,6 +36,7 @@ struct check {
 	struct kin *kin;
 	uint32_t dma_wanted; /* enum dma_reason */
 	struct devices *devices;
+	struct unsafes *unsafes;
 	uint64_t pinned, pinned_peak; /* pages */
 	struct {
 		uint64_t ns, events;
@@ -61,7 +62,7 @@ void check_bdf(uint32_t who, char buf[16]); /* "0000:01:00.0" */
 /* A finding about the event that is being told, its origin's. */
 struct finding check_finding(struct check *c, enum check_class class);
 /* Why DMA that succeeds is looked at. While there is no reason, nobody listens to it. */
-enum dma_reason { DMA_REFUSED = 1, DMA_LOST = 2, DMA_FORKED = 4 };
+enum dma_reason { DMA_REFUSED = 1, DMA_LOST = 2, DMA_FORKED = 4, DMA_UNSAFE = 8 };
 void check_want_dma(struct check *c, enum dma_reason why, bool on);
 
 /* dma.c: what devices do */
@@ -94,11 +95,18 @@ void check_map_made(struct check *c, const struct event *ev);
 void check_unmap_asked(struct check *c, const struct event *ev);
 void check_dma_done(struct check *c, const struct event *ev); /* while there are refusals */
 
+/* unsafe.c: the addresses of BARs, mapped as memory */
+struct unsafes *unsafes_new(void);
+void unsafes_free(struct unsafes *u);
+void check_taint(struct check *c, const struct event *ev);
+void check_unsafe_mapped(struct check *c, const struct event *ev);
+void check_unsafe_unmapped(struct check *c, const struct event *ev);
+void check_unsafe_dma(struct check *c, const struct event *ev); /* while there are some */
+
 /* misuse.c: what programs do to devices */
 void check_misuse(struct check *c, const struct event *ev);
 void check_irq(struct check *c, const struct event *ev);
 void check_storm(struct check *c, const struct event *ev);
-void check_taint(struct check *c, const struct event *ev);
 
 /* end.c */
 uint64_t cost_begin(struct check *c, unsigned int type); /* an event of this type is dealt with */

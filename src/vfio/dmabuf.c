@@ -140,9 +140,9 @@ long dmabuf_feature(struct vfio_dev *d, struct feature_call *fc)
 
 /* ---- the address of a mapped BAR ---- */
 
-static void taint(struct vfio *v, const struct pci_func *f)
+static void taint(struct vfio *v, const struct pci_func *f, uint64_t va)
 {
-	event_emit(v->evs, EVENT_TAINT, .who = (uint32_t)f->domain << 16 | f->bdf,
+	event_emit(v->evs, EVENT_TAINT, .who = (uint32_t)f->domain << 16 | f->bdf, .value = va,
 		   .name = "a container maps the address of its BAR, which no policy is asked about");
 	v->tainted = true;
 }
@@ -164,6 +164,6 @@ int dmabuf_legacy_pages(struct vfio *v, struct ufile *file, uint64_t file_off, u
 	err = pci_bar_pages(f, bar, off, len, va, true, who, p);
 	if (err)
 		return err == -ENOMEM ? err : -EFAULT;
-	taint(v, f);
+	taint(v, f, va);
 	return 0;
 }

@@ -97,6 +97,7 @@ unsigned int nvme_interrupts(void); /* eventfd counts collected so far, with msi
 volatile void *nvme_bar(void);
 /* The I/O queue in steps: up to 15 reads of a page each are put, rung for, and collected. */
 void nvme_put_read(unsigned int page, uint64_t iova);
+void nvme_put_again(void); /* the last one put, with the same identifier */
 unsigned int nvme_tail(void);
 volatile uint32_t *nvme_doorbell_at(void); /* where nvme_ring() stores nvme_tail() */
 void nvme_ring(void);

@@ -164,6 +164,14 @@ void nvme_put_read(unsigned int page, uint64_t iova)
 			     .cdw12 = PAGE / block_size - 1});
 }
 
+void nvme_put_again(void)
+{
+	struct queue *k = &queue[1];
+
+	k->sq[k->tail] = k->sq[(k->tail + ENTRIES - 1) % ENTRIES];
+	k->tail = (k->tail + 1) % ENTRIES;
+}
+
 volatile uint32_t *nvme_doorbell_at(void)
 {
 	return (volatile uint32_t *)(bar + 0x1000 + 2 * stride);

@@ -182,8 +182,6 @@ uint64_t ioat_bar_read(struct pci_func *f, unsigned int bar, uint64_t off, unsig
 	size_t n;
 
 	r = block_find(d, off, &c, &n);
-	if (off % size)
-		pci_misuse(f, MISUSE_WIDTH, bar, off, size, false, "it is not aligned to its size");
 	for (size_t i = 0; r && i < n; i++, r++) {
 		if (r->off >= at + size || at >= (uint64_t)r->off + r->size)
 			continue;
@@ -203,9 +201,7 @@ void ioat_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, unsigned
 
 	val &= mask;
 	r = block_find(d, off, &c, &n);
-	if (off % size)
-		pci_misuse(f, MISUSE_WIDTH, bar, off, size, true, "it is not aligned to its size");
-	else if (!covers_register(r, n, at, size))
+	if (!covers_register(r, n, at, size))
 		pci_misuse(f, MISUSE_RANGE, bar, off, size, true, "there is no register");
 	for (size_t i = 0; r && i < n; i++, r++) {
 		if (r->off >= at + size || at >= (uint64_t)r->off + r->size)

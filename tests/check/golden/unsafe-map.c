@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "golden.h"
 
-static void peer_map(volatile void *bar)
+#include <sys/mman.h>
+
+static void bar_map(void *bar)
 {
 	struct vfio_iommu_type1_dma_map m = {
 	    .argsz = sizeof(m), .flags = MAP_RW, .vaddr = (uintptr_t)bar, .iova = DATA_IOVA, .size = PAGE};
@@ -11,7 +13,11 @@ static void peer_map(volatile void *bar)
 
 int main(void)
 {
+	uint64_t offset;
+
 	driver_start();
-	peer_map(nvme_bar());
+	offset = region_info(VFIO_PCI_BAR2_REGION_INDEX).offset;
+	bar_map(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device, offset));
+	nvme_rw(false, 0, PAGE, DATA_IOVA);
 	driver_stop();
 }

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * variants NAME: mistakes of the classes that a golden program shows one of, each on the line that has its name in a
+ * comment: variants_test.py knows what is to be found there.
+ */
+#include "golden/golden.h"
+
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <linux/pci_regs.h>
+
+enum { CC = 0x14, AQA = 0x24, DOORBELLS = 0x1000 };
+enum { CHAN = 0x80, CHANCMD = CHAN + 0x04, DMACOUNT = CHAN + 0x06, CHANSTS = CHAN + 0x08, CHAINADDR = CHAN + 0x10 };
+enum { CHANCMP = CHAN + 0x18, CHANCMD_RESET = 0x20, CHANCMD_SUSPEND = 0x04 };
+#define CC_ON (4u << 20 | 6u << 16 | 1)
+
+static volatile uint8_t *bar;
+
+static volatile uint32_t *reg32(unsigned int off)
+{
+	return (volatile uint32_t *)(bar + off);
+}
+
+static void config_put(unsigned int off, uint32_t val, unsigned int size)
+{
+	pwrite(device, &val, size, region_info(VFIO_PCI_CONFIG_REGION_INDEX).offset + off);
+}
+
+static unsigned int capability_find(unsigned int id)
+{
+	unsigned int at = config_read(PCI_CAPABILITY_LIST, 1);
+
+	while (config_read(at, 1) != id)
+		at = config_read(at + PCI_CAP_LIST_NEXT, 1);
+	return at;
+}
+
+/* ---- configuration space ---- */
+
+static void config_identity(void)
+{
+	config_put(PCI_VENDOR_ID, 0xdead, 2); /* config-identity */
+}
+
+static void memory_off(void)
+{
+	config_put(PCI_COMMAND, config_read(PCI_COMMAND, 2) & ~PCI_COMMAND_MEMORY, 2);
+}
+
+static void config_sizing(void)
+{
+	uint32_t before = config_read(PCI_BASE_ADDRESS_0, 4), high = config_read(PCI_BASE_ADDRESS_0 + 4, 4);
+
+	memory_off();
+	config_put(PCI_BASE_ADDRESS_0, ~0u, 4);
+	config_put(PCI_BASE_ADDRESS_0 + 4, ~0u, 4);
+	config_put(PCI_COMMAND, 7, 2); /* config-sizing */
+	config_put(PCI_BASE_ADDRESS_0, before, 4);
+	config_put(PCI_BASE_ADDRESS_0 + 4, high, 4);
+}
+
+static void config_overlap(void)
+{
+	memory_off();
+	config_put(PCI_BASE_ADDRESS_0 + 8, config_read(PCI_BASE_ADDRESS_0, 4), 4);
+	config_put(PCI_BASE_ADDRESS_0 + 12, config_read(PCI_BASE_ADDRESS_0 + 4, 4), 4);
+	config_put(PCI_COMMAND, 7, 2); /* config-overlap */
+}
+
+static void config_power(void)
+{
+	config_put(capability_find(PCI_CAP_ID_PM) + PCI_PM_CTRL, 1, 2); /* config-power */
+}
+
+static void config_range(void)
+{
+	config_put(0x1000, 0, 4); /* config-range */
+}
+
+/* Not a mistake: what was read is written back, and a BAR is sized as it is done. */
+static void config_right(void)
+{
+	uint32_t before = config_read(PCI_BASE_ADDRESS_0, 4);
+
+	config_put(PCI_VENDOR_ID, config_read(PCI_VENDOR_ID, 4), 4);
+	memory_off();
+	config_put(PCI_BASE_ADDRESS_0, ~0u, 4);
+	config_put(PCI_BASE_ADDRESS_0, before, 4);
+	config_put(PCI_COMMAND, config_read(PCI_COMMAND, 2) | PCI_COMMAND_MEMORY, 2);
+}
+
+/* ---- registers ---- */
+
+static void mmio_reserved(void)
+{
+	*reg32(0x200) = 1; /* mmio-reserved */
+}
+
+static void mmio_narrow_read(void)
+{
+	(void)*(volatile uint16_t *)(bar + CC); /* mmio-narrow-read */
+}
+
+static void mmio_across(void)
+{
+	(void)*(volatile uint32_t *)(bar + CC + 2); /* mmio-across */
+}
+
+static void mmio_table(void)
+{
+	uint32_t table = config_read(capability_find(PCI_CAP_ID_MSIX) + PCI_MSIX_TABLE, 4) & PCI_MSIX_TABLE_OFFSET,
+		 one = 1;
+
+	pwrite(device, &one, sizeof(one), region_info(0).offset + table); /* mmio-table */
+}
+
+/* ---- NVMe ---- */
+
+static void nvme_move_queues(void)
+{
+	*reg32(AQA) = 0; /* nvme-move-queues */
+}
+
+static void nvme_page_size(void)
+{
+	*reg32(CC) = CC_ON | 1 << 7; /* nvme-page-size */
+}
+
+static void nvme_bad_enable(void)
+{
+	*reg32(CC) = 0;
+	*reg32(CC) = CC_ON | 9 << 7; /* nvme-bad-enable */
+}
+
+static void nvme_off(void)
+{
+	*reg32(CC) = 0;
+	*reg32(DOORBELLS) = 1; /* nvme-off */
+}
+
+static void nvme_tail_past(void)
+{
+	*nvme_doorbell_at() = 99; /* nvme-tail-past */
+}
+
+static void nvme_head_past(void)
+{
+	nvme_doorbell_at()[1] = 3; /* nvme-head-past */
+}
+
+static void nvme_same_cid(void)
+{
+	nvme_put_read(0, NVME_IOVA + 4 * PAGE);
+	nvme_put_again();
+	*nvme_doorbell_at() = nvme_tail(); /* nvme-same-cid */
+	nvme_collect();
+	nvme_collect();
+}
+
+static void nvme_no_room(void)
+{
+	for (int i = 0; i < 15; i++)
+		nvme_put_read(0, NVME_IOVA + 4 * PAGE);
+	nvme_ring();
+	while (!nvme_has_completion())
+		;
+	nvme_put_read(0, NVME_IOVA + 4 * PAGE);
+	nvme_ring();
+	*reg32(CC) = 0; /* nvme-no-room */
+}
+
+/* ---- the pin ---- */
+
+static void irqs_set(unsigned int index, uint32_t flags, unsigned int count, int fd)
+{
+	struct {
+		struct vfio_irq_set h;
+		int32_t fd;
+	} s = {.h = {.argsz = sizeof(s), .flags = flags, .index = index, .count = count}, .fd = fd};
+
+	ioctl(device, VFIO_DEVICE_SET_IRQS, &s); /* pin-storm */
+}
+
+static void pin_storm(void)
+{
+	irqs_set(VFIO_PCI_MSIX_IRQ_INDEX, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER, 0, -1);
+	nvme_put_read(0, NVME_IOVA + 4 * PAGE);
+	nvme_ring();
+	irqs_set(VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER, 1,
+		 eventfd(0, EFD_CLOEXEC));
+	for (int i = 0; i < 5100; i++)
+		irqs_set(VFIO_PCI_INTX_IRQ_INDEX, VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_UNMASK, 1, -1);
+}
+
+/* ---- the copy engine ---- */
+
+struct descriptor {
+	uint32_t size, ctl;
+	uint64_t src, dst, next, rest[4];
+};
+
+static struct descriptor *ioat_start(uint64_t chain)
+{
+	struct descriptor *d = pages_alloc(PAGE);
+
+	expect_eq(dma_map(d, DATA_IOVA, PAGE, MAP_RW), 0);
+	*d = (struct descriptor){.size = 64, .src = DATA_IOVA + 1024, .dst = DATA_IOVA + 2048, .next = DATA_IOVA};
+	*(volatile uint64_t *)(bar + CHAINADDR) = chain;
+	return d;
+}
+
+static void ioat_go(void)
+{
+	*(volatile uint16_t *)(bar + DMACOUNT) = 1; /* ioat-go */
+	(void)*reg32(CHANSTS);
+}
+
+static void ioat_control(void)
+{
+	ioat_start(DATA_IOVA)->ctl = 0xff000000;
+	ioat_go();
+}
+
+static void ioat_length(void)
+{
+	ioat_start(DATA_IOVA)->size = 0;
+	ioat_go();
+}
+
+static void ioat_chain(void)
+{
+	ioat_start(DATA_IOVA + 8);
+	ioat_go();
+}
+
+static void ioat_no_chain(void)
+{
+	ioat_go();
+}
+
+static void ioat_completion(void)
+{
+	ioat_start(DATA_IOVA)->ctl = 8;
+	*(volatile uint64_t *)(bar + CHANCMP) = DATA_IOVA + 4;
+	ioat_go();
+}
+
+static void ioat_command(void)
+{
+	bar[CHANCMD] = CHANCMD_RESET | CHANCMD_SUSPEND; /* ioat-command */
+}
+
+static void ioat_status(void)
+{
+	*reg32(CHANSTS) = 0; /* ioat-status */
+}
+
+static void ioat_channel(void)
+{
+	*(volatile uint16_t *)(bar + 20 * CHAN) = 1; /* ioat-channel */
+}
+
+static void ioat_old(void)
+{
+	expect_eq(dma_map(pages_alloc(PAGE), 2 * DATA_IOVA, PAGE, MAP_RW), 0);
+	*(volatile uint64_t *)(bar + CHANCMP) = 2 * DATA_IOVA;
+	bar[CHANCMD] = CHANCMD_RESET; /* ioat-old */
+	expect_eq(dma_unmap(2 * DATA_IOVA, PAGE, 0, NULL), 0);
+	ioat_start(DATA_IOVA)->ctl = 8;
+	ioat_go();
+}
+
+static const struct variant {
+	const char *name;
+	void (*run)(void);
+	enum { NVME, NVME_MSIX, IOAT } kind;
+} table[] = {
+    {"config-identity", config_identity, NVME},	  {"config-sizing", config_sizing, NVME},
+    {"config-overlap", config_overlap, NVME},	  {"config-power", config_power, NVME},
+    {"config-range", config_range, NVME},	  {"config-right", config_right, NVME},
+    {"mmio-reserved", mmio_reserved, NVME},	  {"mmio-narrow-read", mmio_narrow_read, NVME},
+    {"mmio-across", mmio_across, NVME},		  {"mmio-table", mmio_table, NVME},
+    {"nvme-move-queues", nvme_move_queues, NVME}, {"nvme-page-size", nvme_page_size, NVME},
+    {"nvme-bad-enable", nvme_bad_enable, NVME},	  {"nvme-off", nvme_off, NVME},
+    {"nvme-tail-past", nvme_tail_past, NVME},	  {"nvme-head-past", nvme_head_past, NVME},
+    {"nvme-same-cid", nvme_same_cid, NVME},	  {"nvme-no-room", nvme_no_room, NVME},
+    {"pin-storm", pin_storm, NVME_MSIX},	  {"ioat-control", ioat_control, IOAT},
+    {"ioat-length", ioat_length, IOAT},		  {"ioat-chain", ioat_chain, IOAT},
+    {"ioat-no-chain", ioat_no_chain, IOAT},	  {"ioat-completion", ioat_completion, IOAT},
+    {"ioat-command", ioat_command, IOAT},	  {"ioat-status", ioat_status, IOAT},
+    {"ioat-channel", ioat_channel, IOAT},	  {"ioat-old", ioat_old, IOAT},
+};
+
+static void variant_run(const struct variant *v)
+{
+	if (v->kind == IOAT) {
+		device_open(VFIO_TYPE1v2_IOMMU);
+		bar = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device, region_info(0).offset);
+		expect(bar != MAP_FAILED);
+		v->run();
+		device_close();
+		return;
+	}
+	if (v->kind == NVME_MSIX)
+		driver_start_msix();
+	else
+		driver_start();
+	bar = nvme_bar();
+	v->run();
+	driver_stop();
+}
+
+int main(int argc, char **argv)
+{
+	for (size_t i = 0; i < COUNT(table); i++) {
+		if (argc > 1 && !strcmp(argv[1], table[i].name)) {
+			variant_run(&table[i]);
+			return 0;
+		}
+	}
+	return 2;
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Mistakes of classes that have several: each is found, as what it is, where it is made, and nothing else is."""
+import os
+import re
+import subprocess
+import tempfile
+
+import tap
+
+PINFOLD, VARIANTS, ROOT = os.environ["PINFOLD"], os.environ["VARIANTS"], os.environ["ROOT"]
+WORK = tempfile.TemporaryDirectory(prefix="pinfold-variants-")
+DISK = os.path.join(WORK.name, "disk.img")
+PATIENCE = 300
+
+# {what the program is told: (class, words of the finding, the mark in the program if it is not that name)}
+EXPECTED = {
+    "config-identity": ("config-invalid", "offset 0x0, write of 2 bytes: the register is read-only"),
+    "config-sizing": ("config-invalid", "a BAR as it was left by sizing"),
+    "config-overlap": ("config-invalid", "two BARs at the same addresses"),
+    "config-power": ("config-invalid", "does not have this power state"),
+    "config-range": ("mmio-out-of-range", "configuration space ends at 0x1000"),
+    "config-right": None,
+    "mmio-reserved": ("mmio-out-of-range", "offset 0x200, write of 4 bytes: there is no register"),
+    "mmio-narrow-read": ("mmio-width", "offset 0x14, read of 2 bytes"),
+    "mmio-across": ("mmio-width", "offset 0x16, read of 2 bytes"),
+    "mmio-table": ("mmio-read-only-write", "the MSI-X table is VFIO's"),
+    "nvme-move-queues": ("device-protocol", "offset 0x24, write of 4 bytes: an admin queue was moved"),
+    "nvme-page-size": ("device-protocol", "page size, command set or arbitration of an enabled controller"),
+    "nvme-bad-enable": ("device-protocol", "enabled with a configuration that CAP does not offer"),
+    "nvme-off": ("device-protocol", "a doorbell of a controller that is not enabled"),
+    "nvme-tail-past": ("device-protocol", "a submission queue's tail went outside the queue"),
+    "nvme-head-past": ("device-protocol", "a completion queue's head went past what was completed"),
+    "nvme-same-cid": ("device-protocol", "a command has the identifier of one that is still under way"),
+    "nvme-no-room": ("device-protocol", "nobody had made room in their completion queue"),
+    "pin-storm": ("irq-storm", "5000 times .* unmasked each time without looking at the device"),
+    "ioat-control": ("device-protocol", "control bits that there are not", "ioat-go"),
+    "ioat-length": ("device-protocol", "length is 0", "ioat-go"),
+    "ioat-chain": ("device-protocol", "CHAINADDR is not a multiple of 64", "ioat-go"),
+    "ioat-no-chain": ("device-protocol", "a channel that has no chain", "ioat-go"),
+    "ioat-completion": ("device-protocol", "CHANCMP is not a multiple of 8", "ioat-go"),
+    "ioat-command": ("device-protocol", "a command that there is not"),
+    "ioat-status": ("mmio-read-only-write", "the register is read-only"),
+    "ioat-channel": ("mmio-out-of-range", "there is no register"),
+    "ioat-old": ("dma-after-reset", "completion: not mapped"),
+}
+
+
+def run(name):
+    with open(DISK, "wb") as f:
+        f.truncate(1 << 20)
+    device = "ioat" if name.startswith("ioat") else f"nvme,path={DISK},cmb-size=64K"
+    p = subprocess.run([PINFOLD, "run", "--check=all,-map-leak", "-d", device, "--", VARIANTS, name],
+                       capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
+    assert p.returncode == 0, f"status {p.returncode}\n{p.stdout}\n{p.stderr}"
+    return p.stderr
+
+
+def line_of(mark):
+    with open(os.path.join(ROOT, "tests", "check", "variants.c"), encoding="utf-8") as f:
+        return next(n for n, line in enumerate(f, 1) if f"/* {mark} */" in line)
+
+
+def one(name):
+    err = run(name)
+    found = re.findall(r"^==\d+== pinfold: ([\w-]+):", err, re.M)
+    if not EXPECTED[name]:
+        assert not found, err
+        return
+    kind, words, mark = (*EXPECTED[name], name)[:3]
+    assert set(found) == {kind}, err
+    assert re.search(words, err), f"{words!r} is not in\n{err}"
+    assert re.search(rf"#\d+ \w+ variants\.c:{line_of(mark)}\n", err), f"line {line_of(mark)}\n{err}"
+
+
+def each(name):
+    test = lambda: one(name)
+    test.__name__ = "test_" + name.replace("-", "_")
+    return test
+
+
+if __name__ == "__main__":
+    tap.main({t.__name__: t for t in map(each, EXPECTED)})
