@@ -74,10 +74,7 @@ int device_create(const struct device_env *env, const char *spec, struct pci_fun
 /* ---- help ---- */
 
 static const char *const kind_names[] = {
-    [OPT_STRING] = "TEXT",
-    [OPT_SIZE] = "SIZE",
-    [OPT_UINT] = "N",
-    [OPT_BOOL] = "on|off",
+    [OPT_STRING] = "TEXT", [OPT_SIZE] = "SIZE", [OPT_UINT] = "N", [OPT_BOOL] = "on|off", [OPT_NESTED] = "KIND[:...]",
 };
 
 static int key_width(const struct device_option *o)
@@ -122,6 +119,18 @@ static void options_print(const struct device_option *o, int keys, int defs)
 	}
 }
 
+static void more_print(const struct device_option *o)
+{
+	char buf[4096];
+
+	for (; o->key; o++) {
+		if (!o->more)
+			continue;
+		o->more(buf, sizeof(buf));
+		printf("\n%s", buf);
+	}
+}
+
 static void type_help(const struct device_type *t)
 {
 	int keys = MAX(key_width(t->options), key_width(device_common_options));
@@ -131,6 +140,7 @@ static void type_help(const struct device_type *t)
 	printf("  %-*s  %-*s  %s\n", keys, "OPTION", defs, "DEFAULT", "MEANING");
 	options_print(t->options, keys, defs);
 	options_print(device_common_options, keys, defs);
+	more_print(t->options);
 	printf("\nUse: -d %s,OPTION=VALUE,... (a comma in a value is written twice)\n", t->name);
 }
 

@@ -12,15 +12,20 @@ struct events;
 struct loop;
 struct pci_func;
 
-enum option_kind { OPT_STRING, OPT_SIZE, OPT_UINT, OPT_BOOL };
+/*
+ * OPT_NESTED is a specification of its own: "KIND:...". Words behind it whose keys the device does not have are part of
+ * it, and its commas in values stay doubled. A type has one of these at most.
+ */
+enum option_kind { OPT_STRING, OPT_SIZE, OPT_UINT, OPT_BOOL, OPT_NESTED };
 
 struct device_option {
 	const char *key;
 	enum option_kind kind;
 	const char *def; /* default as a person writes it; NULL = none; "required" in help when required is set */
 	bool required;
-	const char *help;  /* one line */
-	uint64_t min, max; /* OPT_UINT and OPT_SIZE; both 0 = no limits */
+	const char *help;		       /* one line */
+	uint64_t min, max;		       /* OPT_UINT and OPT_SIZE; both 0 = no limits */
+	size_t (*more)(char *buf, size_t len); /* what -d TYPE,help says of an OPT_NESTED; as snprintf */
 };
 
 /* One parsed KEY=VALUE; every option of the type is present, defaults filled in, in the order of the table. */

@@ -82,6 +82,7 @@ static bool kind_parse(enum option_kind kind, const char *s, uint64_t *num)
 {
 	switch (kind) {
 	case OPT_STRING:
+	case OPT_NESTED:
 		return true;
 	case OPT_SIZE:
 		return size_parse(s, num);
@@ -113,10 +114,9 @@ static bool in_range(const struct device_option *o, uint64_t num)
 int option_parse(const struct device_option *o, const char *s, struct device_value *v, char *why, size_t len)
 {
 	static const char *const expected[] = {
-	    [OPT_STRING] = "a text",
-	    [OPT_SIZE] = "a size (a number of bytes, or one with K, M, G or T)",
-	    [OPT_UINT] = "a number",
-	    [OPT_BOOL] = "on or off",
+	    [OPT_STRING] = "a text", [OPT_SIZE] = "a size (a number of bytes, or one with K, M, G or T)",
+	    [OPT_UINT] = "a number", [OPT_BOOL] = "on or off",
+	    [OPT_NESTED] = "a text",
 	};
 	char min[32], max[32];
 	uint64_t num = 0;

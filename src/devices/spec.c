@@ -98,6 +98,27 @@ static int option_fail(const struct device_type *type, const char *key, const ch
 	return -EINVAL;
 }
 
+/* Adds a word to the nested specification, its commas doubled. */
+static int nested_add(struct device_spec *s, const char *sep, const char *word, char *err, size_t errlen)
+{
+	size_t have = s->nested->str ? strlen(s->nested->str) : 0;
+	char *text = realloc((char *)s->nested->str, have + strlen(sep) + 2 * strlen(word) + 1), *to;
+
+	if (!text) {
+		snprintf(err, errlen, "out of memory");
+		return -ENOMEM;
+	}
+	s->nested->str = text;
+	to = stpcpy(text + have, sep);
+	for (; *word; word++) {
+		if (*word == ',')
+			*to++ = ',';
+		*to++ = *word;
+	}
+	*to = '\0';
+	return 0;
+}
+
 static int value_set(struct device_spec *s, const struct device_option *o, const char *text, struct device_value *v,
 		     char *err, size_t errlen)
 {
@@ -109,7 +130,11 @@ static int value_set(struct device_spec *s, const struct device_option *o, const
 		return option_fail(s->type, o->key, " is empty", err, errlen);
 	if (option_parse(o, text, v, why + 2, sizeof(why) - 2))
 		return option_fail(s->type, o->key, why, err, errlen);
-	return 0;
+	if (o->kind != OPT_NESTED)
+		return 0;
+	s->nested = v;
+	v->str = NULL;
+	return nested_add(s, "", text, err, errlen);
 }
 
 static int word_parse(struct device_spec *s, char *word, struct device_value *common, char *err, size_t errlen)
@@ -128,6 +153,10 @@ static int word_parse(struct device_spec *s, char *word, struct device_value *co
 		return option_fail(s->type, word, " stands alone: -d TYPE,help", err, errlen);
 	o = option_find(s->type->options, word);
 	if (!o && !option_find(device_common_options, word)) {
+		if (eq && s->nested && strchr(s->nested->str, ':')) {
+			*eq = '=';
+			return nested_add(s, ",", word, err, errlen);
+		}
 		key_unknown(s->type, word, err, errlen);
 		if (!eq) /* the rest of a path, in all likelihood */
 			text_append(err, errlen, " ", "(a comma in a value is written twice)");
@@ -221,6 +250,9 @@ int device_spec_parse(struct device_spec *s, const char *text, char *err, size_t
 
 void device_spec_free(struct device_spec *s)
 {
+	if (s->nested)
+		free((char *)s->nested->str);
+	s->nested = NULL;
 	free(s->text);
 	free(s->values);
 	s->text = NULL;

@@ -9,6 +9,7 @@ struct device_spec {
 	char *text; /* what the values' strings point into */
 	const struct device_type *type;
 	struct device_value *values; /* as many as the type has options */
+	struct device_value *nested; /* the one of OPT_NESTED, once it is given; its text is own */
 	struct device_place place;
 	const char *romfile; /* NULL: none */
 };

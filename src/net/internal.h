@@ -70,7 +70,7 @@ void net_delivered(struct net *n); /* end of a burst of net_deliver */
 /* As net_deliver, of one piece of our own memory and any length: short ones are padded, others than frames dropped. */
 enum net_verdict net_deliver_raw(struct net *n, void *data, size_t len);
 
-void net_missed(struct net *n);	   /* a frame that was not delivered is lost */
+void net_missed(struct net *n); /* a frame that was not delivered is lost */
 
 /* From the loop, soon, the card hears of it. */
 void net_link_set(struct net *n, bool link);

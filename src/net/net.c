@@ -211,7 +211,7 @@ size_t net_help(char *buf, size_t len)
 	struct text t = {buf, len, 0};
 	char name[64];
 
-	text_add(&t, "Where the cable leads to (net=KIND[:...]):\n");
+	text_add(&t, "What a cable leads to:\n");
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
 		const struct net_kind *k = kinds[i];
 
@@ -219,7 +219,7 @@ size_t net_help(char *buf, size_t len)
 			 k->operand ? k->operand : "");
 		text_add(&t, "  %-14s %s\n", name, k->help);
 		for (const struct net_key *o = k->keys; o && o->name; o++)
-			text_add(&t, "    %-12s %s\n", o->name, o->help);
+			text_add(&t, "    %s=%*s %s\n", o->name, 11 - (int)strlen(o->name), "", o->help);
 	}
 	return t.len;
 }

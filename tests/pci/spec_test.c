@@ -54,10 +54,30 @@ static int disk_create(const struct device_env *env, const struct device_value *
 	return 0;
 }
 
-static const struct device_option none[] = {{}};
+static int nic_create(const struct device_env *env, const struct device_value *v, struct pci_func **f, char *err,
+		      size_t errlen)
+{
+	got.calls++;
+	snprintf(got.path, sizeof(got.path), "%s", v[0].str);
+	snprintf(got.serial, sizeof(got.serial), "%s", v[1].str ? v[1].str : "none");
+	*f = (struct pci_func *)&got;
+	return 0;
+}
+
+static size_t nic_more(char *buf, size_t len)
+{
+	return (size_t)snprintf(buf, len, "What there is more to say.\n");
+}
+
+static const struct device_option nic_options[] = {
+    {.key = "net", .kind = OPT_NESTED, .def = "null", .help = "the cable", .more = nic_more},
+    {.key = "mac", .kind = OPT_STRING, .help = "the address"},
+    {},
+};
 static const struct device_type disk = {
     .name = "disk", .summary = "a disk", .options = disk_options, .create = disk_create};
-static const struct device_type nic = {.name = "net-card", .summary = "a card", .options = none, .create = disk_create};
+static const struct device_type nic = {
+    .name = "net-card", .summary = "a card", .options = nic_options, .create = nic_create};
 const struct device_type *const device_types[] = {&disk, &nic, NULL};
 
 static const struct device_env env;
@@ -110,6 +130,36 @@ static void doubled_commas_are_commas(void **state)
 	assert_int_equal(make("disk,path=a,,,queues=2"), 0);
 	assert_string_equal(got.path, "a,");
 	assert_int_equal(got.num[QUEUES], 2);
+}
+
+/* A specification within a specification keeps what belongs to it, and its doubled commas. */
+static void nested_specifications(void **state)
+{
+	static const struct {
+		const char *spec, *net, *mac;
+	} good[] = {
+	    {"net-card", "null", "none"},
+	    {"net-card,net=pair:x", "pair:x", "none"},
+	    {"net-card,mac=a,net=pcap:in=b,out=c", "pcap:in=b,out=c", "a"},
+	    {"net-card,net=pcap:in=b,mac=a,out=c", "pcap:in=b,out=c", "a"},
+	    {"net-card,net=pcap:in=b,,c,,,,d,out=,,,addr=1:0.0", "pcap:in=b,,c,,,,d,out=,,", "none"},
+	    {"net-card,net=pcap:,in=b", "pcap:,in=b", "none"},
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(make(good[i].spec), 0);
+		assert_string_equal(got.path, good[i].net);
+		assert_string_equal(got.serial, good[i].mac);
+	}
+	/* What has no keys of its own gets none. */
+	assert_int_equal(make("net-card,net=null,mca=a"), -EINVAL);
+	assert_string_equal(err, "unknown option 'mca' of device 'net-card'; did you mean 'mac'?");
+	assert_int_equal(make("net-card,in=b,net=pcap:out=c"), -EINVAL);
+	assert_int_equal(make("net-card,net=pcap:out=c,in"), -EINVAL);
+	assert_int_equal(make("net-card,net=a:b,net=c:d"), -EINVAL);
+	assert_string_equal(err, "option 'net' of device 'net-card' is given twice");
+	assert_int_equal(make("net-card,net="), -EINVAL);
+	assert_string_equal(err, "option 'net' of device 'net-card' is empty");
 }
 
 static void sizes(void **state)
@@ -333,7 +383,8 @@ static void help_texts(void **state)
 			    "  romfile=TEXT     -         an expansion ROM image for the function\n"
 			    "\n"
 			    "Use: -d disk,OPTION=VALUE,... (a comma in a value is written twice)\n");
-	assert_non_null(help_output("net-card,help"));
+	assert_non_null(strstr(help_output("net-card,help"), "\n  net=KIND[:...]  null      the cable\n"));
+	assert_non_null(strstr(help_output("net-card,help"), "\n\nWhat there is more to say.\n\nUse: "));
 	assert_null(help_output("dik,help"));
 	assert_string_equal(err, "unknown device type 'dik'; did you mean 'disk'?");
 	assert_null(help_output("disk"));
@@ -346,6 +397,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(good_specifications),
 	    cmocka_unit_test(doubled_commas_are_commas),
+	    cmocka_unit_test(nested_specifications),
 	    cmocka_unit_test(sizes),
 	    cmocka_unit_test(bools),
 	    cmocka_unit_test(mistakes_are_explained),

@@ -12,8 +12,7 @@
 enum { OPTION_NET, OPTION_MAC, OPTION_VECTORS };
 
 static const struct device_option options[] = {
-    [OPTION_NET] = {"net", OPT_STRING, "null", false,
-		    "the cable: null, loopback, pair:NAME, socket:PATH, pcap:..., tap:NAME"},
+    [OPTION_NET] = {"net", OPT_NESTED, "null", false, "what its cable leads to", .more = net_help},
     [OPTION_MAC] = {"mac", OPT_STRING, NULL, false, "the address; without it one is made up"},
     [OPTION_VECTORS] = {"vectors", OPT_UINT, "10", false, "MSI-X vectors", 1, IGB_VECTORS},
     {NULL},
