@@ -353,6 +353,12 @@ static inline bool igb_live_has(uint32_t off)
 	return off - IGB_LIVE < IGB_LIVE_PAGES * LIVE_PAGE_SIZE;
 }
 
+/* ---- state.c ---- */
+int igb_quiesce(struct pci_func *f);
+void igb_run(struct pci_func *f);
+void igb_save(struct pci_func *f, struct state_out *o);
+int igb_load(struct pci_func *f, struct state *s);
+
 /* ---- stats.c ---- */
 static inline void igb_count(struct igb *d, uint32_t stat, uint64_t n)
 {

@@ -66,6 +66,10 @@ static const struct pci_func_ops ops = {
     .reset = func_reset,
     .command_changed = func_command_changed,
     .resume = func_resume,
+    .quiesce = igb_quiesce,
+    .run = igb_run,
+    .save = igb_save,
+    .load = igb_load,
     .destroy = func_destroy,
 };
 
