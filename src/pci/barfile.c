@@ -45,6 +45,8 @@ struct run {
 
 enum order { ORDER_FILL, ORDER_CUT };
 
+#define ORDER_LEAVE BIT(31) /* in the word of orders: go, and free everything */
+
 /*
  * What the owner and the thread share. Orders are numbered; `done` is the last that was carried out. One is outstanding
  * at most, and what it says is written before its number.
@@ -61,8 +63,7 @@ struct barfile {
 	_Atomic uint32_t order, done, progress, tid;
 	enum order what;
 	int store;
-	int busy_store;	    /* to be closed on leaving */
-	_Atomic bool leave; /* once the order under way is done */
+	int busy_store; /* to be closed on leaving */
 	uint8_t *chunk;
 };
 
@@ -296,8 +297,7 @@ static void *file_thread(void *arg)
 	atomic_store(&f->tid, syscall(SYS_gettid));
 	for (;;) {
 		order = atomic_load(&f->order);
-		/* Read after the order, of which it is a part. */
-		if (atomic_load(&f->leave))
+		if (order & ORDER_LEAVE)
 			break;
 		if (order == done) {
 			futex_wait(&f->order, order, NULL);
@@ -391,9 +391,9 @@ struct barfile *barfile_new(uint64_t size)
 void barfile_leave(struct barfile *f, int store)
 {
 	f->busy_store = store;
-	atomic_store(&f->leave, true);
-	/* Its sleep, if it does, is about this word. */
-	atomic_fetch_add(&f->order, 1);
+	/* The last touch: who reads it frees all this. That the wake-up comes too late then, and to an address that may
+	 * be another's, disturbs nobody. */
+	atomic_fetch_or(&f->order, ORDER_LEAVE);
 	futex_wake(&f->order);
 }
 

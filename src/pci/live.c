@@ -24,15 +24,17 @@
 #define CLOSE_PATIENCE_NS 20000000L
 #define DROP_PATIENCE_NS  50000000L
 
+#define ORDER_LEAVE BIT(31)
+
 /*
  * What the page and its thread share. Orders are numbered: an odd one opens, an even one cuts, and `done` is the last
- * that was carried out. The thread, once there is one, closes the descriptor and frees this.
+ * that was carried out; ORDER_LEAVE is the last of all. The thread, once there is one, closes the descriptor and frees
+ * this.
  */
 struct live_file {
 	int fd;
 	size_t size;
 	bool started; /* the page's alone */
-	_Atomic bool leave;
 	_Atomic uint32_t order, done;
 	uint8_t content[LIVE_PAGES_MAX * LIVE_PAGE_SIZE]; /* the thread's, while an opening has not been carried out */
 };
@@ -74,7 +76,7 @@ static void *file_thread(void *arg)
 			futex_wait(&f->order, order, NULL);
 			continue;
 		}
-		if (atomic_load(&f->leave))
+		if (order & ORDER_LEAVE)
 			break;
 		if (order & 1)
 			file_fill(f);
@@ -186,8 +188,9 @@ static void give_up(struct live_page *p)
 		if (p->pipe[i] >= 0)
 			close(p->pipe[i]);
 	if (p->file && p->file->started) {
-		atomic_store(&p->file->leave, true);
-		file_order(p->file);
+		/* The last touch: who reads it frees the file. */
+		atomic_fetch_or(&p->file->order, ORDER_LEAVE);
+		futex_wake(&p->file->order);
 	} else {
 		if (p->fd >= 0)
 			close(p->fd);
