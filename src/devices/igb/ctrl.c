@@ -62,6 +62,8 @@ void igb_ctrl_ext_write(struct igb *d, unsigned int i, uint32_t val)
 	d->reg[IGB_CTRL_EXT / 4] = val & ~(IGB_CTRL_EXT_EE_RST | IGB_CTRL_EXT_PBA_CLR);
 	if (val & IGB_CTRL_EXT_EE_RST)
 		igb_nvm_load(d);
+	if (d->nvf)
+		igb_link_update(d); /* DRV_LOAD says who has the card */
 }
 
 /* 8.7.1: who reads SMBI as 0 has it. */

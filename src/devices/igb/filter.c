@@ -39,6 +39,16 @@ static bool table_has(const struct igb *d, uint32_t table, const uint8_t *dst)
 	return igb_reg(d, table + 4 * (hash >> 5)) >> (hash & 31) & 1;
 }
 
+bool igb_filter_has_address(const struct igb *d, const uint8_t *dst)
+{
+	uint64_t a = address(dst);
+
+	for (unsigned int i = 0; i < d->nrar; i++)
+		if (d->rar[i] == a)
+			return true;
+	return false;
+}
+
 static bool address_accepted(const struct igb *d, const uint8_t *dst)
 {
 	uint32_t rctl = igb_reg(d, IGB_RCTL);
@@ -50,9 +60,8 @@ static bool address_accepted(const struct igb *d, const uint8_t *dst)
 	} else if (rctl & IGB_RCTL_UPE) {
 		return true;
 	}
-	for (unsigned int i = 0; i < d->nrar; i++)
-		if (d->rar[i] == a)
-			return true;
+	if (igb_filter_has_address(d, dst))
+		return true;
 	return a != ADDRESS && dst[0] & 1 && table_has(d, IGB_MTA, dst);
 }
 

@@ -16,6 +16,9 @@
  *   live.c	tail registers as plain memory
  *   state.c	migration
  *   type.c	the device type
+ *   vf.c	virtual functions
+ *   mbx.c	their mailboxes
+ *   switch.c	the switch between them, the card and the cable
  *
  * Invariants. A descriptor is read once into its ring's cache and acted upon from there. Of the ring, [head, head +
  * cached - pos) is in the cache from pos on, and [0, pos) of the cache is done, of which [0, flushed) has been written
@@ -42,6 +45,7 @@
 #include "pci/live.h"
 #include "net/rss.h"
 #include "pci/pci.h"
+#include "pci/sriov.h"
 
 #define IGB_TURN      512	 /* descriptors in one turn of sending */
 #define IGB_SHARE     64	 /* of one queue before the next one's turn */
@@ -202,6 +206,13 @@ struct igb {
 
 	struct igb_live live;
 
+	/* vf.c: of a card, those of its virtual functions that are there still; of one of those, its card, likewise */
+	unsigned int nvf;
+	struct igb *vf[IGB_VFS], *pf;
+	struct pci_sriov sriov;
+	uint32_t mailbox[16], v2p; /* mbx.c */
+	bool cts;		   /* it has introduced itself */
+
 	/* rx.c */
 	struct list dirty; /* queues with descriptors to write back */
 	bool rx_full;	   /* the cable waits for net_readable */
@@ -323,7 +334,8 @@ void igb_rx_sizes(struct igb *d);		    /* of buffers, after a change of RCTL or 
 void igb_rx_room(struct igb *d, struct igb_rxq *q); /* there may be descriptors again */
 
 /* ---- filter.c ---- */
-void igb_filter_update(struct igb *d); /* after a change of RAL or RAH */
+void igb_filter_update(struct igb *d);				      /* after a change of RAL or RAH */
+bool igb_filter_has_address(const struct igb *d, const uint8_t *dst); /* a station's */
 bool igb_filter_accepts(const struct igb *d, const struct igb_rx_frame *fr);
 
 /* ---- offload.c ---- */
@@ -358,6 +370,31 @@ int igb_quiesce(struct pci_func *f);
 void igb_run(struct pci_func *f);
 void igb_save(struct pci_func *f, struct state_out *o);
 int igb_load(struct pci_func *f, struct state *s);
+
+/* ---- vf.c ---- */
+int igb_vfs_add(struct igb *pf, unsigned int n); /* when the card is made. 0, -ENOSPC, -ENOMEM: none is there */
+void igb_vfs_forget(struct igb *pf);		 /* the card goes before they do */
+void igb_vfs_link_update(struct igb *pf);	 /* the card's link, or its driver, has changed */
+void igb_vf_reset(struct igb *d);
+/* Virtual functions are there, and the card has no driver that has said so: the host is taken for it. */
+static inline bool igb_vfs_by_host(const struct igb *pf)
+{
+	return pf->nvf && !(igb_reg(pf, IGB_CTRL_EXT) & IGB_CTRL_EXT_DRV_LOAD);
+}
+
+/* ---- mbx.c ---- */
+void igb_mbx_reset(struct igb *d);
+uint32_t igb_mbx_read(struct igb *d); /* V2PMAILBOX */
+void igb_mbx_write(struct igb *d, uint32_t val);
+
+/* ---- switch.c ---- */
+enum net_verdict igb_switch_send(struct igb *d, const struct iovec *iov, unsigned int n, size_t len,
+				 const uint8_t *head);
+void igb_switch_flush(struct igb *d); /* after a burst of those */
+/* As the cable calls them: */
+enum net_verdict igb_switch_receive(struct net_card *c, const struct iovec *iov, unsigned int n, size_t len);
+void igb_switch_received(struct net_card *c);
+void igb_switch_writable(struct net_card *c);
 
 /* ---- stats.c ---- */
 static inline void igb_count(struct igb *d, uint32_t stat, uint64_t n)

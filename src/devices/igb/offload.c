@@ -196,18 +196,23 @@ static void key_update(struct igb *d)
 
 static void queue_choose(struct igb *d, struct igb_rx_frame *fr, const struct packet *p, bool report)
 {
-	uint32_t mrqc = igb_reg(d, IGB_MRQC), hash;
+	uint32_t mrqc = igb_reg(d, IGB_MRQC), hash, entry;
 	enum rss_type type;
 
-	fr->queue = IGB_MRQC_DEF_Q(mrqc);
-	if (IGB_MRQC_MODE(mrqc) != IGB_MRQC_RSS)
+	bool pools = IGB_MRQC_MODE(mrqc) == IGB_MRQC_VMDQ || IGB_MRQC_MODE(mrqc) == IGB_MRQC_VMDQ_RSS;
+
+	/* 7.1.1.3: virtual functions have got theirs; the rest is the default pool's. */
+	fr->queue = pools ? IGB_VT_CTL_DEF_PL(igb_reg(d, IGB_VT_CTL)) : IGB_MRQC_DEF_Q(mrqc);
+	if (IGB_MRQC_MODE(mrqc) != IGB_MRQC_RSS && IGB_MRQC_MODE(mrqc) != IGB_MRQC_VMDQ_RSS)
 		return;
 	if (unlikely(d->rss_stale))
 		key_update(d);
 	type = rss_packet(&d->rss, mrqc >> 16, fr->head, p, &hash);
 	if (type == RSS_TYPE_NONE)
 		return;
-	fr->queue = igb_reg(d, IGB_RETA + (hash & 0x7c)) >> 8 * (hash & 3) & (IGB_QUEUES - 1);
+	entry = igb_reg(d, IGB_RETA + (hash & 0x7c)) >> 8 * (hash & 3) & (IGB_QUEUES - 1);
+	/* A pool has two queues, and the entry's upper bit says which. */
+	fr->queue = pools ? fr->queue + (entry & 8) : entry;
 	if (report) {
 		fr->info |= type;
 		fr->hash = hash;

@@ -57,10 +57,11 @@ void igb_link_update(struct igb *d)
 	bool enabled = phy_powered(d) && igb_reg(d, IGB_CTRL) & IGB_CTRL_SLU, was = d->link;
 
 	d->loopback = d->phy[MII_BMCR] & BMCR_LOOPBACK;
-	net_set_up(d->net, enabled && !d->loopback);
+	net_set_up(d->net, (enabled && !d->loopback) || igb_vfs_by_host(d));
 	if (!phy_link(d))
 		d->phy_link_lost = true;
 	d->link = enabled && (d->loopback || net_link(d->net));
+	igb_vfs_link_update(d);
 	if (d->link == was)
 		return;
 	igb_intr_cause(d, IGB_ICR_LSC);

@@ -193,6 +193,9 @@ enum { IGB_RX_LEGACY, IGB_RX_ADVANCED, IGB_RX_SPLIT, IGB_RX_SPLIT_ALWAYS = 5 };
 #define IGB_VFTA	      0x5600
 #define IGB_MRQC	      0x5818
 #define IGB_MRQC_MODE(v)      ((v)&7)
+#define IGB_MRQC_VMDQ	      3
+#define IGB_MRQC_VMDQ_RSS     5
+#define IGB_VT_CTL_DEF_PL(v)  ((v) >> 7 & 7)
 #define IGB_MRQC_RSS	      2
 #define IGB_MRQC_DEF_Q(v)     ((v) >> 3 & 7)
 #define IGB_RETA	      0x5c00
@@ -225,6 +228,15 @@ enum { IGB_RX_LEGACY, IGB_RX_ADVANCED, IGB_RX_SPLIT, IGB_RX_SPLIT_ALWAYS = 5 };
 #define IGB_TDWBAL	0x38
 #define IGB_TDWBAH	0x3c
 #define IGB_TDWBAL_HEAD BIT(0)
+
+/* ---- 9: virtual functions; the registers that they have in places of their own ---- */
+#define IGB_VFS		 8
+#define IGB_VF_DEVICE	 0x10ca
+#define IGB_VF_BAR_SIZE	 0x4000
+#define IGB_VF_VECTORS	 3
+#define IGB_VF_MEM	 0x0800 /* VMBMEM */
+#define IGB_V2P		 0x0c40 /* V2PMAILBOX */
+#define IGB_VF_IVAR_MISC 0x1740
 
 /* ---- statistics: cleared when they are read ---- */
 #define IGB_STATS      0x4000

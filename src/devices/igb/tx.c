@@ -143,6 +143,8 @@ enum net_verdict igb_tx_send(struct igb_txq *q, const struct iovec *iov, unsigne
 		if (v == NET_FULL)
 			igb_count(d, IGB_STAT_MPC, 1);
 		v = NET_TAKEN;
+	} else if (d->pf || d->nvf) {
+		v = igb_switch_send(d, iov, n, len, head);
 	} else {
 		v = net_send(d->net, iov, n, len);
 	}
@@ -253,6 +255,8 @@ static void turn(struct igb *d)
 			list_add_tail(&d->active, &q->node);
 	}
 	net_sent(d->net);
+	if (d->pf || d->nvf)
+		igb_switch_flush(d);
 	d->in_turn = false;
 	igb_intr_update(d);
 	if (may_send(d))
