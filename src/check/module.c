@@ -75,6 +75,7 @@ struct modules {
 	unsigned int waited_ms; /* in vain */
 	unsigned int nfiles;	/* the worker's */
 	_Atomic uint64_t bytes;
+	_Atomic uint32_t generation;
 };
 
 struct reading {
@@ -359,6 +360,7 @@ static void reading_run(struct job *j)
 			old = s->ranges;
 			s->ranges = ranges;
 			s->n = n;
+			r->m->generation++;
 			ranges = NULL;
 		}
 	}
@@ -580,4 +582,9 @@ int module_fd(struct modules *m, uint32_t module)
 uint64_t modules_bytes(const struct modules *m)
 {
 	return m->bytes;
+}
+
+uint32_t modules_generation(const struct modules *m)
+{
+	return m->generation;
 }

@@ -34,6 +34,7 @@ bool modules_find(struct modules *m, uint64_t session, uint32_t pid, uint64_t pc
  * unloaded, another loaded in its place. True if that has been done; false if it was only just done, or costs too much.
  */
 bool modules_refresh(struct modules *m, uint64_t session, uint32_t pid);
+uint32_t modules_generation(const struct modules *m);	  /* changes when an answer of modules_find may */
 void modules_forget(struct modules *m, uint64_t session); /* it has ended */
 
 /* For unwinding, on the caller's thread alone: NULL if there is none. May wait like modules_find. */

@@ -39,7 +39,7 @@ struct check {
 	struct unsafes *unsafes;
 	uint64_t pinned, pinned_peak; /* pages */
 	struct {
-		uint64_t ns, events;
+		uint64_t ns, events[EVENT_TYPES];
 	} cost;
 	struct crashes crashes;
 	uint32_t program; /* 0: there is none that all of it is about, or it goes on */

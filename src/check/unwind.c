@@ -17,23 +17,30 @@
 #define DW_RSP 7
 #define DW_RIP 16
 
-#define RULES 8192
+#define STEPS 4096
 
 /* How to leave the frame at one place. */
 struct rule {
-	uint32_t module; /* 0: empty */
 	uint8_t cfa_reg; /* DW_RBP or DW_RSP; 0: there is no way known */
 	bool cfa_deref;	 /* it is what lies at cfa_reg + cfa_off: frames with an alignment of their own */
 	bool saves_rbp;
 	bool signal;			  /* the C library's way back from a signal handler */
 	bool no_cfi;			  /* of the whole module */
 	int32_t cfa_off, ra_off, rbp_off; /* the latter two from the CFA */
-	uint64_t addr;
+};
+
+/* What is known of one place in one process, and how to leave it: the same ones are passed again and again. */
+struct step {
+	uint64_t session, pc;
+	uint32_t generation; /* of the modules */
+	bool known;
+	struct place place;
+	struct rule rule;
 };
 
 struct unwinder {
 	struct modules *modules;
-	struct rule rule[RULES];
+	struct step step[STEPS];
 };
 
 struct cursor {
@@ -98,14 +105,14 @@ static bool cfa_rule(const Dwarf_Op *op, size_t n, struct rule *r)
 	return true;
 }
 
-static void rule_make(struct rule *r, Dwarf_CFI *cfi)
+static void rule_make(struct rule *r, Dwarf_CFI *cfi, uint64_t addr)
 {
 	Dwarf_Op mem[3], *ops;
 	Dwarf_Frame *frame;
 	size_t n;
 
 	r->no_cfi = !cfi;
-	if (!cfi || dwarf_cfi_addrframe(cfi, r->addr, &frame))
+	if (!cfi || dwarf_cfi_addrframe(cfi, addr, &frame))
 		return;
 	dwarf_frame_info(frame, NULL, NULL, &r->signal);
 	if (!dwarf_frame_cfa(frame, &ops, &n) && cfa_rule(ops, n, r)) {
@@ -116,15 +123,20 @@ static void rule_make(struct rule *r, Dwarf_CFI *cfi)
 	free(frame);
 }
 
-static const struct rule *rule_at(struct unwinder *u, const struct place *p)
+static const struct step *step_at(struct unwinder *u, const struct event_origin *from, uint64_t pc)
 {
-	struct rule *r = &u->rule[(p->addr ^ p->addr >> 13 ^ (uint64_t)p->module << 5) % RULES];
+	struct step *s = &u->step[(pc ^ pc >> 12 ^ from->session << 7) % STEPS];
 
-	if (r->module != p->module || r->addr != p->addr) {
-		*r = (struct rule){.module = p->module, .addr = p->addr};
-		rule_make(r, module_cfi(u->modules, p->module));
-	}
-	return r;
+	if (s->pc == pc && s->session == from->session && s->generation == modules_generation(u->modules))
+		return s;
+	*s = (struct step){.session = from->session, .pc = pc};
+	s->known = modules_find(u->modules, from->session, from->pid, pc, &s->place);
+	if (!s->known)
+		s->session = 0; /* perhaps the next time */
+	if (s->place.module)
+		rule_make(&s->rule, module_cfi(u->modules, s->place.module), s->place.addr);
+	s->generation = modules_generation(u->modules); /* after what may have been read for it */
+	return s;
 }
 
 static bool step_by_rule(struct cursor *c, const struct rule *r)
@@ -179,21 +191,22 @@ static bool step_out_of_signal(struct cursor *c)
 uint32_t unwind(struct unwinder *u, const struct event_origin *from, struct place *out, uint32_t max)
 {
 	struct cursor c = {from, from->ip, from->sp, from->bp};
-	bool exact = true, known; /* exact: where it was, and not where it will return to */
-	const struct rule *r;
+	bool exact = true; /* where it was, and not where it will return to */
 
 	for (uint32_t n = 0; n < max; n++) {
 		/* A return address may be the next function's first. */
-		known = modules_find(u->modules, from->session, from->pid, exact ? c.pc : c.pc - 1, &out[n]);
-		if (n && !known)
+		const struct step *s = step_at(u, from, exact ? c.pc : c.pc - 1);
+
+		if (n && !s->known)
 			return n; /* astray */
-		r = out[n].module ? rule_at(u, &out[n]) : NULL;
-		exact = r && r->signal;
+		out[n] = s->place;
+		exact = s->rule.signal;
 		if (exact) {
 			out[n] = (struct place){.addr = PLACE_SIGNAL};
 			if (!step_out_of_signal(&c))
 				return n;
-		} else if (!r || r->no_cfi ? !step_by_frame_pointer(&c) : !step_by_rule(&c, r)) {
+		} else if (!s->place.module || s->rule.no_cfi ? !step_by_frame_pointer(&c)
+							      : !step_by_rule(&c, &s->rule)) {
 			return n + 1;
 		}
 		if (!c.pc)
