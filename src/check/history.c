@@ -375,6 +375,21 @@ const struct mapping_note *history_live(struct history *h, uint64_t ioas, uint64
 	return history_overlap(h, ioas, iova, iova);
 }
 
+#define LENGTH_LOOKS 4096
+
+const struct mapping_note *history_of_length(struct history *h, uint64_t ioas, uint64_t len)
+{
+	unsigned int looks = 0;
+
+	for (struct list *at = h->live.prev; at != &h->live && looks++ < LENGTH_LOOKS; at = at->prev) {
+		const struct mapping_note *n = container_of(at, struct mapping_note, order);
+
+		if (n->ioas == ioas && n->node.last - n->node.start == len - 1)
+			return n;
+	}
+	return NULL;
+}
+
 /* The same addresses are mapped again and again: of all that held this one the last is sought, for a while. */
 #define GONE_LOOKS 4096
 

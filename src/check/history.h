@@ -70,6 +70,8 @@ bool history_has_lost(const struct history *h);
 const struct mapping_note *history_live(struct history *h, uint64_t ioas, uint64_t iova);
 /* The first one that meets [first, last]. */
 const struct mapping_note *history_overlap(struct history *h, uint64_t ioas, uint64_t first, uint64_t last);
+/* The newest one of that length, as far as it is sought. */
+const struct mapping_note *history_of_length(struct history *h, uint64_t ioas, uint64_t len);
 /* The last one that held iova and is gone. */
 const struct mapping_note *history_gone(struct history *h, uint64_t ioas, uint64_t iova);
 /* The nearest mapping that is there and ends, or begins, less than `within` bytes from iova. */

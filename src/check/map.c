@@ -138,7 +138,7 @@ void check_dma_done(struct check *c, const struct event *ev)
 void check_unmap_asked(struct check *c, const struct event *ev)
 {
 	struct finding f = check_finding(c, CLASS_UNMAP_MISMATCH);
-	const struct mapping_note *there;
+	const struct mapping_note *there, *meant;
 	uint64_t last = ev->addr + ev->len - 1;
 	uint32_t tid = c->evs->origin ? c->evs->origin->tid : 0;
 
@@ -146,6 +146,11 @@ void check_unmap_asked(struct check *c, const struct event *ev)
 	if (!ev->len || last < ev->addr || ev->value)
 		return;
 	there = history_overlap(c->history, ev->ioas, ev->addr, last);
+	meant = there ?: history_of_length(c->history, ev->ioas, ev->len);
+	/* Who makes sure that a range is empty, as virtual machines do with whole address spaces, does not miss
+	 * anything. */
+	if (!meant)
+		return;
 	f.has_range = true;
 	f.ioas = ev->ioas;
 	f.addr = ev->addr;
@@ -154,10 +159,9 @@ void check_unmap_asked(struct check *c, const struct event *ev)
 		     "unmapping [0x%" PRIx64 ",0x%" PRIx64 "] of ioas %" PRIu64
 		     " removed nothing (%s), in thread %" PRIu32 " here:",
 		     ev->addr, last, ev->ioas, ev->error ? strerrorname_np(ev->error) : "but succeeded", tid);
-	if (there)
-		finding_part(&f, ROLE_MAPPED, there->tid, there->mapped_stack,
-			     "what is there is [0x%" PRIx64 ",0x%" PRIx64 "] (va 0x%" PRIx64
-			     "), mapped by thread %" PRIu32 " here:",
-			     there->node.start, there->node.last, there->va, there->tid);
+	finding_part(&f, ROLE_MAPPED, meant->tid, meant->mapped_stack,
+		     "%s is [0x%" PRIx64 ",0x%" PRIx64 "] (va 0x%" PRIx64 "), mapped by thread %" PRIu32 " here:",
+		     there ? "what is there" : "a mapping of that length", meant->node.start, meant->node.last,
+		     meant->va, meant->tid);
 	findings_add(c->findings, &f, 0);
 }
