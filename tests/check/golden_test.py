@@ -80,22 +80,30 @@ def steady(text, name):
     return "".join(re.findall(r"^.*SUMMARY: [^\n]*\n", text, re.M | re.S))
 
 
-def run(name, command):
-    """The findings of the golden program under the command that the page shows."""
+def command_of(name):
+    return blocks(name)[1].split("\n", 1)[0].removeprefix("$ ")
+
+
+def command_argv(name):
+    """What the page shows as the command, to be run here."""
     disk = os.path.join(WORK.name, "disk.img")
     with open(disk, "wb") as f:
         f.truncate(1 << 20)
     words = {"pinfold": PINFOLD, f"./{name}": os.path.join(GOLDEN, name)}
-    argv = [words.get(w, w.replace("disk.img", disk)) for w in shlex.split(command)]
-    p = subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
-    assert p.returncode == 0, f"{command}: status {p.returncode}\n{p.stdout}\n{p.stderr}"
+    return [words.get(w, w.replace("disk.img", disk)) for w in shlex.split(command_of(name))]
+
+
+def run(name):
+    """The findings of the golden program under the command that the page shows."""
+    p = subprocess.run(command_argv(name), capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE,
+                       check=False)
+    assert p.returncode == 0, f"{command_of(name)}: status {p.returncode}\n{p.stdout}\n{p.stderr}"
     return steady(p.stderr, name)
 
 
 def right(name):
     """The two blocks of the page, as they ought to be."""
-    command = blocks(name)[1].split("\n", 1)[0].removeprefix("$ ")
-    return [program(name), f"$ {command}\n" + run(name, command)]
+    return [program(name), f"$ {command_of(name)}\n" + run(name)]
 
 
 def golden(name):
