@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""A finding of each class can be left out by its class and the function that its last line names, and by nothing else."""
+"""A finding of each class can be left out by its class and the function that its last line names."""
 import os
 import re
 import subprocess
