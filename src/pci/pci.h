@@ -119,6 +119,18 @@ struct msix_entry {
 	uint32_t ctrl; /* bit 0: masked */
 };
 
+#define PCI_REGIONS_MAX 4
+
+/*
+ * What a device shows its owner beside its BARs, as a region of VFIO's behind those that every PCI function has: type
+ * and subtype say what it is. Read-only, and not on the bus: decode does not matter.
+ */
+struct pci_region {
+	uint32_t type, subtype;
+	uint64_t size;
+	void (*read)(struct pci_func *f, uint64_t off, void *buf, size_t len); /* [off, off + len) lies inside */
+};
+
 /* A BAR as other devices have it. f NULL: none has had it yet. */
 struct pci_peer {
 	struct pci_func *f;
@@ -180,6 +192,10 @@ struct pci_func {
 
 	struct list mem_users;
 	bool mem_held; /* pci_mem_hold */
+
+	struct pci_region region[PCI_REGIONS_MAX];
+	unsigned int nregions;
+	bool msix_apart; /* clients cannot map the pages of a BAR that the MSI-X table touches */
 
 	uint8_t *rom;		    /* expansion ROM; NULL: there is none */
 	uint64_t rom_len, rom_size; /* of its images; of its BAR */

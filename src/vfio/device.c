@@ -191,7 +191,7 @@ static long device_get_info(struct ufile *f, struct ucall *c, uint64_t arg)
 	if (info.argsz < minsz)
 		return -EINVAL;
 	info.flags = VFIO_DEVICE_FLAGS_PCI | VFIO_DEVICE_FLAGS_RESET;
-	info.num_regions = VFIO_PCI_NUM_REGIONS;
+	info.num_regions = VFIO_PCI_NUM_REGIONS + to_dev(f)->f->nregions;
 	info.num_irqs = VFIO_PCI_NUM_IRQS;
 	return ucall_copy_out(c, arg, &info, MIN((size_t)info.argsz, sizeof(info)));
 }

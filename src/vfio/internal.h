@@ -352,13 +352,19 @@ void config_set_d0(struct vfio_dev *d); /* as if the client had written it */
 ssize_t config_read(struct vfio_dev *d, void *buf, size_t len, uint64_t off);
 ssize_t config_write(struct vfio_dev *d, const void *buf, size_t len, uint64_t off);
 
+/* ---- regioninfo.c ---- */
+long region_get_info(struct ufile *f, struct ucall *c, uint64_t arg);
+/* The pages of the BAR that the MSI-X table touches. False: it is in another BAR. */
+bool region_msix_pages(const struct pci_func *f, unsigned int bar, uint64_t *first, uint64_t *last);
+
 /* ---- region.c ---- */
 uint64_t region_offset(unsigned int index);
 /* Splits a file offset; false if it is not one of a region's. */
 bool region_locate(uint64_t file_off, unsigned int *index, uint64_t *off);
 /* True if [off, off + len) of BAR bar touches the MSI-X table. */
 bool region_hits_msix_table(const struct pci_func *f, unsigned int bar, uint64_t off, uint64_t len);
-long region_get_info(struct ufile *f, struct ucall *c, uint64_t arg);
+bool region_bar_mappable(const struct pci_func *f, unsigned int bar);
+bool region_has_msix_table(const struct pci_func *f, unsigned int bar);
 ssize_t region_pread(struct ufile *f, void *buf, size_t len, uint64_t off);
 ssize_t region_pwrite(struct ufile *f, const void *buf, size_t len, uint64_t off);
 int region_mmio_read(struct ufile *f, uint64_t off, unsigned int size, uint64_t *val);

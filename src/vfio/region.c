@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A device's regions: what they are, reads and writes of them, mappings. Answers follow Linux 6.12
+/* A device's regions: reads and writes of them, mappings. Answers follow Linux 6.12
  * drivers/vfio/pci/vfio_pci_core.c and vfio_pci_rdwr.c. */
 #include <errno.h>
 #include <string.h>
@@ -30,82 +30,26 @@ bool region_locate(uint64_t file_off, unsigned int *index, uint64_t *off)
 	if (magic && magic != REGION_OFFSET_MAGIC)
 		return false;
 	i = (file_off & ~magic) >> REGION_INDEX_SHIFT;
-	if (i >= VFIO_PCI_NUM_REGIONS)
+	if (i >= VFIO_PCI_NUM_REGIONS + PCI_REGIONS_MAX)
 		return false;
 	*index = i;
 	*off = file_off & OFFSET_MASK;
 	return true;
 }
 
-/* ---- GET_REGION_INFO ---- */
-
 static bool is_bar(unsigned int index)
 {
 	return index <= VFIO_PCI_BAR5_REGION_INDEX;
 }
 
-static bool bar_mappable(const struct pci_func *f, unsigned int bar)
+bool region_bar_mappable(const struct pci_func *f, unsigned int bar)
 {
 	return f->bar[bar].size >= PF_PAGE_SIZE;
 }
 
-static bool has_msix_table(const struct pci_func *f, unsigned int bar)
+bool region_has_msix_table(const struct pci_func *f, unsigned int bar)
 {
 	return f->msix_cap && f->msix_table_bar == bar;
-}
-
-/* Fills in all but the capabilities; true if the MSI-X capability belongs there. */
-static bool describe(const struct pci_func *f, struct vfio_region_info *info)
-{
-	const uint32_t rw = VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_WRITE;
-
-	info->offset = region_offset(info->index);
-	info->flags = 0;
-	info->size = 0;
-	if (info->index == VFIO_PCI_CONFIG_REGION_INDEX) {
-		info->size = PCI_CFG_SIZE;
-		info->flags = rw;
-	}
-	if (info->index == VFIO_PCI_ROM_REGION_INDEX && f->rom) {
-		info->size = f->rom_size;
-		info->flags = VFIO_REGION_INFO_FLAG_READ;
-	}
-	if (!is_bar(info->index) || !f->bar[info->index].size)
-		return false;
-	info->size = f->bar[info->index].size;
-	info->flags = rw;
-	if (!bar_mappable(f, info->index))
-		return false;
-	info->flags |= VFIO_REGION_INFO_FLAG_MMAP;
-	return has_msix_table(f, info->index);
-}
-
-long region_get_info(struct ufile *file, struct ucall *c, uint64_t arg)
-{
-	const struct vfio_info_cap_header cap = {.id = VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, .version = 1};
-	struct vfio_region_info info;
-	int ret;
-
-	ret = ucall_copy_in(c, arg, &info, sizeof(info));
-	if (ret)
-		return ret;
-	if (info.argsz < sizeof(info))
-		return -EINVAL;
-	if (info.index >= VFIO_PCI_NUM_REGIONS || info.index == VFIO_PCI_VGA_REGION_INDEX)
-		return -EINVAL;
-	if (describe(to_dev(file)->f, &info)) {
-		info.flags |= VFIO_REGION_INFO_FLAG_CAPS;
-		if (info.argsz < sizeof(info) + sizeof(cap)) {
-			info.argsz = sizeof(info) + sizeof(cap);
-			info.cap_offset = 0;
-		} else {
-			info.cap_offset = sizeof(info);
-			ret = ucall_copy_out(c, arg + sizeof(info), &cap, sizeof(cap));
-			if (ret)
-				return ret;
-		}
-	}
-	return ucall_copy_out(c, arg, &info, sizeof(info));
 }
 
 /* ---- read and write ---- */
@@ -114,7 +58,7 @@ bool region_hits_msix_table(const struct pci_func *f, unsigned int bar, uint64_t
 {
 	uint64_t first = f->msix_table_off, end = first + 16ull * f->msix_n;
 
-	return has_msix_table(f, bar) && off < end && off + len > first;
+	return region_has_msix_table(f, bar) && off < end && off + len > first;
 }
 
 /* How far the bytes at off are alike: all of the MSI-X table (*hidden), or none. */
@@ -122,10 +66,10 @@ static uint64_t stretch(const struct pci_func *f, unsigned int bar, uint64_t off
 {
 	uint64_t first = f->msix_table_off, end = first + 16ull * f->msix_n;
 
-	*hidden = has_msix_table(f, bar) && off >= first && off < end;
+	*hidden = region_has_msix_table(f, bar) && off >= first && off < end;
 	if (*hidden)
 		return MIN(len, end - off);
-	if (has_msix_table(f, bar) && off < first)
+	if (region_has_msix_table(f, bar) && off < first)
 		return MIN(len, first - off);
 	return len;
 }
@@ -213,6 +157,19 @@ static ssize_t rom_read(struct pci_func *f, void *buf, size_t len, uint64_t off)
 	return ret ? ret : (ssize_t)len;
 }
 
+/* As Linux serves its own: vfio_pci_igd_rw. */
+static ssize_t extra_read(struct pci_func *f, unsigned int i, void *buf, size_t len, uint64_t off)
+{
+	if (i >= f->nregions || off >= f->region[i].size)
+		return -EINVAL;
+	len = MIN((uint64_t)len, f->region[i].size - off);
+	if (f->away)
+		memset(buf, 0xff, len);
+	else
+		f->region[i].read(f, off, buf, len);
+	return (ssize_t)len;
+}
+
 static ssize_t do_pread(struct vfio_dev *d, void *buf, size_t len, uint64_t file_off)
 {
 	unsigned int index;
@@ -224,6 +181,8 @@ static ssize_t do_pread(struct vfio_dev *d, void *buf, size_t len, uint64_t file
 		return config_read(d, buf, len, off);
 	if (index == VFIO_PCI_ROM_REGION_INDEX)
 		return rom_read(d->f, buf, len, off);
+	if (index >= VFIO_PCI_NUM_REGIONS)
+		return extra_read(d->f, index - VFIO_PCI_NUM_REGIONS, buf, len, off);
 	return is_bar(index) ? bar_rw(d->f, index, buf, NULL, len, off) : -EINVAL;
 }
 
@@ -326,12 +285,14 @@ int region_mmio_test(struct ufile *file, uint64_t file_off, uint64_t generation)
 int region_mmap(struct ufile *file, uint64_t file_off, uint64_t len, int prot, bool shared, struct umap *m)
 {
 	struct pci_func *f = to_dev(file)->f;
+	uint64_t off, end, first, last;
 	unsigned int index;
-	uint64_t off, end;
 
-	if (!region_locate(file_off, &index, &off) || !shared || !is_bar(index) || !bar_mappable(f, index))
+	if (!region_locate(file_off, &index, &off) || !shared || !is_bar(index) || !region_bar_mappable(f, index))
 		return -EINVAL;
 	if (!len || !IS_ALIGNED(off | len, PF_PAGE_SIZE) || add_overflows(off, len, &end) || end > f->bar[index].size)
+		return -EINVAL;
+	if (f->msix_apart && region_msix_pages(f, index, &first, &last) && off <= last && end > first)
 		return -EINVAL;
 	*m = (struct umap){.kind = UMAP_TRAP, .fd = f->bar[index].mem ? barmem_file(f->bar[index].mem) : -1};
 	if (m->fd >= 0) {

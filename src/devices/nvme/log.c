@@ -163,3 +163,18 @@ uint16_t nvme_get_log(struct nvme *c, const struct nvme_cmd *cmd)
 		page_was_read(c, lid);
 	return status;
 }
+
+/* ---- the log as a region ---- */
+
+static void region_read(struct pci_func *f, uint64_t off, void *buf, size_t len)
+{
+	struct nvme *c = container_of(f, struct nvme, f);
+
+	memset(c->page, 0, sizeof(struct nvme_smart));
+	fill_smart(c);
+	memcpy(buf, c->page + off, len);
+}
+
+/* The type that vfio.h has for a PCI vendor's own; the vendor's number is the controller's. */
+const struct pci_region nvme_log_region = {
+    .type = 0x80000000 | 0x1b36, .subtype = LID_SMART, .size = sizeof(struct nvme_smart), .read = region_read};

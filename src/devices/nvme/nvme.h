@@ -362,6 +362,7 @@ void nvme_features_reset(struct nvme *c);	 /* to the defaults: nothing is saveab
 uint16_t nvme_temperature(const struct nvme *c); /* Kelvin */
 bool nvme_too_warm_or_cold(const struct nvme *c);
 /* Enters a failed command into the error log. Returns the status as it is to be posted. */
+extern const struct pci_region nvme_log_region;
 uint16_t nvme_error(struct nvme *c, const struct nvme_cmd *cmd, uint16_t sqid, uint16_t status);
 void nvme_aer_error(struct nvme *c, uint8_t info); /* an error that belongs to no command */
 int nvme_aer_request(struct nvme *c, const struct nvme_cmd *cmd);

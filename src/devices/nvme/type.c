@@ -24,6 +24,8 @@ enum {
 	OPTION_CMB_SIZE,
 	OPTION_PMR_PATH,
 	OPTION_PMR_SIZE,
+	OPTION_SPARSE,
+	OPTION_LOG_REGION,
 };
 
 #define CMB_SIZE_MAX (1ULL << 30) /* of its memory each byte is one of ours */
@@ -48,6 +50,10 @@ static const struct device_option options[] = {
     [OPTION_PMR_SIZE] = {"pmr-size", OPT_SIZE, "0", false,
 			 "its size, a power of two (the file is extended to it); 0: the file's length", 0,
 			 PMR_SIZE_MAX},
+    [OPTION_SPARSE] = {"sparse", OPT_BOOL, "off", false,
+		       "the MSI-X table's page of BAR 0 cannot be mapped: VFIO says which areas can"},
+    [OPTION_LOG_REGION] = {"log-region", OPT_BOOL, "off", false,
+			   "the SMART / health log as a VFIO region of the device's own, of vendor type"},
     {NULL},
 };
 
@@ -253,6 +259,9 @@ static int create(const struct device_env *env, const struct device_value *v, st
 		ctrl_free(c);
 		return rc;
 	}
+	c->f.msix_apart = v[OPTION_SPARSE].num;
+	if (v[OPTION_LOG_REGION].num)
+		c->f.region[c->f.nregions++] = nvme_log_region;
 	nvme_live_init(c);
 	/* Two controllers of one serial number would pass for one subsystem (7.9). */
 	if (v[OPTION_SERIAL].str)
