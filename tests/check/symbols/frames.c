@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * frames WAY [FILE]...: asks for an unmap of nothing, which is a finding with one stack, in a way that is not easily
+ * frames WAY [FILE]...: asks for an unmap of nothing, whose finding begins with its stack, in a way that is not easily
  * named. What the stack shall show is in symbols_test.py; "here" marks the line of the call.
  */
 #include "../golden/golden.h"
@@ -194,6 +194,8 @@ int main(int argc, char **argv)
 		if (strcmp(argv[1], ways[i].name))
 			continue;
 		device_open(VFIO_TYPE1v2_IOMMU);
+		/* What the unmap may have meant. */
+		expect_eq(dma_map(pages_alloc(PAGE), 2 * DATA_IOVA, PAGE, MAP_RW), 0);
 		ways[i].run(argv + 2);
 		return 0;
 	}
