@@ -38,6 +38,7 @@ enum lock_class {
 	/* The broker's threads. */
 	LOCK_MODULES, /* check/module.c: what is mapped where in clients */
 	LOCK_WORKER,  /* check/worker.c: its jobs */
+	LOCK_THREADS, /* check/threads.c: what threads are called */
 	LOCK_STACKS,  /* check/stack.c */
 	LOCK_BLOCK,   /* devices/block.c: requests that wait for a thread */
 	LOCK_CLOSER,  /* broker/closer.c: descriptors that wait for one */

@@ -20,7 +20,8 @@ stub_code:
 	pop %rsp
 	jmp *%rcx
 	.balign 16, 0xcc
-	mov $15, %eax
+	/* Byte for byte the C library's: by this, debuggers and the compiler's unwinder know the way back from a handler. */
+	movq $15, %rax
 	syscall
 stub_code_end:
 

@@ -574,8 +574,11 @@ const char *module_path(struct modules *m, uint32_t module)
 
 int module_fd(struct modules *m, uint32_t module)
 {
-	const struct module *mod = module && module <= m->n ? m->module[module] : NULL;
+	const struct module *mod;
 
+	lock_take(&m->lock);
+	mod = module && module <= m->n ? m->module[module] : NULL;
+	lock_drop(&m->lock);
 	return mod && module_unchanged(mod) ? fcntl(mod->fd, F_DUPFD_CLOEXEC, 3) : -1;
 }
 

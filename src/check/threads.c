@@ -3,13 +3,13 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/event.h"
+#include "base/lock.h"
 #include "base/util.h"
 #include "check/worker.h"
 
@@ -26,7 +26,7 @@ struct thread {
 
 struct threads {
 	struct worker *worker;
-	pthread_mutex_t lock; /* of what the worker has read: who prints is another thread */
+	struct lock lock; /* of what the worker has read: who prints is another thread */
 	struct thread thread[THREADS];
 };
 
@@ -44,14 +44,14 @@ struct threads *threads_new(struct worker *w)
 	if (!t)
 		return NULL;
 	t->worker = w;
-	pthread_mutex_init(&t->lock, NULL);
+	lock_init(&t->lock, LOCK_THREADS);
 	return t;
 }
 
 void threads_free(struct threads *t)
 {
 	if (t)
-		pthread_mutex_destroy(&t->lock);
+		lock_fini(&t->lock);
 	free(t);
 }
 
@@ -75,10 +75,10 @@ static void naming_run(struct job *j)
 		if (*p < ' ' || *p > '~')
 			*p = '?';
 	/* Few give their first thread a name of its own; what it has is the program's. */
-	pthread_mutex_lock(&n->threads->lock);
+	lock_take(&n->threads->lock);
 	strcpy(n->thread->name, n->pid == n->tid ? "main" : name);
 	n->thread->named = n->tid;
-	pthread_mutex_unlock(&n->threads->lock);
+	lock_drop(&n->threads->lock);
 	free(n);
 }
 
@@ -102,9 +102,9 @@ bool threads_name(struct threads *t, uint32_t tid, char name[NAME_LEN])
 {
 	const struct thread *th = &t->thread[tid % THREADS];
 
-	pthread_mutex_lock(&t->lock);
+	lock_take(&t->lock);
 	strcpy(name, tid && th->named == tid ? th->name : "");
-	pthread_mutex_unlock(&t->lock);
+	lock_drop(&t->lock);
 	return *name;
 }
 
