@@ -39,6 +39,8 @@ const char *lock_class_name(enum lock_class c)
 		return "modules";
 	case LOCK_WORKER:
 		return "worker";
+	case LOCK_THREADS:
+		return "threads";
 	case LOCK_STACKS:
 		return "stacks";
 	case LOCK_BLOCK:
