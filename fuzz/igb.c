@@ -10,6 +10,7 @@
 #include "../tests/igb/host.h"
 #include "devices/igb/igb.h"
 #include "input.h"
+#include "pci/migrate.h"
 
 #define QUEUES 3
 #define DESCS  64
@@ -53,7 +54,7 @@ static uint32_t any_ring_register(struct input *in)
 					 IGB_RDT,   IGB_RDT,   IGB_RXDCTL, IGB_RQDPC,  IGB_TDWBAL, IGB_TDWBAH};
 	unsigned int q = take(in, 1);
 
-	return (q & 1 ? IGB_TXQ : IGB_RXQ) + 0x40 * (q / 2 % QUEUES) + fields[take(in, 1) % sizeof(fields)];
+	return (q & 1 ? IGB_TXQ_OLD : IGB_RXQ_OLD) + 0x100 * (q / 2 % QUEUES) + fields[take(in, 1) % sizeof(fields)];
 }
 
 static void put_tx(struct host *h, struct input *in)
@@ -91,6 +92,20 @@ static void any_access(struct host *h, struct input *in)
 	pci_bar_read(h->m.f, 0, off, len, &v);
 }
 
+/* The live pages, opened if they are not yet, are a client's to store to. */
+static void store(struct host *h, struct input *in)
+{
+	struct igb *d = container_of(h->m.f, struct igb, f);
+	uint32_t off = any_ring_register(in) - IGB_LIVE, val = (uint32_t)take(in, 1);
+
+	d->live.backoff = 0;
+	d->live.since = loop_now();
+	d->live.trapped = 1000;
+	loop_step(h->m.loop, false);
+	if (d->live.page.open)
+		guard_copy(d->live.page.view + off, &val, sizeof(val));
+}
+
 static void write_reg(struct host *h, uint32_t off, uint32_t val)
 {
 	pci_bar_write(h->m.f, 0, off, 4, val);
@@ -101,7 +116,14 @@ static void step(struct host *h, struct input *in)
 	unsigned int q;
 	uint64_t v;
 
-	switch (take(in, 1) % 16) {
+	switch (take(in, 1) % 18) {
+	case 16:
+		store(h, in);
+		break;
+	case 17:
+		if (!pci_quiesce(h->m.f))
+			pci_run(h->m.f);
+		break;
 	case 0:
 		any_access(h, in);
 		break;
@@ -127,11 +149,11 @@ static void step(struct host *h, struct input *in)
 	case 7:
 	case 8:
 		q = take(in, 1) % QUEUES;
-		write_reg(h, IGB_TXQ + 0x40 * q + IGB_TDT, take(in, 1) % DESCS);
+		write_reg(h, IGB_TXQ_OLD + 0x100 * q + IGB_TDT, take(in, 1) % DESCS);
 		break;
 	case 9:
 		q = take(in, 1) % QUEUES;
-		write_reg(h, IGB_RXQ + 0x40 * q + IGB_RDT, take(in, 1) % DESCS);
+		write_reg(h, IGB_RXQ_OLD + 0x100 * q + IGB_RDT, take(in, 1) % DESCS);
 		break;
 	case 10:
 	case 11:
