@@ -13,19 +13,24 @@
 void iotlb_flush(struct dma_dev *d)
 {
 	memset(d->tlb, 0, sizeof(d->tlb));
+	memset(d->blocks, 0, sizeof(d->blocks));
+}
+
+static inline void entry_flush(struct iotlb_entry *e, uint64_t first, uint64_t last)
+{
+	if (e->first <= last && e->first + (e->size - 1) >= first)
+		e->size = 0;
 }
 
 void iotlb_flush_range(struct dma_dev *d, uint64_t first, uint64_t last)
 {
-	uint64_t page = ALIGN_DOWN(first, IOTLB_BLOCK) >> PF_PAGE_SHIFT;
+	uint64_t page = ALIGN_DOWN(first, IOTLB_BLOCK) >> PF_PAGE_SHIFT, block = first / IOTLB_BLOCK;
 	uint64_t n = MIN(((last | (IOTLB_BLOCK - 1)) >> PF_PAGE_SHIFT) - page + 1, IOTLB_SLOTS);
 
-	for (; n; n--, page++) {
-		struct iotlb_entry *e = &d->tlb[page % IOTLB_SLOTS];
-
-		if (e->first <= last && e->first + (e->size - 1) >= first)
-			e->size = 0;
-	}
+	for (; n; n--, page++)
+		entry_flush(&d->tlb[page % IOTLB_SLOTS], first, last);
+	for (n = MIN(last / IOTLB_BLOCK - block + 1, IOTLB_BLOCKS); n; n--, block++)
+		entry_flush(&d->blocks[block % IOTLB_BLOCKS], first, last);
 }
 
 static inline struct iotlb_entry *iotlb_slot(struct dma_dev *d, uint64_t iova)
@@ -38,25 +43,39 @@ static inline bool iotlb_holds(const struct iotlb_entry *e, uint64_t iova, unsig
 	return iova - e->first < e->size && (e->prot & need);
 }
 
-/* Fills the slot. The answer is why there is no translation, as in enum dma_fault. */
+static inline struct iotlb_entry *iotlb_block(struct dma_dev *d, uint64_t iova)
+{
+	return &d->blocks[iova / IOTLB_BLOCK % IOTLB_BLOCKS];
+}
+
+/* Fills the slots. The answer is why there is no translation, as in enum dma_fault. */
 static int iotlb_fill(struct dma_dev *d, uint64_t iova, unsigned int need, struct iotlb_entry **out)
 {
 	struct iotlb_entry *e = iotlb_slot(d, iova);
+	int reason;
 
 	if (!d->master)
 		return DMA_FAULT_MASTER;
 	if (!d->dom)
 		return DMA_FAULT_DETACHED;
 	*out = e;
-	return domain_translate(d->dom, iova, need, e);
+	reason = domain_translate(d->dom, iova, need, e);
+	if (!reason)
+		*iotlb_block(d, iova) = *e;
+	return reason;
 }
 
 /* The entry for iova, counted as a hit or a miss; or the reason for a fault. */
 static inline int iotlb_get(struct dma_dev *d, uint64_t iova, unsigned int need, struct iotlb_entry **out)
 {
 	struct iotlb_entry *e = iotlb_slot(d, iova);
+	bool hit = iotlb_holds(e, iova, need);
 
-	if (likely(iotlb_holds(e, iova, need))) {
+	if (!hit && iotlb_holds(iotlb_block(d, iova), iova, need)) {
+		*e = *iotlb_block(d, iova);
+		hit = true;
+	}
+	if (likely(hit)) {
 		d->stats.iotlb_hits++;
 		*out = e;
 		return 0;

@@ -5,12 +5,15 @@
  * IOTLB. Direct-mapped by 4 KiB page number. An entry holds one leaf of the domain's table, or, where leaves are small,
  * the seamless stretch of host memory around the page within its IOTLB_BLOCK; so a copy that crosses pages needs one
  * lookup, a huge leaf fills every slot in time, and many small areas cost no more than they would with an entry per
- * page.
+ * page. What misses there is looked for in a second array, of entries that were filled in the last while, direct-mapped
+ * by IOTLB_BLOCK number: a device that goes round more pages than there are slots, as a network card's rings do, finds
+ * them there and saves the walk.
  *
  * Invariant: the entry in slot i was filled for a page whose number is i modulo IOTLB_SLOTS, and which lies in the
  * entry; and an entry crosses the border of an aligned IOTLB_BLOCK only if all of it is one leaf (those of a nested
  * domain's requesters may do anything: they are only ever flushed as a whole). So what holds a translation of a range
- * of n pages can only be in the n slots of these pages and in those of the blocks around its ends.
+ * of n pages can only be in the n slots of these pages and in those of the blocks around its ends. The same holds for
+ * blocks and their slots.
  *
  * Dirty tracking. While it is on, an entry has IOMMU_WRITE only if its leaf is marked dirty, and holds one leaf: the
  * first write misses and marks. What makes leaves clean flushes.
@@ -28,8 +31,9 @@
 #include "iommu/walk.h"
 #include "mm/mm.h"
 
-#define IOTLB_SLOTS 256UL
-#define IOTLB_BLOCK (64UL << 10)
+#define IOTLB_SLOTS  256UL
+#define IOTLB_BLOCK  (64UL << 10)
+#define IOTLB_BLOCKS 256UL
 
 struct iotlb_entry {
 	uint64_t first; /* IOVA */
@@ -40,6 +44,7 @@ struct iotlb_entry {
 
 struct dma_dev {
 	struct iotlb_entry tlb[IOTLB_SLOTS];
+	struct iotlb_entry blocks[IOTLB_BLOCKS];
 	struct list node;   /* in dom->devs */
 	struct domain *dom; /* NULL: detached */
 	bool master, pri;
