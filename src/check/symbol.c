@@ -166,13 +166,25 @@ static void tell(struct symbol *sym, const char *function, void (*each)(void *ct
 	free(plain);
 }
 
+/* The unit that addr is of. Not every compiler leaves a table of them (.debug_aranges): then each is asked. */
+static Dwarf_Die *unit_of(Dwfl_Module *mod, Dwarf_Addr addr, Dwarf_Addr *bias)
+{
+	Dwarf_Die *cu = dwfl_module_addrdie(mod, addr, bias);
+
+	if (cu)
+		return cu;
+	while ((cu = dwfl_module_nextcu(mod, cu, bias)))
+		if (dwarf_haspc(cu, addr - *bias) > 0)
+			return cu;
+	return NULL;
+}
+
 /* The inlined calls at addr, each of which says where it was called from. True if the function itself was told too. */
-static bool each_inlined(struct symbol *sym, Dwfl_Module *mod, Dwarf_Addr addr,
+static bool each_inlined(struct symbol *sym, Dwarf_Die *cu, Dwarf_Addr addr,
 			 void (*each)(void *ctx, const struct symbol *s), void *ctx)
 {
-	Dwarf_Addr bias;
-	Dwarf_Die *cu = dwfl_module_addrdie(mod, addr, &bias), *scopes = NULL;
-	int n = cu ? dwarf_getscopes(cu, addr - bias, &scopes) : 0;
+	Dwarf_Die *scopes = NULL;
+	int n = cu ? dwarf_getscopes(cu, addr, &scopes) : 0;
 	bool told = false;
 
 	for (int i = 0; i < n && !told; i++) {
@@ -204,21 +216,23 @@ static void search_module(void *arg)
 	struct search *q = arg;
 	Dwfl_Module *mod = module_open(q->s, q->p->module);
 	const char *found;
-	Dwfl_Line *line;
+	Dwarf_Addr addr, bias = 0;
+	Dwarf_Line *line;
+	Dwarf_Die *cu;
 	GElf_Off off;
 	GElf_Sym gelf;
-	Dwarf_Addr addr;
 
 	if (!mod) {
 		q->each(q->ctx, &q->sym);
 		return;
 	}
 	addr = q->p->addr + q->s->of[q->p->module].bias;
-	line = dwfl_module_getsrc(mod, addr);
-	if (line)
-		q->sym.file = dwfl_lineinfo(line, NULL, &q->sym.line, NULL, NULL, NULL) ?: "";
+	cu = unit_of(mod, addr, &bias);
+	line = cu ? dwarf_getsrc_die(cu, addr - bias) : NULL;
+	if (line && !dwarf_lineno(line, &q->sym.line))
+		q->sym.file = dwarf_linesrc(line, NULL, NULL) ?: "";
 	found = dwfl_module_addrinfo(mod, addr, &off, &gelf, NULL, NULL, NULL);
-	if (each_inlined(&q->sym, mod, addr, q->each, q->ctx))
+	if (each_inlined(&q->sym, cu, addr - bias, q->each, q->ctx))
 		return;
 	q->sym.inlined = false;
 	tell(&q->sym, found ?: "", q->each, q->ctx);
