@@ -197,7 +197,7 @@ void check_memory_fault(struct check *c, const struct event *ev)
 		check_say_mapped(&f, live, "mapped for DMA");
 		f.blame = f.nparts - 1;
 	}
-	findings_add(c->findings, &f, f.write);
+	findings_add(c->findings, &f, f.write | 2);
 }
 
 /* ---- fork ---- */
