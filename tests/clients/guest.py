@@ -110,7 +110,7 @@ class Guest:
     count = 0
 
     def __init__(self, *devices, disks=("disk.img",), options=(), memory="256M", cpus=1, machine="q35",
-                 accel="tcg,thread=multi", append="", wrap=(), command=None, boot=True, **kw):
+                 accel="tcg,thread=multi", append="", wrap=(), command=None, boot=True, image=IMAGE, **kw):
         Guest.count += 1
         # Whoever runs QEMU makes its sockets here.
         folder = path("guests")
@@ -128,7 +128,7 @@ class Guest:
                 "-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console",
                 "-chardev", f"{chardev}.sh,id=sh", "-serial", "chardev:sh",
                 "-chardev", f"{chardev}.qmp,id=qmp", "-qmp", "chardev:qmp",
-                "-kernel", os.path.join(IMAGE, "vmlinuz"), "-initrd", os.path.join(IMAGE, "initramfs.gz"),
+                "-kernel", os.path.join(image, "vmlinuz"), "-initrd", os.path.join(image, "initramfs.gz"),
                 "-append", "console=ttyS0 panic=-1 no_timer_check tsc=reliable random.trust_cpu=on quiet " + append,
                 *devices, stdout=err, stderr=err, cwd=WORK.name, **kw)
         self.pid = self.process.pid
