@@ -334,8 +334,8 @@ void igb_rx_sizes(struct igb *d);		    /* of buffers, after a change of RCTL or 
 void igb_rx_room(struct igb *d, struct igb_rxq *q); /* there may be descriptors again */
 
 /* ---- filter.c ---- */
-void igb_filter_update(struct igb *d);				      /* after a change of RAL or RAH */
-bool igb_filter_has_address(const struct igb *d, const uint8_t *dst); /* a station's */
+void igb_filter_update(struct igb *d);				       /* after a change of RAL or RAH */
+bool igb_filter_has_address(const struct igb *d, const uint8_t *head); /* a station's */
 bool igb_filter_accepts(const struct igb *d, const struct igb_rx_frame *fr);
 
 /* ---- offload.c ---- */

@@ -72,12 +72,12 @@ enum net_verdict igb_switch_receive(struct net_card *c, const struct iovec *iov,
 	struct igb *pf = container_of(c, struct igb, card), *to;
 	const struct frame fr = {iov, n, len};
 	enum net_verdict v;
-	uint8_t dst[6];
+	uint8_t head[16];
 
-	if (frame_copy(iov, n, 0, dst, sizeof(dst)))
+	if (frame_copy(iov, n, 0, head, sizeof(head)))
 		return NET_DROPPED;
-	if (!(dst[0] & 1)) {
-		to = owner(pf, NULL, dst);
+	if (!(head[0] & 1)) {
+		to = owner(pf, NULL, head);
 		if (to && to != pf)
 			return deliver(to, &fr) ? NET_TAKEN : NET_DROPPED;
 		return igb_rx_receive(c, iov, n, len);
