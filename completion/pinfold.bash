@@ -7,6 +7,10 @@ _pinfold_listed() {
 	"$1" run -d "$2" 2>/dev/null | awk '/^ +[a-z]/ { sub(/=.*/, "", $1); print $1 }'
 }
 
+_pinfold_classes() {
+	"$1" run --check=help 2>/dev/null | awk '/^ / { print $1 }'
+}
+
 _pinfold_device() {
 	local cur=$2 type key before
 	case $cur in
@@ -77,7 +81,7 @@ _pinfold() {
 		return
 		;;
 	help)
-		mapfile -t COMPREPLY < <(compgen -W "run serve ctl help version" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "run serve ctl help version $(_pinfold_classes "$1")" -- "$cur")
 		return
 		;;
 	*) return ;;

@@ -10,8 +10,9 @@
 static const struct {
 	const char *name;
 	bool on;
+	const char *text;
 } table[CLASS_COUNT] = {
-#define CLASS(id, name, on, text) [CLASS_##id] = {name, on},
+#define CLASS(id, name, on, text) [CLASS_##id] = {name, on, text},
     CLASS_TABLE(CLASS)
 #undef CLASS
 };
@@ -19,6 +20,11 @@ static const struct {
 const char *class_name(enum check_class c)
 {
 	return table[c].name;
+}
+
+const char *class_text(enum check_class c)
+{
+	return table[c].text;
 }
 
 enum check_class class_find(const char *name)

@@ -48,6 +48,7 @@ enum check_class {
 _Static_assert(CLASS_COUNT <= 64, "sets of classes are words");
 
 const char *class_name(enum check_class c);
+const char *class_text(enum check_class c); /* what it means, without a full stop */
 /* CLASS_COUNT: there is none of that name. */
 enum check_class class_find(const char *name);
 extern const char *const class_manual[CLASS_COUNT]; /* each class's page in the manual, as text; from doc/check */

@@ -169,6 +169,13 @@ static int option_check(const struct verb *v, const char *list, struct args *a)
 {
 	char err[160] = "";
 
+	if (list && !strcmp(list, "help")) {
+		for (unsigned int i = 0; i < CLASS_COUNT; i++)
+			printf("  %-24s%s\n", class_name(i), class_text(i));
+		puts("`pinfold help CLASS` says more.");
+		a->done = true;
+		return 0;
+	}
 	a->check_given = true;
 	if (list && class_set_parse(list, &a->check.classes, err, sizeof(err)))
 		return usage_error(v, "--check=%s: %s", list, err);

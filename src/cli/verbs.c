@@ -25,7 +25,8 @@
 	"                      let a device reach another one's memory; addresses, or all\n"                           \
 	"      --check=CLASS[,...]\n"                                                                                  \
 	"                      what to look for of whom made a device's DMA go astray: classes of\n"                   \
-	"                      findings, all, default (without the option), none; -CLASS leaves one out\n"             \
+	"                      findings, all, default (without the option), none; -CLASS leaves one out;\n"            \
+	"                      --check=help lists them\n"                                                              \
 	"      --report FILE   what was found: JSON, or a page to look at if it ends in .html\n"                       \
 	"      --trace FILE    everything that happens, for Perfetto or chrome://tracing\n"                            \
 	"      --suppressions FILE\n"                                                                                  \

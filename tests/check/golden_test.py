@@ -135,6 +135,11 @@ def test_each_class_has_a_page():
         assert f".It Xr pinfold-{name} 7\n" in overview, f"{name} is not in pinfold(1)"
 
 
+def test_help_lists_the_classes():
+    out = subprocess.run([PINFOLD, "run", "--check=help"], capture_output=True, text=True, check=True).stdout
+    assert dict(re.findall(r"^  ([\w-]+) +(.*)$", out, re.M)) == classes(), out
+
+
 def test_help_shows_the_page():
     for name in classes():
         out = subprocess.run([PINFOLD, "help", name], capture_output=True, text=True, check=True).stdout
