@@ -346,6 +346,26 @@ static void reuses_too_early(void **state)
 	assert_int_equal(h.misuses, 1);
 }
 
+/* What the card has read of a descriptor is what it acts upon. */
+static void changes_its_mind(void **state)
+{
+	uint64_t at = frame_put(&h, 80, 6);
+
+	h.far.room = 1;
+	for (unsigned int i = 0; i < 3; i++)
+		tx_put(&t, at, 80, CMD_ONE);
+	ring_ring(&t);
+	assert_int_equal(h.misuses, 0);
+	t.desc[2].q[0] = NOWHERE;
+	h.far.room = 10;
+	net_readable(h.far.net);
+	host_settle(&h);
+	expect(3, 80, 6);
+	assert_int_equal(h.m.faults, 0);
+	assert_int_equal(h.misuses, 1);
+	assert_string_equal(h.misuse, "a descriptor was changed before it had been written back");
+}
+
 static void endless_packet(void **state)
 {
 	host_close(&h);
@@ -439,6 +459,7 @@ int main(void)
 	    TEST(write_back_fault),
 	    TEST(tail_outside),
 	    TEST(reuses_too_early),
+	    TEST(changes_its_mind),
 	    TEST(endless_packet),
 	    TEST(longest_packet),
 	    TEST(moved_while_enabled),

@@ -100,11 +100,36 @@ static void ring_write(struct igb_ring *r, unsigned int from, unsigned int n)
 		r->broken = true;
 }
 
+/* Is what was read of the descriptors still there? Not counted: who only looks on changes nothing. */
+static void compare(struct igb_ring *r, unsigned int from, unsigned int n)
+{
+	uint64_t iova = r->base + igb_ring_at(r, from) * sizeof(r->cache[0]);
+	union igb_desc now[WRITE_MAX];
+	struct iovec iov;
+	unsigned int one = 1;
+	iova_t at;
+
+	if (dma_probe(r->d->f.dma, IOVA(iova), n * sizeof(now[0]), false, &at) ||
+	    dma_iov(r->d->f.dma, IOVA(iova), n * sizeof(now[0]), false, &iov, &one, NULL) ||
+	    guard_copy(now, iov.iov_base, n * sizeof(now[0])))
+		return;
+	for (unsigned int i = 0; i < n; i++) {
+		if (now[i].q[0] == r->cache[from + i].q[0] && now[i].d[2] == r->cache[from + i].d[2])
+			continue;
+		ring_misuse(r, IGB_TDT, "a descriptor was changed before it had been written back");
+		return;
+	}
+}
+
 static void write_back(struct igb_ring *r)
 {
+	bool listens = r->tx && event_wanted(r->d->f.evs, EVENT_MISUSE);
+
 	for (unsigned int i = r->flushed, n; i < r->pos && !r->broken; i += n) {
 		n = MIN(r->pos - i, WRITE_MAX);
 		n = MIN(n, r->size - igb_ring_at(r, i));
+		if (listens)
+			compare(r, i, n);
 		ring_write(r, i, n);
 	}
 }
