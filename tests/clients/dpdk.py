@@ -2,6 +2,7 @@
 """What the tests with DPDK's programs share: its environment, users, and huge pages where the machine has some."""
 import os
 import re
+import tempfile
 
 import tap
 from client import PINFOLD, WORK, call, path
@@ -49,8 +50,7 @@ def env(**more):
     home = path("home")
     os.makedirs(home, exist_ok=True)
     os.chmod(home, 0o777)
-    runtime = path(f"runtime-{len(os.listdir(WORK.name))}")
-    os.mkdir(runtime)
+    runtime = tempfile.mkdtemp(prefix="runtime-", dir=WORK.name)
     os.chmod(runtime, 0o777)
     return {**os.environ, "HOME": home, "XDG_RUNTIME_DIR": runtime, "RUNTIME_DIRECTORY": runtime, **more}
 

@@ -22,7 +22,8 @@ class Testpmd:
     pinfold. With connect, a standing broker's socket, devices are PCI addresses.
     """
 
-    def __init__(self, *devices, eal=(), args=(), options=(), connect=None, memory=128, mbufs=4096, user=None):
+    def __init__(self, *devices, eal=(), args=(), options=(), connect=None, memory=128, mbufs=4096, user=None,
+                 variables=()):
         self.said, self.mark, self.quit = "", 0, False
         words = ["dpdk-testpmd", "--no-huge", "-m", str(memory), "--iova-mode=va", "--no-telemetry", *eal]
         if connect:
@@ -39,7 +40,8 @@ class Testpmd:
         mode[1] &= ~termios.OPOST
         mode[3] &= ~(termios.ECHO | termios.ICANON | termios.ISIG)
         termios.tcsetattr(end, termios.TCSANOW, mode)
-        self.process = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, env=env(), start_new_session=True)
+        self.process = subprocess.Popen(command, stdin=end, stdout=end, stderr=end, env=env(**dict(variables)),
+                                        start_new_session=True)
         os.close(end)
 
     def __enter__(self):
