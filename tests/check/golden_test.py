@@ -73,7 +73,7 @@ def steady(text, name):
     def pid(m):
         return m.group(1) + pids.setdefault(m.group(2), str(812 + len(pids)))
 
-    text = re.sub(r"\b0x(?:7f|55|56)[0-9a-f]{10}\b", address, frames(text, name))
+    text = re.sub(r"\b0x[1-9a-f][0-9a-f]{10,11}\b", address, frames(text, name))
     text = re.sub(r"(==|\bthread |\bprocess )(\d+)\b", pid, text)
     text = re.sub(r"\b\d+(\.\d)? (us|ms|s) earlier", "40 us earlier", text)
     # The findings, without the count of them at the end.
