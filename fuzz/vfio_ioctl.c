@@ -228,6 +228,13 @@ static void func_write(struct pci_func *f, unsigned int bar, uint64_t off, unsig
 	pci_msix_raise(f, val & 7);
 }
 
+static void func_region(struct pci_func *f, uint64_t off, void *buf, size_t len)
+{
+	if (!len || off >= 100 || len > 100 - off)
+		abort();
+	memset(buf, 1, len);
+}
+
 static void func_reset(struct pci_func *f)
 {
 }
@@ -255,6 +262,10 @@ static struct pci_func *func_new(struct events *evs, uint16_t bdf, unsigned int 
 	    pci_add_msix(f, 8, 0, 0x2000, 0x3000))
 		abort();
 	f->cfg[PCI_INTERRUPT_PIN] = 1;
+	if (group == 2) {
+		f->msix_apart = true;
+		f->region[f->nregions++] = (struct pci_region){0x80001234, 1, 100, func_region};
+	}
 	pci_func_place(f, 0, bdf, group);
 	return f;
 }
