@@ -20,7 +20,7 @@ MESON ?= meson
 NINJA ?= ninja
 
 .NOTPARALLEL:
-.PHONY: all demo check guest check-kernel check-kernel-diff check-guest check-flood golden bench asan tsan fuzz lint fmt install clean deps help
+.PHONY: all demo check guest check-kernel check-kernel-diff check-guest check-net check-flood golden bench asan tsan fuzz lint fmt install clean deps help
 
 all: $(BUILD)/build.ninja ## build into build/
 	@$(NINJA) -C $(BUILD)
@@ -54,6 +54,10 @@ golden: all ## rewrite the examples in the pages of the checker's classes; CLASS
 check-flood: deps all ## ten million events through the checker: its memory and its report stay bounded
 	@PINFOLD=$(abspath $(BUILD))/src/cli/pinfold GOLDEN=$(abspath $(BUILD))/tests/check FLOOD_ROUNDS=100000 \
 		PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/lib tests/check/scale_test.py
+
+check-net: deps all guest ## DPDK's testpmd on the network card, a minute for each mode; TESTS="name ..."
+	@PINFOLD=$(abspath $(BUILD))/src/cli/pinfold SANITIZE=none PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=tests/lib \
+		tests/clients/testpmd_long.py $(TESTS)
 
 bench: deps all guest ## the numbers, each beside its peer's
 	@BUILD=$(BUILD) scripts/bench

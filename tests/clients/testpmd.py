@@ -18,8 +18,8 @@ PROMPT = "testpmd> "
 
 class Testpmd:
     """
-    with Testpmd("igb,net=...", ...) as t: at its prompt. eal are more words for DPDK, args for testpmd itself, options for
-    pinfold. With connect, a standing broker's socket, devices are PCI addresses.
+    with Testpmd("igb,net=...", ...) as t: at its prompt. eal are more words for DPDK, args for testpmd itself, options
+    for pinfold. With connect, a standing broker's socket, devices are PCI addresses.
     """
 
     def __init__(self, *devices, eal=(), args=(), options=(), connect=None, memory=128, mbufs=4096, user=None,
