@@ -197,6 +197,8 @@ def test_summary():
     assert re.search(r"^  the checker took \d+\.\d ms of the broker's \d+\.\d ms, \d+\.\d ms beside it, and .*\n"
                      r"  left mapped until its descriptor was closed: .*iB\n"
                      r"    .*iB in \d+ mappings, made at vfio\.c:\d+ in dma_map\n", err, re.M), err
+    _, err = run("--summary", "--memlock=64M", program=[DYING, "not"])
+    assert re.search(r"; pinned at most .*iB of 64 MiB allowed$", err, re.M), err
     _, err = run("--summary", "--check=none", program=[DYING, "not"])
     assert "checker" not in err and "left mapped" not in err, err
 
