@@ -271,32 +271,88 @@ static void ioat_old(void)
 	ioat_go();
 }
 
+/* ---- the network card (82576 datasheet, 7.2.2.3 and 8.12) ---- */
+enum { TDBAL = 0xe000, TDLEN = 0xe008, TDT = 0xe018, TXDCTL = 0xe028, TXDCTL_ENABLE = 1 << 25 };
+enum { TCTL = 0x400, TCTL_EN = 2, CTRL_SLU = 1 << 6, TX_RING = 8 };
+
+/* A ring of frames that nobody asked to be told of. */
+static void igb_start(void)
+{
+	uint32_t(*d)[4] = pages_alloc(PAGE);
+
+	expect_eq(dma_map(d, DATA_IOVA, PAGE, MAP_RW), 0);
+	for (unsigned int i = 0; i < TX_RING; i++) {
+		d[i][0] = DATA_IOVA + 1024;
+		d[i][2] = 60 | 3 << 20 | 1 << 24 | 1 << 25 | 1 << 29; /* data, EOP, IFCS, DEXT; no RS */
+		d[i][3] = 60 << 14;
+	}
+	config_put(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+	*reg32(0) = CTRL_SLU;
+	*reg32(TDBAL) = DATA_IOVA;
+	*reg32(TDLEN) = TX_RING * sizeof(*d);
+	*reg32(TXDCTL) = TXDCTL_ENABLE;
+	*reg32(TCTL) = TCTL_EN;
+}
+
+static void igb_reuse(void)
+{
+	igb_start();
+	*reg32(TDT) = 5;
+	(void)*reg32(0);
+	*reg32(TDT) = 1; /* igb-reuse */
+	(void)*reg32(0);
+}
+
+static void igb_tail(void)
+{
+	igb_start();
+	*reg32(TDT) = TX_RING; /* igb-tail */
+	(void)*reg32(0);
+}
+
 static const struct variant {
 	const char *name;
 	void (*run)(void);
-	enum { NVME, NVME_MSIX, IOAT } kind;
+	enum { NVME, NVME_MSIX, IOAT, IGB } kind;
 } table[] = {
-    {"config-identity", config_identity, NVME},	  {"config-sizing", config_sizing, NVME},
-    {"config-overlap", config_overlap, NVME},	  {"config-power", config_power, NVME},
-    {"config-range", config_range, NVME},	  {"config-right", config_right, NVME},
-    {"mmio-reserved", mmio_reserved, NVME},	  {"mmio-narrow-read", mmio_narrow_read, NVME},
-    {"mmio-across", mmio_across, NVME},		  {"mmio-table", mmio_table, NVME},
-    {"nvme-move-queues", nvme_move_queues, NVME}, {"nvme-page-size", nvme_page_size, NVME},
-    {"nvme-bad-enable", nvme_bad_enable, NVME},	  {"nvme-off", nvme_off, NVME},
-    {"nvme-tail-past", nvme_tail_past, NVME},	  {"nvme-head-past", nvme_head_past, NVME},
-    {"nvme-same-cid", nvme_same_cid, NVME},	  {"nvme-no-room", nvme_no_room, NVME},
-    {"pin-storm", pin_storm, NVME_MSIX},	  {"ioat-control", ioat_control, IOAT},
-    {"ioat-length", ioat_length, IOAT},		  {"ioat-chain", ioat_chain, IOAT},
-    {"ioat-no-chain", ioat_no_chain, IOAT},	  {"ioat-completion", ioat_completion, IOAT},
-    {"ioat-command", ioat_command, IOAT},	  {"ioat-status", ioat_status, IOAT},
-    {"ioat-channel", ioat_channel, IOAT},	  {"ioat-old", ioat_old, IOAT},
+    {"config-identity", config_identity, NVME},
+    {"config-sizing", config_sizing, NVME},
+    {"config-overlap", config_overlap, NVME},
+    {"config-power", config_power, NVME},
+    {"config-range", config_range, NVME},
+    {"config-right", config_right, NVME},
+    {"mmio-reserved", mmio_reserved, NVME},
+    {"mmio-narrow-read", mmio_narrow_read, NVME},
+    {"mmio-across", mmio_across, NVME},
+    {"mmio-table", mmio_table, NVME},
+    {"nvme-move-queues", nvme_move_queues, NVME},
+    {"nvme-page-size", nvme_page_size, NVME},
+    {"nvme-bad-enable", nvme_bad_enable, NVME},
+    {"nvme-off", nvme_off, NVME},
+    {"nvme-tail-past", nvme_tail_past, NVME},
+    {"nvme-head-past", nvme_head_past, NVME},
+    {"nvme-same-cid", nvme_same_cid, NVME},
+    {"nvme-no-room", nvme_no_room, NVME},
+    {"pin-storm", pin_storm, NVME_MSIX},
+    {"ioat-control", ioat_control, IOAT},
+    {"ioat-length", ioat_length, IOAT},
+    {"ioat-chain", ioat_chain, IOAT},
+    {"ioat-no-chain", ioat_no_chain, IOAT},
+    {"ioat-completion", ioat_completion, IOAT},
+    {"ioat-command", ioat_command, IOAT},
+    {"ioat-status", ioat_status, IOAT},
+    {"ioat-channel", ioat_channel, IOAT},
+    {"ioat-old", ioat_old, IOAT},
+    {"igb-reuse", igb_reuse, IGB},
+    {"igb-tail", igb_tail, IGB},
 };
 
 static void variant_run(const struct variant *v)
 {
-	if (v->kind == IOAT) {
+	if (v->kind == IOAT || v->kind == IGB) {
 		device_open(VFIO_TYPE1v2_IOMMU);
-		bar = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device, region_info(0).offset);
+		bar =
+		    mmap(NULL, region_info(0).size, PROT_READ | PROT_WRITE, MAP_SHARED, device, region_info(0).offset);
 		expect(bar != MAP_FAILED);
 		v->run();
 		device_close();

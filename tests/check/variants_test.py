@@ -43,13 +43,15 @@ EXPECTED = {
     "ioat-status": ("mmio-read-only-write", "the register is read-only"),
     "ioat-channel": ("mmio-out-of-range", "there is no register"),
     "ioat-old": ("dma-after-reset", "completion: not mapped"),
+    "igb-reuse": ("device-protocol", "the tail went past descriptors that had not been written back"),
+    "igb-tail": ("device-protocol", "a tail outside its ring"),
 }
 
 
 def run(name):
     with open(DISK, "wb") as f:
         f.truncate(1 << 20)
-    device = "ioat" if name.startswith("ioat") else f"nvme,path={DISK},cmb-size=64K"
+    device = {"ioat": "ioat", "igb": "igb,net=loopback"}.get(name.split("-")[0], f"nvme,path={DISK},cmb-size=64K")
     p = subprocess.run([PINFOLD, "run", "--check=all,-map-leak", "-d", device, "--", VARIANTS, name],
                        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE, check=False)
     assert p.returncode == 0, f"status {p.returncode}\n{p.stdout}\n{p.stderr}"
