@@ -142,6 +142,13 @@ static void rung_while_quiet(void **state)
 	assert_int_equal(far_send(&a, 200, 9), NET_TAKEN);
 }
 
+static void virtual_functions_stay(void **state)
+{
+	host_close(&b);
+	host_open_net(&b, "loopback", "vfs=1");
+	assert_int_equal(pci_quiesce(b.m.f), -EOPNOTSUPP);
+}
+
 /* Whatever byte is wrong: it is refused, or it is a state that the card can be in. */
 static void any_byte(void **state)
 {
@@ -210,7 +217,8 @@ static void records(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(registers_go_along), TEST(frames_go_on), TEST(rung_while_quiet), TEST(any_byte), TEST(records),
+	    TEST(registers_go_along),	  TEST(frames_go_on), TEST(rung_while_quiet),
+	    TEST(virtual_functions_stay), TEST(any_byte),     TEST(records),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

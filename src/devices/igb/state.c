@@ -22,6 +22,9 @@ int igb_quiesce(struct pci_func *f)
 {
 	struct igb *d = container_of(f, struct igb, f);
 
+	/* What it has to do with its virtual functions is in no record. */
+	if (d->nvf)
+		return -EOPNOTSUPP;
 	igb_live_close(d, true);
 	if (d->live.page.open || d->live.have_found)
 		return -EAGAIN;
@@ -259,8 +262,13 @@ static void card_load(struct igb *d, const struct igb *st)
 
 int igb_load(struct pci_func *f, struct state *s)
 {
-	struct igb *d = container_of(f, struct igb, f), *st = calloc(1, sizeof(*st));
-	int err = st ? stage(d, s, st) : -ENOMEM;
+	struct igb *d = container_of(f, struct igb, f), *st;
+	int err;
+
+	if (d->nvf)
+		return -EINVAL;
+	st = calloc(1, sizeof(*st));
+	err = st ? stage(d, s, st) : -ENOMEM;
 
 	if (!err) {
 		/* As from a reset, so that nothing of before is left: timers, lists, what waits. */
