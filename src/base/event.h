@@ -55,8 +55,10 @@ enum {
 	EVENT_WRITE = 1,
 	EVENT_START = 2,
 	EVENT_END = 4,
-	EVENT_FILE =
-	    8, /* MAP: of memory that was given as a file, or of a device's: value is no address of a program's */
+	/* MAP: of memory that was given as a file, or of a device's: value is no address of a program's. */
+	EVENT_FILE = 8,
+	/* DMA, FAULT: addr is translated by a table of the client's, and is none of the space's. */
+	EVENT_NESTED = 16,
 };
 
 /* What a device was doing when it issued a DMA: "SQ1 CID 7 PRP1". Lives on the issuer's stack. */

@@ -166,8 +166,10 @@ static void take_event(struct check *c, const struct event *ev)
 		c->pinned -= MIN(c->pinned, ev->value);
 		break;
 	case EVENT_DMA:
-		check_dma_done(c, ev);
-		check_memory_dma(c, ev);
+		if (!(ev->flags & EVENT_NESTED)) {
+			check_dma_done(c, ev);
+			check_memory_dma(c, ev);
+		}
 		if (c->dma_wanted & DMA_UNSAFE)
 			check_unsafe_dma(c, ev);
 		break;

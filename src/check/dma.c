@@ -148,6 +148,14 @@ static void after_owner_change(struct finding *f, const struct mapping_note *n, 
 		deed_say(f, &dev->attached, "the device was detached from it");
 }
 
+/* What its table says is the client's, or its guest's, and changes without a word. */
+static void through_nested(struct finding *f, int reason)
+{
+	f->class = reason == DMA_FAULT_PERMISSION ? CLASS_DMA_PERMISSION : CLASS_DMA_UNMAPPED;
+	finding_part(f, ROLE_NOTE, 0, 0, "0x%" PRIx64 " is an address of a nested page table above ioas %" PRIu64,
+		     f->addr, f->ioas);
+}
+
 static void explain(struct check *c, struct finding *f, const struct event *ev)
 {
 	const struct device_note *dev = devices_find(c->devices, ev->who, ev->pasid);
@@ -159,6 +167,10 @@ static void explain(struct check *c, struct finding *f, const struct event *ev)
 	}
 	if (ev->tag && ev->tag->old) {
 		after_reset(c, f, devices_find(c->devices, ev->who, 0));
+		return;
+	}
+	if (ev->flags & EVENT_NESTED) {
+		through_nested(f, ev->error);
 		return;
 	}
 	old = ev->error == DMA_FAULT_UNMAPPED || ev->error == DMA_FAULT_DETACHED ? in_old_space(c, f, dev) : NULL;

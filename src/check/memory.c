@@ -184,10 +184,11 @@ static bool to_lost(struct check *c, const struct event *ev)
 
 void check_memory_fault(struct check *c, const struct event *ev)
 {
-	const struct mapping_note *live = history_live(c->history, ev->ioas, ev->addr);
+	bool nested = ev->flags & EVENT_NESTED;
+	const struct mapping_note *live = nested ? NULL : history_live(c->history, ev->ioas, ev->addr);
 	struct finding f;
 
-	if (to_lost(c, ev) || !check_wants(c, CLASS_DMA_STALE_PAGE))
+	if ((!nested && to_lost(c, ev)) || !check_wants(c, CLASS_DMA_STALE_PAGE))
 		return;
 	f = finding_of(c, CLASS_DMA_STALE_PAGE, ev, "to a page that is gone");
 	if (live) {

@@ -178,11 +178,16 @@ void *dma_dev_user(const struct dma_dev *d)
 	return d->function ? d->function->user : d->user;
 }
 
+static uint32_t access_flags(const struct dma_dev *d, bool write)
+{
+	return (write ? EVENT_WRITE : 0) | (d->dom && domain_nested(d->dom) ? EVENT_NESTED : 0);
+}
+
 int dma_fault_emit(struct dma_dev *d, iova_t iova, uint64_t len, bool write, int reason, const struct dma_tag *tag)
 {
 	d->stats.faults++;
 	event_emit(d->evs, EVENT_FAULT, .who = d->bdf, .pasid = d->pasid, .ioas = domain_event_id(d->dom),
-		   .addr = iova.a, .len = len, .flags = write ? EVENT_WRITE : 0, .error = reason, .tag = tag);
+		   .addr = iova.a, .len = len, .flags = access_flags(d, write), .error = reason, .tag = tag);
 	return -EFAULT;
 }
 
@@ -212,7 +217,7 @@ static void dma_account(struct dma_dev *d, uint64_t iova, size_t len, bool write
 		d->stats.read_bytes += len;
 	}
 	event_emit(d->evs, EVENT_DMA, .who = d->bdf, .ioas = domain_event_id(d->dom), .addr = iova, .len = len,
-		   .flags = write ? EVENT_WRITE : 0, .tag = tag);
+		   .flags = access_flags(d, write), .tag = tag);
 }
 
 static inline __attribute__((always_inline)) int dma_copy(struct dma_dev *d, uint64_t iova, char *buf, size_t len,

@@ -150,6 +150,25 @@ static void freed(void **state)
 	assert_false(event_wanted(&evs, EVENT_DMA));
 }
 
+/* What a client's own table translates has addresses of its own. */
+static void nested(void **state)
+{
+	(void)state;
+	map_at(PARENT, AT, VA, 0x1000);
+	change(PARENT, CHANGE_UNMAPPED, 0, VA, 0x1000);
+	emit(0,
+	     (struct event){.type = EVENT_DMA, .ioas = IOAS, .addr = AT, .len = 8, .who = BDF, .flags = EVENT_NESTED});
+	assert_int_equal(found(CLASS_DMA_TO_FREED_MEMORY), 0);
+	emit(0, (struct event){.type = EVENT_FAULT,
+			       .ioas = IOAS,
+			       .addr = AT + 0x1000,
+			       .len = 8,
+			       .who = BDF,
+			       .error = DMA_FAULT_UNMAPPED,
+			       .flags = EVENT_NESTED});
+	assert_int_equal(found(CLASS_DMA_UNMAPPED), 1);
+}
+
 static void taken_back(void **state)
 {
 	(void)state;
@@ -315,10 +334,19 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-	    TEST(freed),	  TEST(taken_back),	   TEST(stale),
-	    TEST(nonsense),	  TEST(driven_by_child),   TEST(at_home),
-	    TEST(left_by_parent), TEST(unmapped_by_child), TEST(unmapped_by_parent),
-	    TEST(near_limit),	  TEST(refused_at_limit),  TEST(left_without_stack),
+	    TEST(freed),
+	    TEST(taken_back),
+	    TEST(nested),
+	    TEST(stale),
+	    TEST(nonsense),
+	    TEST(driven_by_child),
+	    TEST(at_home),
+	    TEST(left_by_parent),
+	    TEST(unmapped_by_child),
+	    TEST(unmapped_by_parent),
+	    TEST(near_limit),
+	    TEST(refused_at_limit),
+	    TEST(left_without_stack),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
