@@ -182,6 +182,7 @@ static long rpc_IOCTL(struct request *r)
 	if (!ret) {
 		/* The handler may release f, through a descriptor it was given last. */
 		ufile_get(f);
+		vfio_settle(s->b->vfio);
 		s->b->serving = s;
 		ret =
 		    call_run(*slot, f, r->a[0], r->a[1], r->out_data, &r->out_len, &r->has_fd, &r->fd_asks, &r->out[0]);

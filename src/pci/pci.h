@@ -54,6 +54,11 @@ struct pci_func_ops {
 	/* COMMAND.BUS_MASTER or MEM changed, or the power state did. Optional. Not called for a reset, which clears
 	 * all. */
 	void (*command_changed)(struct pci_func *f);
+	/*
+	 * What has been stored to registers that are memory at times (pci_bar.live) takes place, before a call that came
+	 * after it in the program. Optional.
+	 */
+	void (*settle)(struct pci_func *f);
 	/* Queues that a fault on purpose had stopped go on (pci/inject.h). Optional. */
 	void (*resume)(struct pci_func *f);
 	/* The last reference is gone. Frees the device. Nothing of it runs afterwards. */

@@ -132,6 +132,16 @@ bool vfio_memory_off(const struct vfio *v)
 	return false;
 }
 
+void vfio_settle(struct vfio *v)
+{
+	for (size_t i = 0; i < v->ndev; i++) {
+		struct pci_func *f = v->dev[i]->f;
+
+		if (f->ops->settle)
+			f->ops->settle(f);
+	}
+}
+
 uint64_t vfio_interrupts(const struct vfio *v)
 {
 	return v->ringer.rung;

@@ -42,6 +42,12 @@ void vfio_batch_end(struct vfio *v);
  */
 void vfio_set_flush(struct vfio *v, void (*flush)(void *arg), void *arg);
 
+/*
+ * Before a client's call is carried out: what it stored to devices' registers earlier, where those are memory, takes
+ * place. A driver that stops a queue and unmaps what it used relies on that order.
+ */
+void vfio_settle(struct vfio *v);
+
 /* Whether a device that somebody has open does not answer to memory accesses: COMMAND.MEM is clear, or it sleeps. */
 bool vfio_memory_off(const struct vfio *v);
 

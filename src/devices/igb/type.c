@@ -62,11 +62,20 @@ static void func_destroy(struct pci_func *f)
 	card_free(d);
 }
 
+static void func_settle(struct pci_func *f)
+{
+	struct igb *d = container_of(f, struct igb, f);
+
+	if (d->live.page.open)
+		igb_live_before(d);
+}
+
 static const struct pci_func_ops ops = {
     .bar_read = igb_bar_read,
     .bar_write = igb_bar_write,
     .reset = func_reset,
     .command_changed = func_command_changed,
+    .settle = func_settle,
     .resume = func_resume,
     .quiesce = igb_quiesce,
     .run = igb_run,
