@@ -195,6 +195,7 @@ struct session {
 	struct list node;
 	struct broker *b;
 	pid_t pid;
+	uint64_t limit;	      /* what it might pin when that was last asked for, in bytes */
 	uint64_t id;	      /* counts sessions */
 	struct loop_fd watch; /* the socket */
 	struct loop_fd death; /* a pidfd, or -1 */

@@ -45,10 +45,11 @@ static uint64_t session_limit(void *ctx)
 	if (s->b->opt.memlock)
 		return s->b->opt.memlock;
 	if (session_capable(s, CAP_IPC_LOCK))
-		return UINT64_MAX;
+		return s->limit = UINT64_MAX;
+	/* Of one that has ended under its call, nobody is to hear that it reached a limit. */
 	if (prlimit(s->pid, RLIMIT_MEMLOCK, NULL, &rl))
-		return 0;
-	return rl.rlim_cur == RLIM_INFINITY ? UINT64_MAX : rl.rlim_cur;
+		return errno == ESRCH ? s->limit : 0;
+	return s->limit = rl.rlim_cur == RLIM_INFINITY ? UINT64_MAX : rl.rlim_cur;
 }
 
 /* Whose call is being served is there; of anybody else the kernel is asked: an exec closes the socket, too. */
@@ -418,6 +419,7 @@ int session_accept(struct broker *b, int sock)
 	s->owner = mm_owner_new(&owner_ops, s, b->user, s->pid, &b->events);
 	if (!s->owner || !s->quota)
 		goto free_owner;
+	session_limit(s);
 	err = map_channel(s);
 	if (err)
 		goto free_owner;
