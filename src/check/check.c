@@ -279,8 +279,6 @@ static void print_run(struct job *j)
 		return;
 	}
 	out = open_memstream(&text, &len);
-	/* Names of threads, which are read when they are first heard of. */
-	worker_wait(c->reader, PATIENCE_MS);
 	if (out) {
 		text_finding(out, p->f, c->stacks, c->symbols, c->threads);
 		if (!fclose(out))
@@ -366,7 +364,7 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	c->modules = c->reader ? modules_new(c->reader) : NULL;
 	c->stacks = c->modules ? stacks_new(c->modules, o->depth ? o->depth : DEPTH) : NULL;
 	c->symbols = c->modules ? symbols_new(c->modules) : NULL;
-	c->threads = c->reader ? threads_new(c->reader) : NULL;
+	c->threads = threads_new();
 	c->history = history_new();
 	c->refusals = refusals_new();
 	c->left = left_new();

@@ -11,40 +11,26 @@
 #include "base/event.h"
 #include "base/lock.h"
 #include "base/util.h"
-#include "check/worker.h"
 
 #define THREADS 1024 /* by number; another one takes the place of the one before */
 
 struct thread {
-	/* the caller's */
 	uint64_t session;
 	uint32_t tid;
-	/* the worker's */
-	uint32_t named;
 	char name[NAME_LEN];
 };
 
 struct threads {
-	struct worker *worker;
-	struct lock lock; /* of what the worker has read: who prints is another thread */
+	struct lock lock; /* of names: who prints is another thread */
 	struct thread thread[THREADS];
 };
 
-struct naming {
-	struct job job;
-	struct threads *threads;
-	struct thread *thread;
-	uint32_t pid, tid;
-};
-
-struct threads *threads_new(struct worker *w)
+struct threads *threads_new(void)
 {
 	struct threads *t = calloc(1, sizeof(*t));
 
-	if (!t)
-		return NULL;
-	t->worker = w;
-	lock_init(&t->lock, LOCK_THREADS);
+	if (t)
+		lock_init(&t->lock, LOCK_THREADS);
 	return t;
 }
 
@@ -55,17 +41,17 @@ void threads_free(struct threads *t)
 	free(t);
 }
 
-static void naming_run(struct job *j)
+/* Of a thread that waits for us, in a file that no client can make slow. */
+static void name_read(const struct event_origin *from, char name[NAME_LEN])
 {
-	struct naming *n = container_of(j, struct naming, job);
-	char path[64], name[NAME_LEN] = "";
+	char path[64];
 	ssize_t len = 0;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/task/%" PRIu32 "/comm", n->pid, n->tid);
+	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/task/%" PRIu32 "/comm", from->pid, from->tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
-		len = MAX(read(fd, name, sizeof(name) - 1), (ssize_t)0);
+		len = MAX(read(fd, name, NAME_LEN - 1), (ssize_t)0);
 		close(fd);
 	}
 	name[len] = 0;
@@ -74,28 +60,23 @@ static void naming_run(struct job *j)
 	for (char *p = name; *p; p++)
 		if (*p < ' ' || *p > '~')
 			*p = '?';
-	/* Few give their first thread a name of its own; what it has is the program's. */
-	lock_take(&n->threads->lock);
-	strcpy(n->thread->name, n->pid == n->tid ? "main" : name);
-	n->thread->named = n->tid;
-	lock_drop(&n->threads->lock);
-	free(n);
 }
 
 void threads_note(struct threads *t, const struct event_origin *from)
 {
 	struct thread *th = &t->thread[from->tid % THREADS];
-	struct naming *n;
+	char name[NAME_LEN] = "main";
 
 	if (!from->tid || (th->tid == from->tid && th->session == from->session))
 		return;
-	n = malloc(sizeof(*n));
-	if (!n)
-		return;
-	*n = (struct naming){.job.run = naming_run, .threads = t, .thread = th, .pid = from->pid, .tid = from->tid};
+	/* Few give their first thread a name of its own; what it has is the program's. */
+	if (from->pid != from->tid)
+		name_read(from, name);
+	lock_take(&t->lock);
+	strcpy(th->name, name);
 	th->tid = from->tid;
 	th->session = from->session;
-	worker_submit(t->worker, &n->job);
+	lock_drop(&t->lock);
 }
 
 bool threads_name(struct threads *t, uint32_t tid, char name[NAME_LEN])
@@ -103,7 +84,7 @@ bool threads_name(struct threads *t, uint32_t tid, char name[NAME_LEN])
 	const struct thread *th = &t->thread[tid % THREADS];
 
 	lock_take(&t->lock);
-	strcpy(name, tid && th->named == tid ? th->name : "");
+	strcpy(name, tid && th->tid == tid ? th->name : "");
 	lock_drop(&t->lock);
 	return *name;
 }

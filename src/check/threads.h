@@ -11,11 +11,10 @@
 
 struct event_origin;
 struct threads;
-struct worker;
 
-struct threads *threads_new(struct worker *w);
+struct threads *threads_new(void);
 void threads_free(struct threads *t);
-void threads_note(struct threads *t, const struct event_origin *from); /* the worker reads it, when it has the time */
+void threads_note(struct threads *t, const struct event_origin *from); /* while its call is being served */
 /* False, and "", if that is not known. Any thread. */
 bool threads_name(struct threads *t, uint32_t tid, char name[NAME_LEN]);
 /* text with the name behind "thread TID": "thread 812 (main)". Any thread. */

@@ -58,7 +58,13 @@ def forward(t, mode, seconds=SECONDS):
     t.wait_for("RX-packets", 100, 0)
     t.wait_for("RX-packets", 100, 1)
     t.do("stop")
-    a, b = settle(t)
+
+    def quiet():
+        """What was on its way has arrived."""
+        one, other = settle(t)
+        return (one, other) if all(x["RX-packets"] + x["RX-missed"] == y["TX-packets"]
+                                   for x, y in ((one, other), (other, one))) else None
+    a, b = eventually(quiet, lambda: settle(t))
     equal_ends(a, b)
     # As many go round as a ring holds; only what is made anew all the time can be too much.
     if mode != "flowgen":

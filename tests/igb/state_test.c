@@ -15,6 +15,7 @@
 #include "devices/igb/igb.h"
 #include "host.h"
 #include "pci/migrate.h"
+#include "pci/sriov.h"
 
 #define BLOB_MAX (64u << 10)
 
@@ -147,6 +148,7 @@ static void virtual_functions_stay(void **state)
 	host_close(&b);
 	host_open_net(&b, "loopback", "vfs=1");
 	assert_int_equal(pci_quiesce(b.m.f), -EOPNOTSUPP);
+	b.m.f->sriov->vf[0]->ops->destroy(b.m.f->sriov->vf[0]);
 }
 
 /* Whatever byte is wrong: it is refused, or it is a state that the card can be in. */
