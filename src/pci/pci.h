@@ -55,8 +55,8 @@ struct pci_func_ops {
 	 * all. */
 	void (*command_changed)(struct pci_func *f);
 	/*
-	 * What has been stored to registers that are memory at times (pci_bar.live) takes place, before a call that came
-	 * after it in the program. Optional.
+	 * What has been stored to registers that are memory at times (pci_bar.live) takes place, before a call that
+	 * came after it in the program. Optional.
 	 */
 	void (*settle)(struct pci_func *f);
 	/* Queues that a fault on purpose had stopped go on (pci/inject.h). Optional. */
