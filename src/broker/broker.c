@@ -210,6 +210,7 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 	b->listener.fd = b->stopper.fd = -1;
 	b->objects.hangups = -1;
 	list_init(&b->sessions);
+	list_init(&b->dead);
 	tickets_init(&b->tickets);
 	list_init(&b->ctl.peers);
 	b->ctl.listener.fd = -1;

@@ -69,9 +69,9 @@ static void object_free(struct objects *os, struct object *o)
 
 static void stream_watch(struct object *o, uint32_t events)
 {
-	struct epoll_event ev = {.events = events, .data.ptr = o};
+	struct epoll_event ev = {.events = events, .data.ptr = &o->hangup};
 
-	if (o->events != events && !epoll_ctl(o->hangups, EPOLL_CTL_MOD, o->fd, &ev))
+	if (o->events != events && !epoll_ctl(o->objects->hangups, EPOLL_CTL_MOD, o->fd, &ev))
 		o->events = events;
 }
 
@@ -133,27 +133,35 @@ static void stream_ready(struct object *o, uint32_t events)
 	}
 }
 
+static void object_ready(struct hangup *h, uint32_t events)
+{
+	struct object *o = container_of(h, struct object, hangup);
+
+	if (events & EPOLLHUP)
+		object_free(o->objects, o);
+	else
+		stream_ready(o, events);
+}
+
 void objects_reap(struct objects *os)
 {
 	struct epoll_event ev[64];
 	unsigned int rounds = 0;
 	int n;
 
-	if (!os->count)
-		return;
 	do {
 		n = epoll_wait(os->hangups, ev, ARRAY_SIZE(ev), 0);
-		for (int i = 0; i < n; i++)
-			if (ev[i].events & EPOLLHUP)
-				object_free(os, ev[i].data.ptr);
-			else
-				stream_ready(ev[i].data.ptr, ev[i].events);
+		for (int i = 0; i < n; i++) {
+			struct hangup *h = ev[i].data.ptr;
+
+			h->ready(h, ev[i].events);
+		}
 	} while (n == ARRAY_SIZE(ev) && ++rounds < REAP_ROUNDS);
 }
 
 static void hangups_ready(struct loop_fd *w, uint32_t events)
 {
-	objects_reap(container_of(w, struct objects, watch));
+	sessions_reap(container_of(w, struct broker, objects.watch));
 }
 
 int objects_init(struct objects *os, struct loop *l)
@@ -264,7 +272,8 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 				 : listening_ends(os, o, &ours, &theirs);
 	if (err)
 		goto close_ends;
-	ev.data.ptr = o;
+	o->hangup.ready = object_ready;
+	ev.data.ptr = &o->hangup;
 	if (epoll_ctl(os->hangups, EPOLL_CTL_ADD, ours, &ev)) {
 		err = -errno;
 		goto close_ends;
@@ -272,7 +281,7 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 	o->fd = ours;
 	o->events = ev.events;
 	o->weight = 0;
-	o->hangups = os->hangups;
+	o->objects = os;
 	o->file = file;
 	o->quota = quota_get(q);
 	q->objects++;

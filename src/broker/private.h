@@ -42,23 +42,29 @@ struct quota *quota_new(void);
 struct quota *quota_get(struct quota *q);
 void quota_put(struct quota *q);
 
+/* Something in objects.hangups. ready() must not free another one that is there. */
+struct hangup {
+	void (*ready)(struct hangup *h, uint32_t events);
+};
+
 /* One ufile with two connected sockets: the client's end is what programs hold, ours tells when the last copy is
  * closed. */
 struct object {
 	struct list node; /* in objects.bucket */
-	uint64_t id;	  /* random: naming it is the right to use it */
-	uint64_t cookie;  /* the kernel's number of the client's end, which nobody can forge */
+	struct hangup hangup;
+	uint64_t id;	 /* random: naming it is the right to use it */
+	uint64_t cookie; /* the kernel's number of the client's end, which nobody can forge */
 	struct ufile *file;
-	struct quota *quota; /* of the client that it was made for */
-	int fd;		     /* our end */
-	int hangups;	     /* the epoll set that it is in */
-	uint32_t events;     /* EPOLL* that are asked for there */
-	int weight;	     /* what the system counts for one send that is not read yet; 0: not known yet */
+	struct quota *quota;	 /* of the client that it was made for */
+	int fd;			 /* our end */
+	struct objects *objects; /* that it is one of */
+	uint32_t events;	 /* EPOLL* that are asked for there */
+	int weight;		 /* what the system counts for one send that is not read yet; 0: not known yet */
 };
 
 struct objects {
 	uint64_t broker_id;
-	int hangups; /* an epoll set of every object's fd */
+	int hangups; /* an epoll set of struct hangup: every object's fd, every session's process */
 	struct loop_fd watch;
 	struct list bucket[OBJECT_BUCKETS];
 	unsigned int count;
@@ -75,10 +81,7 @@ int object_new(struct objects *os, struct ufile *file, struct quota *q, int *cli
 struct object *object_find(struct objects *os, uint64_t id);
 /* The object behind an open socket, or NULL. */
 struct object *object_of_fd(struct objects *os, int fd);
-/*
- * Releases every object whose last descriptor has been closed. A close that returned before a call was made must have
- * had its effect when the call is served: this runs before each.
- */
+/* Releases every object whose last descriptor has been closed. */
 void objects_reap(struct objects *os);
 
 /* ---- call.c: an ioctl in progress ---- */
@@ -198,7 +201,9 @@ struct session {
 	uint64_t limit;	      /* what it might pin when that was last asked for, in bytes */
 	uint64_t id;	      /* counts sessions */
 	struct loop_fd watch; /* the socket */
-	struct loop_fd death; /* a pidfd, or -1 */
+	int pidfd;	      /* -1: none was to be had */
+	struct hangup death;  /* of the process */
+	struct list dead;     /* in broker.dead */
 	struct loop_poll poll;
 	struct channel *ch;
 	uint32_t tail;	   /* of the ring: ours, not the client's copy of it */
@@ -221,6 +226,12 @@ struct session {
 int session_accept(struct broker *b, int sock); /* takes the socket */
 void session_drain_all(void *broker);		/* carries out what all clients have posted */
 void session_free(struct session *s);
+/*
+ * Releases what has been closed, and ends the sessions whose processes have ended, but for the one that is served. A
+ * close that returned, or a wait for a process, before a call was made must have had its effect when the call is
+ * served: this runs before each.
+ */
+void sessions_reap(struct broker *b);
 /* The next descriptor that came for this slot, the caller's, to be closed with session_close_fd; -1: none. */
 int session_take_fd(struct session *s, unsigned int slot);
 void session_close_fd(struct session *s, int fd);
@@ -314,6 +325,7 @@ struct broker {
 	struct backing_cache *backings;
 	struct objects objects;
 	struct list sessions;
+	struct list dead; /* sessions that are about to be ended */
 	struct tickets tickets;
 	uint64_t sessions_made;
 	struct session *serving; /* whose call is being carried out; NULL: nobody's */

@@ -183,10 +183,8 @@ static long rpc_IOCTL(struct request *r)
 		/* The handler may release f, through a descriptor it was given last. */
 		ufile_get(f);
 		vfio_settle(s->b->vfio);
-		s->b->serving = s;
 		ret =
 		    call_run(*slot, f, r->a[0], r->a[1], r->out_data, &r->out_len, &r->has_fd, &r->fd_asks, &r->out[0]);
-		s->b->serving = NULL;
 		ufile_put(f);
 	}
 	if (ret != RPC_NEED) {
@@ -516,8 +514,9 @@ bool rpc_serve(struct session *s, unsigned int slot)
 		r.a[i] = __atomic_load_n(&sl->a[i], __ATOMIC_RELAXED);
 	copy_shared(in, r.out_data, r.payload_len);
 
+	s->b->serving = s;
 	if (depends_on_closes(r.op))
-		objects_reap(&s->b->objects);
+		sessions_reap(s->b);
 	if (r.nfds)
 		session_receive(s);
 	if (r.op < RPC_COUNT)
@@ -527,6 +526,7 @@ bool rpc_serve(struct session *s, unsigned int slot)
 	if (r.nfds && r.op != RPC_IOCTL)
 		session_discard_fds(s, slot);
 
+	s->b->serving = NULL;
 	sl->a[0] = r.out[0];
 	sl->a[1] = r.out[1];
 	sl->a[2] = r.out[2];

@@ -56,7 +56,7 @@ static uint64_t session_limit(void *ctx)
 static bool session_alive(void *ctx)
 {
 	struct session *s = ctx;
-	struct pollfd fd[] = {{s->watch.fd, POLLRDHUP, 0}, {s->death.fd, POLLIN, 0}};
+	struct pollfd fd[] = {{s->watch.fd, POLLRDHUP, 0}, {s->pidfd, POLLIN, 0}};
 
 	if (s->b->serving == s)
 		return true;
@@ -311,9 +311,21 @@ static void session_ready(struct loop_fd *w, uint32_t events)
  * The process is gone, though its end of the socket may not be: it may have sent it to us, or into a queue that only we
  * could empty.
  */
-static void session_died(struct loop_fd *w, uint32_t events)
+static void session_died(struct hangup *h, uint32_t events)
 {
-	session_end(container_of(w, struct session, death));
+	struct session *s = container_of(h, struct session, death);
+
+	if (s == s->b->serving)
+		return;
+	list_del(&s->dead);
+	list_add_tail(&s->b->dead, &s->dead);
+}
+
+void sessions_reap(struct broker *b)
+{
+	objects_reap(&b->objects);
+	while (!list_empty(&b->dead))
+		session_end(list_first(&b->dead, struct session, dead));
 }
 
 static int send_hello(struct session *s, int memfd)
@@ -387,12 +399,13 @@ static int identify(struct session *s)
 /* Where processes cannot be watched (an old kernel, a filter, a process of another namespace) the socket has to do. */
 static void watch_process(struct session *s)
 {
-	int fd = s->pid > 0 ? syscall(SYS_pidfd_open, s->pid, 0) : -1;
+	struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &s->death};
 
-	s->death = (struct loop_fd){fd, EPOLLIN, session_died};
-	if (fd >= 0 && loop_fd_add(s->b->loop, &s->death)) {
-		close(fd);
-		s->death.fd = -1;
+	s->death.ready = session_died;
+	s->pidfd = s->pid > 0 ? syscall(SYS_pidfd_open, s->pid, 0) : -1;
+	if (s->pidfd >= 0 && epoll_ctl(s->b->objects.hangups, EPOLL_CTL_ADD, s->pidfd, &ev)) {
+		close(s->pidfd);
+		s->pidfd = -1;
 	}
 }
 
@@ -405,6 +418,7 @@ int session_accept(struct broker *b, int sock)
 		goto close_sock;
 	list_init(&s->mappings);
 	list_init(&s->tickets);
+	list_init(&s->dead);
 	known_init(&s->known, b->vfio, b->seed);
 	s->b = b;
 	s->id = ++b->sessions_made;
@@ -453,9 +467,10 @@ void session_free(struct session *s)
 	atomic_store(&s->ch->dead, 1);
 	loop_poll_del(b->loop, &s->poll);
 	loop_fd_del(b->loop, &s->watch);
-	if (s->death.fd >= 0) {
-		loop_fd_del(b->loop, &s->death);
-		close(s->death.fd);
+	list_del(&s->dead);
+	if (s->pidfd >= 0) {
+		epoll_ctl(b->objects.hangups, EPOLL_CTL_DEL, s->pidfd, NULL);
+		close(s->pidfd);
 	}
 	for (unsigned int i = 0; i < CHANNEL_SLOTS; i++)
 		call_free(s->call[i]);

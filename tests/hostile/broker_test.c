@@ -626,6 +626,52 @@ static void test_ring_after_close(void)
 	raw_close(&r);
 }
 
+static void map_registers(void *arg)
+{
+	struct raw_device d;
+	struct slot *sl;
+	struct raw r;
+
+	raw_connect(&r, &sv);
+	raw_device_open(&r, &d);
+	sl = &r.ch->slot[0];
+	sl->op = RPC_MMAP;
+	sl->object = raw_object(d.device);
+	sl->a[0] = (uint64_t)VFIO_PCI_BAR0_REGION_INDEX << REGION_INDEX_SHIFT;
+	sl->a[1] = PF_PAGE_SIZE;
+	sl->a[2] = PROT_READ | PROT_WRITE | 1ull << 32;
+	raw_post(&r, 0);
+	CHECK(!raw_wait(&r, 0));
+}
+
+/* Whoever has waited for a process to end finds the device free: a mapping of its registers ends with it, too. */
+static void test_died_with_mapping(void)
+{
+	struct raw r;
+
+	raw_connect(&r, &sv);
+	for (unsigned int i = 0; i < 10; i++) {
+		pid_t owner = in_child(map_registers, NULL), waker;
+		int fd;
+
+		/* The broker is to hear of the death and of the call in the same moment. */
+		kill(sv.pid, SIGSTOP);
+		CHECK(waitpid(sv.pid, NULL, WUNTRACED) == sv.pid);
+		kill_child(owner);
+		waker = fork();
+		if (!waker) {
+			usleep(2000);
+			kill(sv.pid, SIGCONT);
+			_exit(0);
+		}
+		fd = raw_open(&r, "/dev/vfio/1");
+		CHECK(fd >= 0);
+		close(fd);
+		CHECK(waitpid(waker, NULL, 0) == waker);
+	}
+	raw_close(&r);
+}
+
 /* Outside the tree nothing is looked up. */
 static void test_paths(void)
 {
@@ -673,6 +719,7 @@ static const struct {
     {"double_fetch", test_double_fetch, {0}},
     {"closed_in_call", test_closed_in_call, {0}},
     {"ring_after_close", test_ring_after_close, {0}},
+    {"died_with_mapping", test_died_with_mapping, {0}},
     {"paths", test_paths, {0}},
 };
 
