@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -13,11 +12,11 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/guard.h"
 #include "devices/nvme/spec.h"
+#include "lib/file_lock.h"
 #include "raw.h"
 
 #define IOVA_BASE 0x100000ULL
@@ -347,46 +346,6 @@ static void test_page_kept_busy(void)
 	driver_end();
 }
 
-static struct {
-	int uffd;
-	void *source;
-	pthread_t thread;
-} holder;
-
-static void *hold_lock(void *arg)
-{
-	CHECK(pwrite(dv.live, holder.source, 16, 0) == 16);
-	return NULL;
-}
-
-/* The file's lock is held for as long as the write's source does not arrive. */
-static bool holder_start(void)
-{
-	struct uffdio_api api = {.api = UFFD_API};
-	struct uffdio_register range = {.mode = UFFDIO_REGISTER_MODE_MISSING};
-	struct uffd_msg msg;
-
-	holder.uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (holder.uffd < 0 || ioctl(holder.uffd, UFFDIO_API, &api))
-		return false;
-	holder.source = mmap(NULL, PF_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	range.range.start = (uintptr_t)holder.source;
-	range.range.len = PF_PAGE_SIZE;
-	CHECK(!ioctl(holder.uffd, UFFDIO_REGISTER, &range));
-	CHECK(!pthread_create(&holder.thread, NULL, hold_lock, NULL));
-	CHECK(read(holder.uffd, &msg, sizeof(msg)) == sizeof(msg));
-	return true;
-}
-
-static void holder_end(void)
-{
-	struct uffdio_zeropage zero = {.range = {(uintptr_t)holder.source, PF_PAGE_SIZE}};
-
-	CHECK(!ioctl(holder.uffd, UFFDIO_ZEROPAGE, &zero));
-	pthread_join(holder.thread, NULL);
-	close(holder.uffd);
-}
-
 /* Rule C1. */
 static void test_page_locked(void)
 {
@@ -394,10 +353,9 @@ static void test_page_locked(void)
 	map_bar();
 	asker_start();
 	until_reachable();
-	if (!holder_start()) {
+	if (!file_lock_hold(dv.live)) {
 		asker_stop();
 		driver_end();
-		printf("userfaultfd is not to be had here\n");
 		return;
 	}
 	asker_stop();
@@ -409,7 +367,7 @@ static void test_page_locked(void)
 		command(1, a_read);
 	set_command_register(4);
 	check_others();
-	holder_end();
+	file_lock_release();
 	driver_end();
 }
 

@@ -42,37 +42,16 @@ static int teardown(void **state)
 	return 0;
 }
 
-static size_t save(struct host *h, uint8_t *to)
-{
-	struct state_out o;
-	size_t len;
-
-	state_out_init(&o, false);
-	pci_save_identity(h->m.f, &o);
-	assert_int_equal(pci_save(h->m.f, &o), 0);
-	len = o.len;
-	assert_in_range(len, 100, BLOB_MAX);
-	memcpy(to, o.buf, len);
-	state_out_fini(&o);
-	return len;
-}
-
-static void stop(struct host *h)
-{
-	assert_int_equal(pci_quiesce(h->m.f), 0);
-	pci_stop(h->m.f);
-}
-
 /* From a to b, as a VMM does it. */
 static void move(void)
 {
 	size_t len;
 
-	stop(&a);
-	len = save(&a, blob);
+	machine_stop(&a.m);
+	len = machine_save(&a.m, blob, BLOB_MAX);
 	memcpy(b.m.mem, a.m.mem, HOST_MEM);
 	b.next = a.next;
-	stop(&b);
+	machine_stop(&b.m);
 	assert_int_equal(pci_load(b.m.f, blob, len), 0);
 	t.h = r.h = &b;
 	t.desc = (union igb_desc *)host_ptr(&b, t.base);
@@ -157,9 +136,9 @@ static void any_byte(void **state)
 	size_t len;
 
 	tx_put(&t, frame_put(&a, 100, 1), 100, CMD_ONE);
-	stop(&a);
-	len = save(&a, blob);
-	stop(&b);
+	machine_stop(&a.m);
+	len = machine_save(&a.m, blob, BLOB_MAX);
+	machine_stop(&b.m);
 	for (size_t i = 0; i < len; i += 3) {
 		uint8_t was = blob[i];
 
@@ -179,8 +158,8 @@ static void records(void **state)
 	struct state_out o;
 	struct state s;
 
-	stop(&a);
-	stop(&b);
+	machine_stop(&a.m);
+	machine_stop(&b.m);
 	for (unsigned int i = 0; i < 6; i++) {
 		struct igb_ring was = d->txq[1].r;
 

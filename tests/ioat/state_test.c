@@ -42,37 +42,16 @@ static int teardown(void **state)
 	return 0;
 }
 
-static size_t save(struct host *h, uint8_t *to)
-{
-	struct state_out o;
-	size_t len;
-
-	state_out_init(&o, false);
-	pci_save_identity(h->m.f, &o);
-	assert_int_equal(pci_save(h->m.f, &o), 0);
-	len = o.len;
-	assert_in_range(len, 100, BLOB_MAX);
-	memcpy(to, o.buf, len);
-	state_out_fini(&o);
-	return len;
-}
-
-static void stop(struct host *h)
-{
-	assert_int_equal(pci_quiesce(h->m.f), 0);
-	pci_stop(h->m.f);
-}
-
 /* From a to b, as a VMM does it. */
 static void move(void)
 {
 	size_t len;
 
-	stop(&a);
-	len = save(&a, blob);
+	machine_stop(&a.m);
+	len = machine_save(&a.m, blob, BLOB_MAX);
 	memcpy(b.m.mem, a.m.mem, HOST_MEM);
 	b.next = a.next;
-	stop(&b);
+	machine_stop(&b.m);
 	assert_int_equal(pci_load(b.m.f, blob, len), 0);
 	r.h = &b;
 	/* Loaded, it does nothing before it is told to. */
@@ -176,11 +155,11 @@ static void save_load_save(void **state)
 	for (unsigned int i = 0; i < 4; i++)
 		ring_put(&r, CTL_COPY, src, dst, 1 << 20);
 	ring_ring(&r);
-	stop(&a);
-	stop(&b);
-	len = save(&a, blob);
+	machine_stop(&a.m);
+	machine_stop(&b.m);
+	len = machine_save(&a.m, blob, BLOB_MAX);
 	assert_int_equal(pci_load(b.m.f, blob, len), 0);
-	assert_int_equal(save(&b, again), len);
+	assert_int_equal(machine_save(&b.m, again, BLOB_MAX), len);
 	assert_memory_equal(blob, again, len);
 }
 
@@ -189,12 +168,12 @@ static void other_shapes(void **state)
 	static const char *const others[] = {"", "channels=3", "channels=2,xfercap=21", "channels=2,model=icx"};
 	size_t len;
 
-	stop(&a);
-	len = save(&a, blob);
+	machine_stop(&a.m);
+	len = machine_save(&a.m, blob, BLOB_MAX);
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		host_close(&b);
 		host_open(&b, others[i]);
-		stop(&b);
+		machine_stop(&b.m);
 		assert_int_equal(pci_load(b.m.f, blob, len), -EINVAL);
 	}
 }
@@ -233,8 +212,8 @@ static void changed_states(void **state)
 	for (unsigned int i = 0; i < 4; i++)
 		ring_put(&r, CTL_COPY, src, dst, 1 << 20);
 	ring_ring(&r);
-	stop(&a);
-	len = save(&a, blob);
+	machine_stop(&a.m);
+	len = machine_save(&a.m, blob, BLOB_MAX);
 	for (unsigned int i = 0; i < 20000; i++) {
 		int err;
 
@@ -244,14 +223,14 @@ static void changed_states(void **state)
 		crc = state_crc(0, bad, len - 32);
 		memcpy(bad + len - 8, &crc, sizeof(crc));
 		if (b.m.f->run == PCI_RUNNING)
-			stop(&b);
+			machine_stop(&b.m);
 		if (i % 64 == 0)
-			save(&b, before);
+			machine_save(&b.m, before, BLOB_MAX);
 		err = pci_load(b.m.f, bad, len);
 		if (err) {
 			assert_int_equal(err, -EINVAL);
 			if (i % 64 == 0) {
-				save(&b, after);
+				machine_save(&b.m, after, BLOB_MAX);
 				assert_memory_equal(before, after, len);
 			}
 			refused++;

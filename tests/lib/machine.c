@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "machine.h"
 
+#include <errno.h>
 #include <linux/pci_regs.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,7 @@
 #include "iommu/domain.h"
 #include "iommu/ioas.h"
 #include "mm/mm.h"
+#include "pci/migrate.h"
 
 static void notify(struct event_listener *l, const struct event *ev)
 {
@@ -105,6 +107,31 @@ void machine_plug(struct machine *m, const char *spec)
 	pci_msix_enable(m->f, true);
 	for (unsigned int v = 0; v < m->f->msix_n; v++)
 		pci_msix_set_entry_masked(m->f, v, false);
+}
+
+void machine_stop(struct machine *m)
+{
+	int err;
+
+	while ((err = pci_quiesce(m->f)) == -EAGAIN)
+		loop_step(m->loop, false);
+	CHECK(!err);
+	pci_stop(m->f);
+}
+
+size_t machine_save(struct machine *m, uint8_t *blob, size_t max)
+{
+	struct state_out o;
+	size_t len;
+
+	state_out_init(&o, false);
+	pci_save_identity(m->f, &o);
+	CHECK(!pci_save(m->f, &o));
+	len = o.len;
+	CHECK(len <= max);
+	memcpy(blob, o.buf, len);
+	state_out_fini(&o);
+	return len;
 }
 
 void machine_unplug(struct machine *m)

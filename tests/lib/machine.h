@@ -8,23 +8,14 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "base/event.h"
 #include "base/loop.h"
+#include "check.h"
 #include "pci/pci.h"
 
 #define MACHINE_PAGE	4096UL
 #define MACHINE_VECTORS 65
-
-#define CHECK(x)                                                                                                       \
-	do {                                                                                                           \
-		if (!(x)) {                                                                                            \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                                        \
-			abort();                                                                                       \
-		}                                                                                                      \
-	} while (0)
 
 struct machine {
 	struct loop *loop;
@@ -53,6 +44,9 @@ void machine_open(struct machine *m, uint64_t len, uint64_t last);
 void machine_map(struct machine *m, uint64_t iova, uint64_t off, uint64_t len, int prot); /* IOMMU_READ, _WRITE */
 /* The function of a device specification, decoding, mastering the bus; MSI-X is on, every vector unmasked. */
 void machine_plug(struct machine *m, const char *spec);
+void machine_stop(struct machine *m); /* the function, for its state to be saved or loaded */
+/* Its state and identity, at most max bytes, as a blob for pci_load(). Returns the length. */
+size_t machine_save(struct machine *m, uint8_t *blob, size_t max);
 void machine_unplug(struct machine *m); /* destroys the function */
 void machine_close(struct machine *m);	/* after it */
 

@@ -56,21 +56,6 @@ static void quiesce(struct host *h)
 	assert_int_equal(err, 0);
 }
 
-static size_t save(struct host *h, uint8_t *to)
-{
-	struct state_out o;
-	size_t len;
-
-	state_out_init(&o, false);
-	pci_save_identity(h->m.f, &o);
-	assert_int_equal(pci_save(h->m.f, &o), 0);
-	len = o.len;
-	assert_true(len <= BLOB_MAX);
-	memcpy(to, o.buf, len);
-	state_out_fini(&o);
-	return len;
-}
-
 /* What a VMM does beside: memory, and its own idea of the queues. */
 static void move_host(void)
 {
@@ -84,12 +69,10 @@ static size_t move(void)
 {
 	size_t len;
 
-	quiesce(&a);
-	pci_stop(a.m.f);
-	len = save(&a, blob);
+	machine_stop(&a.m);
+	len = machine_save(&a.m, blob, BLOB_MAX);
 	move_host();
-	quiesce(&b);
-	pci_stop(b.m.f);
+	machine_stop(&b.m);
 	assert_int_equal(pci_load(b.m.f, blob, len), 0);
 	pci_run(b.m.f);
 	return len;
@@ -280,9 +263,8 @@ static void save_load_save(void **state)
 	for (unsigned int i = 0; i < 20; i++)
 		assert_int_equal(host_rw(&a, 3, NVME_IO_READ, i, 1, buf), NVME_OK);
 	len = move();
-	quiesce(&b);
-	pci_stop(b.m.f);
-	assert_int_equal(save(&b, again), len);
+	machine_stop(&b.m);
+	assert_int_equal(machine_save(&b.m, again, BLOB_MAX), len);
 	assert_int_equal(state_open(&first, blob, len, "nvme"), 0);
 	assert_int_equal(state_open(&second, again, len, "nvme"), 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(same); i++) {
@@ -304,8 +286,7 @@ static void nothing_while_stopped(void **state)
 	unsigned int irqs;
 
 	host_io_queue(&a, 1, 8);
-	quiesce(&a);
-	pci_stop(a.m.f);
+	machine_stop(&a.m);
 	before = *dma_dev_stats(a.m.f->dma);
 	irqs = a.m.irqs[0] + a.m.irqs[1];
 	for (unsigned int i = 0; i < 3; i++)
@@ -353,12 +334,6 @@ static void use(struct host *h)
 	pci_cfg_write(h->m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
-static void stop_anew(struct host *h)
-{
-	quiesce(h);
-	pci_stop(h->m.f);
-}
-
 static void changed_states(void **state)
 {
 	static uint8_t bad[BLOB_MAX], before[BLOB_MAX], after[BLOB_MAX];
@@ -380,18 +355,18 @@ static void changed_states(void **state)
 			bad[at % len] = rnd() % 3 ? (uint8_t)rnd() : (uint8_t)(rnd() % 2 ? 0xff : 0);
 		}
 		reseal(bad, len);
-		stop_anew(&b);
+		machine_stop(&b.m);
 		memset(before, 0, sizeof(before));
 		memset(after, 0, sizeof(after));
 		if (i % 50 == 0)
-			save(&b, before);
+			machine_save(&b.m, before, BLOB_MAX);
 		if (!pci_load(b.m.f, bad, len)) {
 			taken++;
 		} else {
 			refused++;
 			/* Nothing has changed but its age. */
 			if (i % 50 == 0) {
-				save(&b, after);
+				machine_save(&b.m, after, BLOB_MAX);
 				assert_memory_equal(before + 32, after + 32, 4200);
 			}
 		}
@@ -400,7 +375,7 @@ static void changed_states(void **state)
 	assert_true(taken > 100 && refused > 100);
 	/* It still takes what is good. */
 	move_host();
-	stop_anew(&b);
+	machine_stop(&b.m);
 	assert_int_equal(pci_load(b.m.f, blob, len), 0);
 	pci_run(b.m.f);
 	assert_int_equal(host_rw(&b, 1, NVME_IO_READ, 3, 1, buf), NVME_OK);
@@ -415,7 +390,7 @@ static void other_shapes(void **state)
 		struct host c;
 
 		host_open_path(&c, a.path, options[i]);
-		stop_anew(&c);
+		machine_stop(&c.m);
 		assert_int_equal(pci_load(c.m.f, blob, len), -EINVAL);
 		host_close(&c);
 	}
@@ -482,12 +457,11 @@ static void early_memory(void **state)
 	/* Not to be seen before it has stopped. */
 	cmb_page(&a, 4, 44);
 	cmb_page(&a, 50, 0);
-	quiesce(&a);
-	pci_stop(a.m.f);
+	machine_stop(&a.m);
 	assert_int_equal(pci_save_after(a.m.f, &o, p), 0);
 	precopy_free(p);
 	move_host();
-	stop_anew(&b);
+	machine_stop(&b.m);
 	assert_int_equal(pci_load(b.m.f, o.buf, o.len), 0);
 	pci_run(b.m.f);
 	for (unsigned int i = 0; i < CMB_PAGES; i++)
@@ -513,12 +487,11 @@ static void endless_changes(void **state)
 	while (precopy_step(p) && n++ < 10000);
 	assert_true(n > 1 && n < 1000);
 	assert_int_equal(precopy_dirty(p), 0);
-	quiesce(&a);
-	pci_stop(a.m.f);
+	machine_stop(&a.m);
 	assert_int_equal(pci_save_after(a.m.f, &o, p), 0);
 	precopy_free(p);
 	assert_true(o.len <= pci_save_max(a.m.f));
-	stop_anew(&b);
+	machine_stop(&b.m);
 	assert_int_equal(pci_load(b.m.f, o.buf, o.len), 0);
 	for (unsigned int i = 0; i < CMB_PAGES; i++)
 		assert_cmb(&b, i, 1 + n % 200 + i % 3);
@@ -551,9 +524,8 @@ static void hostile_early_memory(void **state)
 {
 	uint64_t size = a.m.f->bar[2].size;
 
-	quiesce(&a);
-	pci_stop(a.m.f);
-	stop_anew(&b);
+	machine_stop(&a.m);
+	machine_stop(&b.m);
 	cmb_page(&b, 1, 0x42);
 	assert_int_equal(load_early(0, 0, PF_PAGE_SIZE, 1, STATE_REPEATED, 1), -EINVAL); /* registers */
 	assert_int_equal(load_early(5, 0, PF_PAGE_SIZE, 1, STATE_REPEATED, 1), -EINVAL); /* none */

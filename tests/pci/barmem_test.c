@@ -12,14 +12,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/guard.h"
 #include "base/util.h"
+#include "lib/file_lock.h"
 #include "pci/barmem.h"
 
 #define SIZE (3UL << 20) /* more than one pipe full, and not a multiple of it */
@@ -235,52 +233,6 @@ static void no_store_is_lost(void **state)
 
 /* ---- rule C1: a client that holds the file's lock ---- */
 
-static struct holder {
-	int uffd, fd;
-	void *source;
-	pthread_t thread;
-} holder;
-
-/* A write() whose source does not arrive. */
-static void *hold_lock(void *arg)
-{
-	assert_int_equal(pwrite(holder.fd, holder.source, 16, 0), 16);
-	return NULL;
-}
-
-static bool holder_start(int fd)
-{
-	struct uffdio_api api = {.api = UFFD_API};
-	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
-	struct uffd_msg msg;
-
-	holder.uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (holder.uffd < 0 || ioctl(holder.uffd, UFFDIO_API, &api)) {
-		print_message("userfaultfd is not to be had here\n");
-		return false;
-	}
-	holder.source = mmap(NULL, PF_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	reg.range.start = (uintptr_t)holder.source;
-	reg.range.len = PF_PAGE_SIZE;
-	assert_int_equal(ioctl(holder.uffd, UFFDIO_REGISTER, &reg), 0);
-	holder.fd = dup(fd);
-	assert_int_equal(pthread_create(&holder.thread, NULL, hold_lock, NULL), 0);
-	/* It has come to the page that is missing. */
-	assert_int_equal(read(holder.uffd, &msg, sizeof(msg)), sizeof(msg));
-	return true;
-}
-
-static void holder_end(void)
-{
-	struct uffdio_zeropage zero = {.range = {(uintptr_t)holder.source, PF_PAGE_SIZE}};
-
-	assert_int_equal(ioctl(holder.uffd, UFFDIO_ZEROPAGE, &zero), 0);
-	pthread_join(holder.thread, NULL);
-	close(holder.uffd);
-	close(holder.fd);
-	munmap(holder.source, PF_PAGE_SIZE);
-}
-
 /* What the owner had is nobody's then, and the content is where he cannot reach it. */
 static void rule_never_wait_revoking(void **state)
 {
@@ -290,7 +242,7 @@ static void rule_never_wait_revoking(void **state)
 	c = client_map();
 	c[4096] = 1;
 	c[SIZE - 1] = 2;
-	if (!holder_start(barmem_file(m)))
+	if (!file_lock_hold(barmem_file(m)))
 		return;
 	barmem_revoke(m);
 	assert_int_equal(barmem_file(m), -1);
@@ -309,7 +261,7 @@ static void rule_never_wait_revoking(void **state)
 	barmem_restore(m);
 	assert_true(barmem_file(m) >= 0);
 	assert_int_equal(c[0], 0);
-	holder_end();
+	file_lock_release();
 	while (there(c))
 		usleep(10);
 	assert_int_equal(barmem_read(m, 4096, &b, 1), 0);
@@ -325,13 +277,13 @@ static void rule_never_wait_restoring(void **state)
 	c = client_map();
 	barmem_revoke(m);
 	barmem_write(m, 4096, &b, 1);
-	if (!holder_start(barmem_file(m)))
+	if (!file_lock_hold(barmem_file(m)))
 		return;
 	barmem_restore(m);
 	assert_int_equal(barmem_file(m), -1);
 	assert_int_equal(barmem_read(m, 4096, &b, 1), 0);
 	assert_int_equal(b, 5);
-	holder_end();
+	file_lock_release();
 	munmap(c, SIZE);
 }
 

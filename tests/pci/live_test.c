@@ -9,19 +9,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/guard.h"
 #include "base/util.h"
+#include "lib/file_lock.h"
 #include "pci/live.h"
 
 static struct live_page page;
@@ -208,60 +206,15 @@ static void client_cannot_seal(void **state)
 	assert_int_equal(errno, EPERM);
 }
 
-/* ---- a client that holds the file's lock: a write() whose source does not arrive ---- */
-static struct holder {
-	int uffd, fd;
-	void *source;
-	pthread_t thread;
-} holder;
-
-static void *hold_lock(void *arg)
-{
-	assert_int_equal(pwrite(holder.fd, holder.source, 16, 0), 16);
-	close(holder.fd);
-	return NULL;
-}
-
-static bool holder_start(int fd)
-{
-	struct uffdio_api api = {.api = UFFD_API};
-	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
-	struct uffd_msg msg;
-
-	holder.uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (holder.uffd < 0 || ioctl(holder.uffd, UFFDIO_API, &api))
-		return false;
-	holder.source = mmap(NULL, PF_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	reg.range.start = (uintptr_t)holder.source;
-	reg.range.len = PF_PAGE_SIZE;
-	assert_int_equal(ioctl(holder.uffd, UFFDIO_REGISTER, &reg), 0);
-	holder.fd = dup(fd);
-	assert_int_equal(pthread_create(&holder.thread, NULL, hold_lock, NULL), 0);
-	/* It has come to the page that is missing. */
-	assert_int_equal(read(holder.uffd, &msg, sizeof(msg)), sizeof(msg));
-	return true;
-}
-
-static void holder_end(void)
-{
-	struct uffdio_zeropage zero = {.range = {(uintptr_t)holder.source, PF_PAGE_SIZE}};
-
-	assert_int_equal(ioctl(holder.uffd, UFFDIO_ZEROPAGE, &zero), 0);
-	pthread_join(holder.thread, NULL);
-	close(holder.uffd);
-	munmap(holder.source, PF_PAGE_SIZE);
-}
-
+/* ---- a client that holds the file's lock ---- */
 static void rule_never_wait_closing(void **state)
 {
 	uint8_t content[LIVE_PAGE_SIZE], byte;
 
 	guard_install();
 	open_page();
-	if (!holder_start(page.fd)) {
-		print_message("userfaultfd is not to be had here\n");
+	if (!file_lock_hold(page.fd))
 		return;
-	}
 	map[100] = 1;
 	for (unsigned int i = 0; i < 10; i++)
 		assert_int_equal(live_page_close(&page, content), -EAGAIN);
@@ -270,7 +223,7 @@ static void rule_never_wait_closing(void **state)
 	assert_int_equal(live_page_read(&page, 0, content, 128), 0);
 	assert_int_equal(content[101], 2);
 	map[102] = 3;
-	holder_end();
+	file_lock_release();
 	assert_int_equal(close_page(content), 0);
 	assert_int_equal(content[100], 1);
 	assert_int_equal(content[102], 3);
@@ -285,13 +238,13 @@ static void rule_never_wait_opening(void **state)
 	uint8_t content[LIVE_PAGE_SIZE];
 
 	guard_install();
-	if (!holder_start(page.fd))
+	if (!file_lock_hold(page.fd))
 		return;
 	assert_int_equal(live_page_open(&page, NULL), 0);
 	assert_int_equal(live_page_read(&page, 0, content, 1), -EAGAIN);
 	assert_false(live_page_refill(&page, 0, 4));
 	assert_int_equal(live_page_close(&page, content), -EAGAIN);
-	holder_end();
+	file_lock_release();
 	assert_int_equal(close_page(content), 0);
 	assert_int_equal(content[0], LIVE_PAGE_FILL);
 	assert_false(reachable());
@@ -302,13 +255,13 @@ static void rule_never_wait_dropping(void **state)
 {
 	guard_install();
 	open_page();
-	if (!holder_start(page.fd))
+	if (!file_lock_hold(page.fd))
 		return;
 	live_page_drop(&page);
 	assert_int_equal(page.fd, -1);
 	assert_false(page.open);
 	assert_int_equal(live_page_open(&page, NULL), -ENODEV);
-	holder_end();
+	file_lock_release();
 	while (reachable())
 		usleep(10);
 }
