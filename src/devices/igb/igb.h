@@ -19,6 +19,7 @@
  *   vf.c	virtual functions
  *   mbx.c	their mailboxes
  *   switch.c	the switch between them, the card and the cable
+ *   trouble.c	faults on purpose
  *
  * Invariants. A descriptor is read once into its ring's cache and acted upon from there. Of the ring, [head, head +
  * cached - pos) is in the cache from pos on, and [0, pos) of the cache is done, of which [0, flushed) has been written
@@ -44,6 +45,7 @@
 #include "net/packet.h"
 #include "pci/live.h"
 #include "net/rss.h"
+#include "pci/inject.h"
 #include "pci/pci.h"
 #include "pci/sriov.h"
 
@@ -73,6 +75,17 @@ struct igb_ring {
 	uint16_t cached, pos, flushed;
 	bool rs; /* among [flushed, pos) some are to be written back */
 	union igb_desc *cache;
+
+	/* trouble.c */
+	bool taken;    /* the packet at pos: what becomes of it has been asked for */
+	bool astray;   /* descriptor astray_at's data are at wrong_addr */
+	bool held;     /* no more is taken and nothing is written back until a completion is due */
+	bool spoiling; /* the next completion that is written back, by fate */
+	uint32_t astray_at;
+	uint64_t wrong_addr;
+	uint64_t head_noise; /* for a head that is written back; 0: none */
+	struct inject_fate fate;
+	struct loop_timer late;
 };
 
 static inline uint32_t igb_ring_used(uint32_t head, uint32_t tail, uint32_t size)
@@ -98,6 +111,7 @@ struct igb_txq {
 	uint32_t segment; /* frames of the packet at pos that have gone */
 	bool more;	  /* segments that could go at once, when others have had their turn */
 	bool skip;	  /* until the end of a packet that cannot be sent */
+	bool asked;	  /* whether the frame is to be lost */
 	union igb_desc cache[IGB_CHAIN];
 };
 
@@ -184,6 +198,7 @@ struct igb {
 	bool phy_link_lost; /* since BMSR was read last */
 	bool link;	    /* STATUS.LU */
 	bool loopback;	    /* in the PHY */
+	bool unplugged;	    /* by a fault on purpose */
 
 	/* filter.c: what RAL and RAH say */
 	uint64_t rar[IGB_RARS];
@@ -308,8 +323,9 @@ void igb_ring_write(struct igb_ring *r, unsigned int field, uint32_t val);
  * False: none.
  */
 bool igb_ring_fetch(struct igb_ring *r, unsigned int cap, unsigned int max);
-/* Writes back [flushed, pos). */
+/* Writes back [flushed, pos), or nothing while completions are held back; or the part before upto in any case. */
 void igb_ring_flush(struct igb_ring *r);
+void igb_ring_flush_upto(struct igb_ring *r, unsigned int upto);
 uint32_t igb_ring_at(const struct igb_ring *r, unsigned int i); /* which of the ring cache[i] is */
 
 /* ---- tx.c ---- */
@@ -370,6 +386,39 @@ int igb_quiesce(struct pci_func *f);
 void igb_run(struct pci_func *f);
 void igb_save(struct pci_func *f, struct state_out *o);
 int igb_load(struct pci_func *f, struct state *s);
+
+/* ---- trouble.c ---- */
+unsigned int igb_ring_number(const struct igb_ring *r); /* as faults name it */
+void igb_ring_calm(struct igb_ring *r);			/* nothing is taken, astray or held any more */
+bool igb_ring_take_slow(struct igb_ring *r);
+void igb_ring_taken_slow(struct igb_ring *r, unsigned int first);
+bool igb_frame_lost_slow(struct igb_ring *r);
+void igb_resume(struct pci_func *f);
+void igb_set_link(struct pci_func *f, bool up);
+void igb_trouble_init(struct igb_ring *r);
+/* The card is about to act upon the packet at pos. False: not now. May be asked again about the same one. */
+static inline bool igb_ring_take(struct igb_ring *r)
+{
+	return likely(!r->d->f.inject) || igb_ring_take_slow(r);
+}
+/* It is done: [first, pos) of the cache. */
+static inline void igb_ring_taken(struct igb_ring *r, unsigned int first)
+{
+	if (unlikely(r->taken))
+		igb_ring_taken_slow(r, first);
+}
+/* A frame goes, or comes: it gets lost on the way. Once for each. */
+static inline bool igb_frame_lost(struct igb_ring *r)
+{
+	return unlikely(r->d->f.inject) && igb_frame_lost_slow(r);
+}
+/* Where the data of cache[i] are. */
+static inline uint64_t igb_ring_data(const struct igb_ring *r, unsigned int i)
+{
+	if (unlikely(r->astray) && igb_ring_at(r, i) == r->astray_at)
+		return r->wrong_addr;
+	return r->cache[i].q[0];
+}
 
 /* ---- vf.c ---- */
 int igb_vfs_add(struct igb *pf, unsigned int n); /* when the card is made. 0, -ENOSPC, -ENOMEM: none is there */

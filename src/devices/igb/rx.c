@@ -91,7 +91,7 @@ static size_t place(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t off
 
 	if (q->r.pos == q->r.cached && !igb_ring_fetch(&q->r, IGB_FETCH, IGB_FETCH))
 		return 0;
-	copy_to(q, fr, off, len, q->cache[q->r.pos].q[0]);
+	copy_to(q, fr, off, len, igb_ring_data(&q->r, q->r.pos));
 	fill(q, fr, len, fr->info, off + len == fr->len);
 	return len;
 }
@@ -118,8 +118,10 @@ static enum net_verdict store(struct igb_rxq *q, const struct igb_rx_frame *fr)
 
 	if (unlikely(!q->r.size || q->r.broken))
 		return NET_DROPPED;
-	if (unlikely(need > igb_ring_avail(&q->r)))
+	if (unlikely(need > igb_ring_avail(&q->r)) || unlikely(q->r.held) || !igb_ring_take(&q->r))
 		return no_room(q, need);
+	if (igb_frame_lost(&q->r))
+		return NET_TAKEN;
 	if (list_empty(&q->node))
 		list_add_tail(&d->dirty, &q->node);
 	for (size_t off = 0; off < fr->len; off += n) {
@@ -127,6 +129,7 @@ static enum net_verdict store(struct igb_rxq *q, const struct igb_rx_frame *fr)
 		if (!n)
 			return NET_DROPPED;
 	}
+	igb_ring_taken(&q->r, q->r.pos - MIN(need, (uint32_t)q->r.pos));
 	igb_stat_rx(d, q->r.index, fr->len, fr->head);
 	return NET_TAKEN;
 }

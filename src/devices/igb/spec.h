@@ -169,6 +169,7 @@
 #define IGB_SRRCTL_PACKET(v) (((v)&0x7f) << 10)
 #define IGB_SRRCTL_HEADER(v) (((v) >> 8 & 0xf) * 64)
 #define IGB_SRRCTL_TYPE(v)   ((v) >> 25 & 7)
+#define IGB_SRRCTL_TYPES     (7u << 25)
 #define IGB_SRRCTL_DROP	     BIT(31)
 enum { IGB_RX_LEGACY, IGB_RX_ADVANCED, IGB_RX_SPLIT, IGB_RX_SPLIT_ALWAYS = 5 };
 

@@ -28,8 +28,12 @@ int igb_quiesce(struct pci_func *f)
 	igb_live_close(d, true);
 	if (d->live.page.open || d->live.have_found)
 		return -EAGAIN;
-	for (unsigned int i = 0; i < IGB_QUEUES; i++)
+	for (unsigned int i = 0; i < IGB_QUEUES; i++) {
+		igb_ring_calm(&d->txq[i].r);
+		igb_ring_calm(&d->rxq[i].r);
 		igb_ring_flush(&d->txq[i].r);
+		igb_ring_flush(&d->rxq[i].r);
+	}
 	igb_rx_received(&d->card);
 	return 0;
 }

@@ -150,7 +150,7 @@ static void link_update(struct igb *d)
 {
 	bool was = d->link;
 
-	d->link = igb_vfs_by_host(d->pf) ? net_link(d->pf->net) : d->pf->link;
+	d->link = igb_vfs_by_host(d->pf) ? net_link(d->pf->net) && !d->pf->unplugged : d->pf->link;
 	if (d->link && !was)
 		igb_tx_start_all(d);
 }
@@ -189,11 +189,6 @@ static void vf_func_reset(struct pci_func *f)
 	igb_vf_reset(container_of(f, struct igb, f));
 }
 
-static void vf_func_resume(struct pci_func *f)
-{
-	igb_tx_start_all(container_of(f, struct igb, f));
-}
-
 /* The card may be gone already, and the cable with it. */
 static void vf_destroy(struct pci_func *f)
 {
@@ -211,7 +206,8 @@ static const struct pci_func_ops vf_ops = {
     .bar_read = vf_bar_read,
     .bar_write = vf_bar_write,
     .reset = vf_func_reset,
-    .resume = vf_func_resume,
+    .resume = igb_resume,
+    .set_link = igb_set_link,
     .destroy = vf_destroy,
 };
 
