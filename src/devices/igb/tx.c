@@ -147,7 +147,7 @@ enum net_verdict igb_tx_send(struct igb_txq *q, const struct iovec *iov, unsigne
 			igb_count(d, IGB_STAT_MPC, 1);
 		v = NET_TAKEN;
 	} else if (d->pf || d->nvf) {
-		v = igb_switch_send(d, iov, n, len, head);
+		v = igb_switch_send(q, iov, n, len, head);
 	} else {
 		v = net_send(d->net, iov, n, len);
 	}
@@ -232,6 +232,8 @@ static bool txq_run(struct igb_txq *q, unsigned int *left)
 {
 	unsigned int share = MIN(*left, (unsigned int)IGB_SHARE), used = 0, cost = 1;
 
+	if (!igb_pool_sends(q))
+		return false;
 	while (used < share && cost) {
 		cost = step(q);
 		used += cost;
