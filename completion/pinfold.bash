@@ -32,7 +32,7 @@ _pinfold_device() {
 	esac
 }
 
-_pinfold_faults="remove reset link-down link-up lost-irq stuck-queue delay wrong-dma corrupt"
+_pinfold_faults="remove reset link-down link-up lost-irq stuck-queue delay wrong-dma corrupt lost-frame"
 
 _pinfold_ctl() {
 	local cur=$1 prev=$2

@@ -74,6 +74,8 @@ static void act(struct inject_host *h, struct pci_func *f, enum inject_kind kind
 		func_pull(b, f);
 	else if (kind == INJECT_RESET)
 		vfio_reset_func(b->vfio, f);
+	else if (f->ops->set_link)
+		f->ops->set_link(f, kind == INJECT_LINK_UP);
 	else
 		vfio_set_link(b->vfio, f, kind == INJECT_LINK_UP);
 	topology_update(b, f);

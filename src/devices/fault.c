@@ -11,10 +11,12 @@
 #include "base/word.h"
 #include "devices/option.h"
 
-#define SECOND	   1000000000ull
-#define TIME_MAX   (1000000 * SECOND)
-#define DELAY_NS   (SECOND / 10)
-#define COMMANDS   (BIT(INJECT_STUCK_QUEUE) | BIT(INJECT_DELAY) | BIT(INJECT_WRONG_DMA) | BIT(INJECT_CORRUPT))
+#define SECOND	 1000000000ull
+#define TIME_MAX (1000000 * SECOND)
+#define DELAY_NS (SECOND / 10)
+#define COMMANDS                                                                                                       \
+	(BIT(INJECT_STUCK_QUEUE) | BIT(INJECT_DELAY) | BIT(INJECT_WRONG_DMA) | BIT(INJECT_CORRUPT) |                   \
+	 BIT(INJECT_LOST_FRAME))
 #define ACTS	   (BIT(INJECT_REMOVE) | BIT(INJECT_RESET) | BIT(INJECT_LINK_DOWN) | BIT(INJECT_LINK_UP))
 #define EVERY_KIND (BIT(INJECT_KINDS) - 1)
 
@@ -28,6 +30,7 @@ static const char *const kind_help[INJECT_KINDS] = {
     [INJECT_DELAY] = "holds a completion back",
     [INJECT_WRONG_DMA] = "moves a command's data to or from a wrong address",
     [INJECT_CORRUPT] = "reports a completion with wrong contents",
+    [INJECT_LOST_FRAME] = "loses a frame that a network card sends or receives",
 };
 
 struct draft {
@@ -379,8 +382,8 @@ size_t fault_help(char *buf, size_t len)
 	append(&t, "\nKeys:\n");
 	for (unsigned int i = 0; i < KEYS; i++)
 		append(&t, "  %-6s  %s\n", keys[i].name, keys[i].help);
-	append(&t,
-	       "\nOccasions are interrupts for lost-irq, transfers of data for wrong-dma, commands for the others.\n"
-	       "Use: --fault KIND,KEY=VALUE,...\n");
+	append(&t, "\nOccasions are interrupts for lost-irq, transfers of data for wrong-dma, frames for lost-frame,\n"
+		   "commands for the others.\n"
+		   "Use: --fault KIND,KEY=VALUE,...\n");
 	return t.n;
 }

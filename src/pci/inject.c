@@ -17,9 +17,10 @@
 #define PRINTED_MAX 8	 /* lines about one fault */
 
 const char *const inject_kind_names[INJECT_KINDS] = {
-    [INJECT_REMOVE] = "remove",	  [INJECT_RESET] = "reset",	    [INJECT_LINK_DOWN] = "link-down",
-    [INJECT_LINK_UP] = "link-up", [INJECT_LOST_IRQ] = "lost-irq",   [INJECT_STUCK_QUEUE] = "stuck-queue",
-    [INJECT_DELAY] = "delay",	  [INJECT_WRONG_DMA] = "wrong-dma", [INJECT_CORRUPT] = "corrupt",
+    [INJECT_REMOVE] = "remove",		[INJECT_RESET] = "reset",	  [INJECT_LINK_DOWN] = "link-down",
+    [INJECT_LINK_UP] = "link-up",	[INJECT_LOST_IRQ] = "lost-irq",	  [INJECT_STUCK_QUEUE] = "stuck-queue",
+    [INJECT_DELAY] = "delay",		[INJECT_WRONG_DMA] = "wrong-dma", [INJECT_CORRUPT] = "corrupt",
+    [INJECT_LOST_FRAME] = "lost-frame",
 };
 
 const char *const inject_field_names[INJECT_FIELDS] = {"status", "id", "result"};
@@ -295,6 +296,20 @@ bool inject_irq_slow(struct pci_func *f, unsigned int vector)
 	}
 	if (lost)
 		event_emit(f->evs, EVENT_IRQ, .who = f->bdf, .value = vector, .error = ECANCELED);
+	return lost;
+}
+
+bool inject_frame_slow(struct pci_func *f, unsigned int queue)
+{
+	struct inject_fault *t;
+	bool lost = false;
+
+	list_for_each (t, &f->inject->faults, node) {
+		if (t->spec.kind != INJECT_LOST_FRAME || !queue_meant(t, queue) || !strikes(t))
+			continue;
+		report(t, "queue %u", queue);
+		lost = true;
+	}
 	return lost;
 }
 

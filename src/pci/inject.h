@@ -33,6 +33,7 @@ enum inject_kind {
 	INJECT_DELAY,	    /* of a completion */
 	INJECT_WRONG_DMA,   /* data that goes to, or comes from, another address */
 	INJECT_CORRUPT,	    /* a completion with wrong contents */
+	INJECT_LOST_FRAME,  /* of a network card: gone on its way, in or out */
 	INJECT_KINDS
 };
 
@@ -95,6 +96,7 @@ bool inject_stuck_slow(const struct pci_func *f, unsigned int queue);
 bool inject_completion_slow(struct pci_func *f, unsigned int queue, unsigned int id, struct inject_fate *fate);
 void inject_dma_slow(struct pci_func *f, unsigned int queue, uint64_t *iova);
 bool inject_irq_slow(struct pci_func *f, unsigned int vector);
+bool inject_frame_slow(struct pci_func *f, unsigned int queue);
 void inject_reset_slow(struct pci_func *f, int queue);
 
 /* ---- asking (devices) ---- */
@@ -124,6 +126,11 @@ static inline void inject_dma(struct pci_func *f, unsigned int queue, uint64_t *
 static inline bool inject_irq(struct pci_func *f, unsigned int vector)
 {
 	return unlikely(f->inject) && inject_irq_slow(f, vector);
+}
+/* The frame that goes, or comes, by the queue is lost. */
+static inline bool inject_frame(struct pci_func *f, unsigned int queue)
+{
+	return unlikely(f->inject) && inject_frame_slow(f, queue);
 }
 /* The device, or that queue of it, starts anew: its commands are gone, and it is not stuck. */
 static inline void inject_reset(struct pci_func *f, int queue)

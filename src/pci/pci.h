@@ -61,6 +61,8 @@ struct pci_func_ops {
 	void (*settle)(struct pci_func *f);
 	/* Queues that a fault on purpose had stopped go on (pci/inject.h). Optional. */
 	void (*resume)(struct pci_func *f);
+	/* The device has a link of its own, a cable: this is what a fault on purpose takes away. Optional. */
+	void (*set_link)(struct pci_func *f, bool up);
 	/* The last reference is gone. Frees the device. Nothing of it runs afterwards. */
 	void (*destroy)(struct pci_func *f);
 

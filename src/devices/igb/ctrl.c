@@ -9,6 +9,8 @@
 static void reset(struct igb *d)
 {
 	igb_live_close(d, false);
+	if (d->governs)
+		igb_govern_reset(d);
 	igb_tx_reset(d);
 	igb_rx_reset(d);
 	igb_intr_reset(d);
@@ -22,8 +24,14 @@ static void reset(struct igb *d)
 
 void igb_power_on(struct igb *d)
 {
+	bool governed = d->governs;
+
+	/* Whoever had the virtual functions is gone. */
+	d->governs = false;
 	igb_phy_reset(d);
 	reset(d);
+	if (governed)
+		igb_govern_end(d);
 }
 
 uint32_t igb_ctrl_read(struct igb *d, unsigned int i)
@@ -51,6 +59,8 @@ uint32_t igb_status_read(struct igb *d, unsigned int i)
 
 	if (d->link)
 		val |= IGB_STATUS_LU;
+	if (d->nvf)
+		val |= IGB_STATUS_VFS(d->nvf) | IGB_STATUS_IOV;
 	/* 5.2.3.3.2: no request is under way between two accesses. */
 	if (!(igb_reg(d, IGB_CTRL) & IGB_CTRL_GIO_DISABLE))
 		val |= IGB_STATUS_GIO_MASTER;
@@ -59,7 +69,9 @@ uint32_t igb_status_read(struct igb *d, unsigned int i)
 
 void igb_ctrl_ext_write(struct igb *d, unsigned int i, uint32_t val)
 {
-	d->reg[IGB_CTRL_EXT / 4] = val & ~(IGB_CTRL_EXT_EE_RST | IGB_CTRL_EXT_PBA_CLR);
+	d->reg[IGB_CTRL_EXT / 4] = val & ~(IGB_CTRL_EXT_EE_RST | IGB_CTRL_EXT_PBA_CLR | IGB_CTRL_EXT_PFRSTD);
+	if (val & IGB_CTRL_EXT_PFRSTD)
+		igb_govern_reset_done(d);
 	if (val & IGB_CTRL_EXT_EE_RST)
 		igb_nvm_load(d);
 	if (d->nvf)

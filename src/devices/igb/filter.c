@@ -25,13 +25,15 @@ void igb_filter_update(struct igb *d)
 	for (unsigned int i = 0; i < IGB_RARS; i++) {
 		uint64_t low = igb_reg(d, rar_offset(i)), high = igb_reg(d, rar_offset(i) + 4);
 
-		if (high & IGB_RAH_AV)
-			d->rar[d->nrar++] = (low | high << 32) & ADDRESS;
+		if (!(high & IGB_RAH_AV))
+			continue;
+		d->rar_pools[d->nrar] = IGB_RAH_POOLS(high);
+		d->rar[d->nrar++] = (low | high << 32) & ADDRESS;
 	}
 }
 
 /* 8.10.16: twelve bits of the address, of its last two bytes, choose a bit of the table. */
-static bool table_has(const struct igb *d, uint32_t table, const uint8_t *dst)
+bool igb_filter_table_has(const struct igb *d, uint32_t table, const uint8_t *dst)
 {
 	static const uint8_t shift[] = {4, 3, 2, 0};
 	uint32_t hash = (dst[4] | (uint32_t)dst[5] << 8) >> shift[IGB_RCTL_MO(igb_reg(d, IGB_RCTL))] & 0xfff;
@@ -49,6 +51,17 @@ bool igb_filter_has_address(const struct igb *d, const uint8_t *dst)
 	return false;
 }
 
+uint8_t igb_filter_pools(const struct igb *d, const uint8_t *addr)
+{
+	uint64_t a = address(addr);
+	uint8_t pools = 0;
+
+	for (unsigned int i = 0; i < d->nrar; i++)
+		if (d->rar[i] == a)
+			pools |= d->rar_pools[i];
+	return pools;
+}
+
 static bool address_accepted(const struct igb *d, const uint8_t *dst)
 {
 	uint32_t rctl = igb_reg(d, IGB_RCTL);
@@ -62,7 +75,9 @@ static bool address_accepted(const struct igb *d, const uint8_t *dst)
 	}
 	if (igb_filter_has_address(d, dst))
 		return true;
-	return a != ADDRESS && dst[0] & 1 && table_has(d, IGB_MTA, dst);
+	if (dst[0] & 1)
+		return a != ADDRESS && igb_filter_table_has(d, IGB_MTA, dst);
+	return igb_pooled(d) && igb_filter_table_has(d, IGB_UTA, dst);
 }
 
 /* 7.4.3: a tag's EtherType is in VET's lower half; frames without one pass. */

@@ -18,7 +18,10 @@
  *   type.c	the device type
  *   vf.c	virtual functions
  *   mbx.c	their mailboxes
+ *   govern.c	what the card's driver has of them, when it is their host
  *   switch.c	the switch between them, the card and the cable
+ *   pool.c	which of them a frame is for, as the card's driver has set it up
+ *   trouble.c	faults on purpose
  *
  * Invariants. A descriptor is read once into its ring's cache and acted upon from there. Of the ring, [head, head +
  * cached - pos) is in the cache from pos on, and [0, pos) of the cache is done, of which [0, flushed) has been written
@@ -44,6 +47,7 @@
 #include "net/packet.h"
 #include "pci/live.h"
 #include "net/rss.h"
+#include "pci/inject.h"
 #include "pci/pci.h"
 #include "pci/sriov.h"
 
@@ -73,6 +77,17 @@ struct igb_ring {
 	uint16_t cached, pos, flushed;
 	bool rs; /* among [flushed, pos) some are to be written back */
 	union igb_desc *cache;
+
+	/* trouble.c */
+	bool taken;    /* the packet at pos: what becomes of it has been asked for */
+	bool astray;   /* descriptor astray_at's data are at wrong_addr */
+	bool held;     /* no more is taken and nothing is written back until a completion is due */
+	bool spoiling; /* the next completion that is written back, by fate */
+	uint32_t astray_at;
+	uint64_t wrong_addr;
+	uint64_t head_noise; /* for a head that is written back; 0: none */
+	struct inject_fate fate;
+	struct loop_timer late;
 };
 
 static inline uint32_t igb_ring_used(uint32_t head, uint32_t tail, uint32_t size)
@@ -98,6 +113,7 @@ struct igb_txq {
 	uint32_t segment; /* frames of the packet at pos that have gone */
 	bool more;	  /* segments that could go at once, when others have had their turn */
 	bool skip;	  /* until the end of a packet that cannot be sent */
+	bool asked;	  /* whether the frame is to be lost */
 	union igb_desc cache[IGB_CHAIN];
 };
 
@@ -133,6 +149,10 @@ struct igb_rx_frame {
 	uint32_t info, hash; /* d[0]: types; d[1]: the RSS hash, or IP ID and checksum */
 	uint32_t status;     /* d[2] without DD and EOP */
 	uint16_t vlan;
+	struct igb *by; /* whose registers say what is done to it: the receiver's, or those of its card */
+	bool pooled;	/* it has been given to a pool: */
+	uint8_t pool;
+	uint32_t offload;		       /* VMOLR, or RPLOLR if others have got it, too */
 	struct iovec changed[NET_IOV_MAX + 2]; /* iov, if bytes of it were taken out or added */
 };
 
@@ -184,9 +204,11 @@ struct igb {
 	bool phy_link_lost; /* since BMSR was read last */
 	bool link;	    /* STATUS.LU */
 	bool loopback;	    /* in the PHY */
+	bool unplugged;	    /* by a fault on purpose */
 
 	/* filter.c: what RAL and RAH say */
 	uint64_t rar[IGB_RARS];
+	uint8_t rar_pools[IGB_RARS];
 	unsigned int nrar;
 
 	/* intr.c */
@@ -210,6 +232,7 @@ struct igb {
 	unsigned int nvf;
 	struct igb *vf[IGB_VFS], *pf;
 	struct pci_sriov sriov;
+	bool governs;		   /* its driver is the host of its virtual functions */
 	uint32_t mailbox[16], v2p; /* mbx.c */
 	bool cts;		   /* it has introduced itself */
 
@@ -308,8 +331,9 @@ void igb_ring_write(struct igb_ring *r, unsigned int field, uint32_t val);
  * False: none.
  */
 bool igb_ring_fetch(struct igb_ring *r, unsigned int cap, unsigned int max);
-/* Writes back [flushed, pos). */
+/* Writes back [flushed, pos), or nothing while completions are held back; or the part before upto in any case. */
 void igb_ring_flush(struct igb_ring *r);
+void igb_ring_flush_upto(struct igb_ring *r, unsigned int upto);
 uint32_t igb_ring_at(const struct igb_ring *r, unsigned int i); /* which of the ring cache[i] is */
 
 /* ---- tx.c ---- */
@@ -328,6 +352,11 @@ enum net_verdict igb_tx_send(struct igb_txq *q, const struct iovec *iov, unsigne
 void igb_rx_init(struct igb *d);
 void igb_rx_reset(struct igb *d);
 enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, unsigned int n, size_t len);
+/*
+ * For pool of the card whose function d is, or which d is: past all filters. copy: other pools get it, too.
+ */
+enum net_verdict igb_rx_pool(struct igb *d, unsigned int pool, bool copy, const struct iovec *iov, unsigned int n,
+			     size_t len);
 void igb_rx_received(struct net_card *c);
 void igb_rx_missed(struct net_card *c);
 void igb_rx_sizes(struct igb *d);		    /* of buffers, after a change of RCTL or SRRCTL */
@@ -337,6 +366,8 @@ void igb_rx_room(struct igb *d, struct igb_rxq *q); /* there may be descriptors 
 void igb_filter_update(struct igb *d);				       /* after a change of RAL or RAH */
 bool igb_filter_has_address(const struct igb *d, const uint8_t *head); /* a station's */
 bool igb_filter_accepts(const struct igb *d, const struct igb_rx_frame *fr);
+uint8_t igb_filter_pools(const struct igb *d, const uint8_t *addr);		    /* that have it, by RAL and RAH */
+bool igb_filter_table_has(const struct igb *d, uint32_t table, const uint8_t *dst); /* MTA or UTA */
 
 /* ---- offload.c ---- */
 /*
@@ -371,24 +402,111 @@ void igb_run(struct pci_func *f);
 void igb_save(struct pci_func *f, struct state_out *o);
 int igb_load(struct pci_func *f, struct state *s);
 
+/* ---- trouble.c ---- */
+unsigned int igb_ring_number(const struct igb_ring *r); /* as faults name it */
+void igb_ring_calm(struct igb_ring *r);			/* nothing is taken, astray or held any more */
+bool igb_ring_take_slow(struct igb_ring *r);
+void igb_ring_taken_slow(struct igb_ring *r, unsigned int first);
+bool igb_frame_lost_slow(struct igb_ring *r);
+void igb_resume(struct pci_func *f);
+void igb_set_link(struct pci_func *f, bool up);
+void igb_trouble_init(struct igb_ring *r);
+/* The card is about to act upon the packet at pos. False: not now. May be asked again about the same one. */
+static inline bool igb_ring_take(struct igb_ring *r)
+{
+	return likely(!r->d->f.inject) || igb_ring_take_slow(r);
+}
+/* It is done: [first, pos) of the cache. */
+static inline void igb_ring_taken(struct igb_ring *r, unsigned int first)
+{
+	if (unlikely(r->taken))
+		igb_ring_taken_slow(r, first);
+}
+/* A frame goes, or comes: it gets lost on the way. Once for each. */
+static inline bool igb_frame_lost(struct igb_ring *r)
+{
+	return unlikely(r->d->f.inject) && igb_frame_lost_slow(r);
+}
+/* Where the data of cache[i] are. */
+static inline uint64_t igb_ring_data(const struct igb_ring *r, unsigned int i)
+{
+	if (unlikely(r->astray) && igb_ring_at(r, i) == r->astray_at)
+		return r->wrong_addr;
+	return r->cache[i].q[0];
+}
+
 /* ---- vf.c ---- */
 int igb_vfs_add(struct igb *pf, unsigned int n); /* when the card is made. 0, -ENOSPC, -ENOMEM: none is there */
 void igb_vfs_forget(struct igb *pf);		 /* the card goes before they do */
 void igb_vfs_link_update(struct igb *pf);	 /* the card's link, or its driver, has changed */
-void igb_vf_reset(struct igb *d);
+void igb_vf_reset(struct igb *d);		 /* of its own accord, or the host's: the card's driver hears of it */
+void igb_vf_clear(struct igb *d);		 /* back to what the host gives to one that it knows nothing of */
+void igb_vf_link_update(struct igb *d);
+void igb_vf_load(struct igb *d, const struct igb *st); /* what is its own; registers have been taken over */
 /* Virtual functions are there, and the card has no driver that has said so: the host is taken for it. */
 static inline bool igb_vfs_by_host(const struct igb *pf)
 {
 	return pf->nvf && !(igb_reg(pf, IGB_CTRL_EXT) & IGB_CTRL_EXT_DRV_LOAD);
 }
 
+/* ---- govern.c ---- */
+/*
+ * Sixteen queues in pools of two, which the card's driver has set up (7.10.3). Of its pools, the first are its
+ * functions', as many as there are.
+ */
+static inline bool igb_pooled(const struct igb *pf)
+{
+	uint32_t mode = IGB_MRQC_MODE(igb_reg(pf, IGB_MRQC));
+
+	return unlikely(pf->governs) && (mode == IGB_MRQC_VMDQ || mode == IGB_MRQC_VMDQ_RSS);
+}
+static inline bool igb_governed(const struct igb *vf) /* by its card's driver */
+{
+	return vf->pf && vf->pf->governs;
+}
+void igb_govern_reset(struct igb *pf);		      /* the driver resets the card */
+void igb_govern_reset_done(struct igb *pf);	      /* and says that this is over */
+void igb_govern_end(struct igb *pf);		      /* the functions are without it again */
+void igb_govern_tell(struct igb *vf, uint32_t cause); /* its driver: MBVFICR; 0: VFLRE */
+uint32_t igb_vmbmem_read(struct igb *d, unsigned int i);
+void igb_vmbmem_write(struct igb *d, unsigned int i, uint32_t val);
+uint32_t igb_p2v_read(struct igb *d, unsigned int i);
+void igb_p2v_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_mbvficr_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_vflre_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_vfre_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_vfte_write(struct igb *d, unsigned int i, uint32_t val);
+uint32_t igb_wvbr_read(struct igb *d, unsigned int i);
+
+/* ---- pool.c ---- */
+/* Pools that a frame with these first 16 bytes is for, without the default one. exact: a station that is here. */
+uint8_t igb_pools_for(const struct igb *pf, const uint8_t *head, bool *exact);
+uint8_t igb_pools_received(const struct igb *pf, const uint8_t *head); /* from the cable */
+bool igb_pool_sends(const struct igb_txq *q);			       /* false: its pool may not (VFTE) */
+uint32_t igb_pool_tag(const struct igb_txq *q);			       /* VMVIR; 0: as the descriptor says */
+/* May pool send it? */
+bool igb_pool_owns(const struct igb *pf, unsigned int pool, const uint8_t *head);
+bool igb_pool_local(const struct igb *pf, const uint8_t *head); /* it is of a VLAN that does not leave the card */
+unsigned int igb_pool_of(const struct igb_txq *q);
+
 /* ---- mbx.c ---- */
+/* Bits of V2PMAILBOX that PFMAILBOX shares or causes. */
+enum {
+	IGB_MBX_VFU = 1 << 2,
+	IGB_MBX_PFU = 1 << 3,
+	IGB_MBX_PFSTS = 1 << 4,
+	IGB_MBX_PFACK = 1 << 5,
+	IGB_MBX_RSTI = 1 << 6,
+	IGB_MBX_RSTD = 1 << 7
+};
 void igb_mbx_reset(struct igb *d);
-uint32_t igb_mbx_read(struct igb *d); /* V2PMAILBOX */
+void igb_mbx_news(struct igb *d, uint32_t bits); /* for the function's driver, with an interrupt */
+void igb_mbx_ping(struct igb *d);		 /* the host tells it that all has changed */
+uint32_t igb_mbx_read(struct igb *d);		 /* V2PMAILBOX */
 void igb_mbx_write(struct igb *d, uint32_t val);
 
 /* ---- switch.c ---- */
-enum net_verdict igb_switch_send(struct igb *d, const struct iovec *iov, unsigned int n, size_t len,
+enum net_verdict igb_switch_send(struct igb_txq *q, const struct iovec *iov, unsigned int n, size_t len,
 				 const uint8_t *head);
 void igb_switch_flush(struct igb *d); /* after a burst of those */
 /* As the cable calls them: */

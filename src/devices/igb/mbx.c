@@ -3,25 +3,21 @@
  * The mailbox of a virtual function: sixteen dwords that it shares with the card's driver, and a register that says who
  * has them and what is new (7.10.2.9, 8.14.2).
  *
- * The card itself answers, at once, as Linux's driver of the card would: it is what a host does that has made virtual
- * functions and gives the rest away. The protocol is that driver's (drivers/net/ethernet/intel/igb/e1000_mbx.h): the
- * type of a message in bits 0 to 15, a number in 16 to 23, and flags.
+ * While the card's driver is not their host (govern.c), the card itself answers, at once, as Linux's driver of the card
+ * would: it is what a host does that has made virtual functions and gives the rest away. The protocol is that driver's
+ * (drivers/net/ethernet/intel/igb/e1000_mbx.h): the type of a message in bits 0 to 15, a number in 16 to 23, and flags.
  */
 #include "devices/igb/igb.h"
 
-#define V2P_REQ	  BIT(0)
-#define V2P_ACK	  BIT(1)
-#define V2P_VFU	  BIT(2) /* the virtual function has the memory */
-#define V2P_PFSTS BIT(4) /* there is a message */
-#define V2P_PFACK BIT(5)
-#define V2P_RSTD  BIT(7)			     /* a reset is over */
-#define V2P_NEWS  (V2P_PFSTS | V2P_PFACK | V2P_RSTD) /* until they are read */
+#define V2P_REQ	 BIT(0)
+#define V2P_ACK	 BIT(1)
+#define V2P_NEWS ((uint32_t)(IGB_MBX_PFSTS | IGB_MBX_PFACK | IGB_MBX_RSTD)) /* until they are read */
 
 #define MSG_ACK	    BIT(31)
 #define MSG_NACK    BIT(30)
 #define MSG_CTS	    BIT(29) /* the address is known: more may be asked */
 #define MSG_INFO(m) ((m) >> 16 & 0xff)
-enum { MSG_RESET = 1, MSG_MAC, MSG_MULTICAST, MSG_VLAN, MSG_LENGTH, MSG_PROMISC };
+enum { MSG_RESET = 1, MSG_MAC, MSG_MULTICAST, MSG_VLAN, MSG_LENGTH, MSG_PROMISC, MSG_CONTROL = 0x100 };
 
 #define MULTICASTS  30 /* hashes that fit */
 #define PROMISC_ALL 2  /* of MSG_PROMISC: all multicast */
@@ -37,8 +33,9 @@ static void address_set(struct igb *d, const uint8_t *mac)
 void igb_mbx_reset(struct igb *d)
 {
 	memset(d->mailbox, 0, sizeof(d->mailbox));
-	d->v2p = V2P_RSTD;
 	d->cts = false;
+	/* Until PFRSTD the card's driver is in the midst of its own. */
+	d->v2p = igb_governed(d) ? d->v2p & IGB_MBX_RSTI : (uint32_t)IGB_MBX_RSTD;
 	address_set(d, d->mac);
 }
 
@@ -132,11 +129,17 @@ static bool carry_out(struct igb *d)
 	}
 }
 
-static void news(struct igb *d, uint32_t bits)
+void igb_mbx_news(struct igb *d, uint32_t bits)
 {
 	d->v2p |= bits;
 	igb_intr_cause(d, IGB_ICR_VMMB);
 	igb_intr_update(d);
+}
+
+void igb_mbx_ping(struct igb *d)
+{
+	d->mailbox[0] = MSG_CONTROL;
+	igb_mbx_news(d, IGB_MBX_PFSTS);
 }
 
 static void request(struct igb *d)
@@ -145,7 +148,7 @@ static void request(struct igb *d)
 
 	/* An answer to what nobody has asked. */
 	if (type & (MSG_ACK | MSG_NACK)) {
-		news(d, V2P_PFACK);
+		igb_mbx_news(d, IGB_MBX_PFACK);
 		return;
 	}
 	if (type == MSG_RESET) {
@@ -158,7 +161,7 @@ static void request(struct igb *d)
 	} else {
 		d->mailbox[0] = type | (carry_out(d) ? MSG_ACK : MSG_NACK) | MSG_CTS;
 	}
-	news(d, V2P_PFACK | V2P_PFSTS);
+	igb_mbx_news(d, IGB_MBX_PFACK | IGB_MBX_PFSTS);
 }
 
 /* ---- V2PMAILBOX ---- */
@@ -171,10 +174,27 @@ uint32_t igb_mbx_read(struct igb *d)
 	return val;
 }
 
+/* The card's driver has to ask for the memory, too: who comes first has it. */
+static void governed_write(struct igb *d, uint32_t val)
+{
+	if (!(val & IGB_MBX_VFU))
+		d->v2p &= ~(uint32_t)IGB_MBX_VFU;
+	else if (!(d->v2p & IGB_MBX_PFU))
+		d->v2p |= IGB_MBX_VFU;
+	if (val & V2P_REQ)
+		igb_govern_tell(d, IGB_MBVFICR_REQ(d->f.virtfn));
+	if (val & V2P_ACK)
+		igb_govern_tell(d, IGB_MBVFICR_ACK(d->f.virtfn));
+}
+
 /* The memory is the card's for no longer than an answer takes, so whoever asks for it gets it. */
 void igb_mbx_write(struct igb *d, uint32_t val)
 {
-	d->v2p = (d->v2p & ~V2P_VFU) | (val & V2P_VFU);
+	if (igb_governed(d)) {
+		governed_write(d, val);
+		return;
+	}
+	d->v2p = (d->v2p & ~(uint32_t)IGB_MBX_VFU) | (val & IGB_MBX_VFU);
 	if (val & V2P_REQ)
 		request(d);
 }

@@ -39,16 +39,19 @@ static bool ask_read(const struct igb_txq *q, const struct igb_tx_frame *fr, con
 	const struct igb *d = q->r.d;
 	const uint32_t *c = q->context[IGB_TXD_IDX(first) % IGB_CONTEXTS].d;
 	bool tag = fr->cmd & IGB_TXD_VLE || (first->d[2] & IGB_TXD_DEXT && first->d[2] & IGB_TXD_VLE);
+	uint32_t pool_tag = igb_pool_tag(q);
 
+	if (pool_tag)
+		tag = pool_tag & IGB_VMVIR_ALWAYS;
 	memset(ask, 0, sizeof(*ask));
 	ask->l4 = SEGMENT_L4_NONE;
 	ask->vlan = tag;
 	ask->vet = igb_reg(d, IGB_VET) & 0xffff;
 	if (!(first->d[2] & IGB_TXD_DEXT)) {
-		ask->tci = fr->special >> 16;
+		ask->tci = pool_tag ? pool_tag & 0xffff : fr->special >> 16;
 		return tag;
 	}
-	ask->tci = c[0] >> 16;
+	ask->tci = pool_tag ? pool_tag & 0xffff : c[0] >> 16;
 	ask->mac_len = c[0] >> 9 & 0x7f;
 	ask->ip_len = c[0] & 0x1ff;
 	ask->ipv4 = c[2] & IGB_CTX_IPV4;
@@ -159,7 +162,7 @@ static __attribute__((noinline)) enum net_verdict offloads_emit(struct igb_txq *
 
 enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr)
 {
-	if (unlikely(!plain(fr)))
+	if (unlikely(!plain(fr) || igb_pool_tag(q)))
 		return offloads_emit(q, fr);
 	q->more = false;
 	return frame_send(q, fr->iov, fr->n, fr->len, fr->head);
@@ -194,25 +197,37 @@ static void key_update(struct igb *d)
 	d->rss_stale = false;
 }
 
+/* Without a hash: 7.1.1.3, and of a pool its first one. */
+static unsigned int queue_first(const struct igb *d, const struct igb_rx_frame *fr, bool pools)
+{
+	if (fr->pooled)
+		return d == fr->by ? fr->pool : 0;
+	return pools ? IGB_VT_CTL_DEF_PL(igb_reg(d, IGB_VT_CTL)) : IGB_MRQC_DEF_Q(igb_reg(d, IGB_MRQC));
+}
+
 static void queue_choose(struct igb *d, struct igb_rx_frame *fr, const struct packet *p, bool report)
 {
-	uint32_t mrqc = igb_reg(d, IGB_MRQC), hash, entry;
+	uint32_t mrqc = igb_reg(fr->by, IGB_MRQC), mode = IGB_MRQC_MODE(mrqc), hash, entry;
+	bool pools = mode == IGB_MRQC_VMDQ || mode == IGB_MRQC_VMDQ_RSS;
 	enum rss_type type;
 
-	bool pools = IGB_MRQC_MODE(mrqc) == IGB_MRQC_VMDQ || IGB_MRQC_MODE(mrqc) == IGB_MRQC_VMDQ_RSS;
-
-	/* 7.1.1.3: virtual functions have got theirs; the rest is the default pool's. */
-	fr->queue = pools ? IGB_VT_CTL_DEF_PL(igb_reg(d, IGB_VT_CTL)) : IGB_MRQC_DEF_Q(mrqc);
-	if (IGB_MRQC_MODE(mrqc) != IGB_MRQC_RSS && IGB_MRQC_MODE(mrqc) != IGB_MRQC_VMDQ_RSS)
+	fr->queue = queue_first(d, fr, pools);
+	if (mode != IGB_MRQC_RSS && mode != IGB_MRQC_VMDQ_RSS)
 		return;
-	if (unlikely(d->rss_stale))
-		key_update(d);
-	type = rss_packet(&d->rss, mrqc >> 16, fr->head, p, &hash);
+	if (fr->pooled && !(igb_reg(fr->by, IGB_VMOLR + 4 * fr->pool) & IGB_VMOLR_RSSE))
+		return;
+	if (unlikely(fr->by->rss_stale))
+		key_update(fr->by);
+	type = rss_packet(&fr->by->rss, mrqc >> 16, fr->head, p, &hash);
 	if (type == RSS_TYPE_NONE)
 		return;
-	entry = igb_reg(d, IGB_RETA + (hash & 0x7c)) >> 8 * (hash & 3) & (IGB_QUEUES - 1);
+	entry = igb_reg(fr->by, IGB_RETA + (hash & 0x7c)) >> 8 * (hash & 3) & (IGB_QUEUES - 1);
 	/* A pool has two queues, and the entry's upper bit says which. */
-	fr->queue = pools ? fr->queue + (entry & 8) : entry;
+	entry = pools ? fr->queue + (entry & 8) : entry;
+	/* Where the card is its functions' host: as many queues as the driver has. */
+	if (d->pf && !fr->pooled && !d->rxq[entry].r.size)
+		return;
+	fr->queue = entry;
 	if (report) {
 		fr->info |= type;
 		fr->hash = hash;
@@ -280,18 +295,22 @@ static void tag_strip(struct igb_rx_frame *fr, const struct packet *p)
 
 void igb_rx_classify(struct igb *d, struct igb_rx_frame *fr)
 {
-	uint32_t rxcsum = igb_reg(d, IGB_RXCSUM);
-	uint16_t vet = igb_reg(d, IGB_VET) & 0xffff;
+	uint32_t rxcsum = igb_reg(fr->by, IGB_RXCSUM);
+	uint16_t vet = igb_reg(fr->by, IGB_VET) & 0xffff;
 	struct packet p;
+	bool strip;
 
 	packet_parse(fr->head, fr->head_len, fr->len, vet, &p);
 	fr->info = (p.kind & PACKET_TYPES) << 4;
 	queue_choose(d, fr, &p, rxcsum & IGB_RXCSUM_PCSD);
-	ethertype_match(d, fr, &p);
+	if (!fr->pooled)
+		ethertype_match(d, fr, &p);
 	if (!(rxcsum & IGB_RXCSUM_PCSD))
 		packet_sum_report(fr, &p, rxcsum);
 	if (rxcsum & (IGB_RXCSUM_IP | IGB_RXCSUM_L4 | IGB_RXCSUM_CRC))
 		sums_check(fr, &p, rxcsum);
-	if (igb_reg(d, IGB_CTRL) & IGB_CTRL_VME && p.tagged && ntohs(*(const uint16_t *)(fr->head + 12)) == vet)
+	/* 7.10.3.8: of pools, CTRL.VME is nobody's. */
+	strip = fr->pooled ? fr->offload & IGB_VMOLR_STRVLAN : igb_reg(d, IGB_CTRL) & IGB_CTRL_VME;
+	if (strip && p.tagged && ntohs(*(const uint16_t *)(fr->head + 12)) == vet)
 		tag_strip(fr, &p);
 }

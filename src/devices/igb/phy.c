@@ -48,7 +48,7 @@ static bool phy_powered(const struct igb *d)
 
 static bool phy_link(const struct igb *d)
 {
-	return phy_powered(d) && net_link(d->net) && !d->loopback;
+	return phy_powered(d) && net_link(d->net) && !d->loopback && !d->unplugged;
 }
 
 /* 3.5.6.3: in loopback what is at the other end of the cable matters to nobody. */
@@ -57,10 +57,10 @@ void igb_link_update(struct igb *d)
 	bool enabled = phy_powered(d) && igb_reg(d, IGB_CTRL) & IGB_CTRL_SLU, was = d->link;
 
 	d->loopback = d->phy[MII_BMCR] & BMCR_LOOPBACK;
-	net_set_up(d->net, (enabled && !d->loopback) || igb_vfs_by_host(d));
+	net_set_up(d->net, ((enabled && !d->loopback) || igb_vfs_by_host(d)) && !d->unplugged);
 	if (!phy_link(d))
 		d->phy_link_lost = true;
-	d->link = enabled && (d->loopback || net_link(d->net));
+	d->link = enabled && (d->loopback || (net_link(d->net) && !d->unplugged));
 	igb_vfs_link_update(d);
 	if (d->link == was)
 		return;

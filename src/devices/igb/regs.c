@@ -181,14 +181,21 @@ static const struct reg regs[] = {
     QUEUE(IGB_TDWBAL),
     QUEUE(IGB_TDWBAH),
     /* 8.14 virtualization */
-    {0x0c40, 16, 4, 0},	 /* mailboxes: nobody at the other end */
-    {0x0c80, 5, 4, 0},	 /* MBVFICR, MBVFIMR, VFLRE, VFRE, VFTE */
-    {0x3500, 1, 4, ALL}, /* DTXSWC */
+    {IGB_VF_MEM, IGB_VFS * 16, 4, 0, 0, igb_vmbmem_read, igb_vmbmem_write},
+    {IGB_P2V, IGB_VFS, 4, 0, 0, igb_p2v_read, igb_p2v_write},
+    {IGB_V2P, IGB_VFS, 4, 0}, /* the functions' own */
+    {IGB_MBVFICR, 1, 4, 0, 0, NULL, igb_mbvficr_write},
+    {IGB_MBVFIMR, 1, 4, 0xff, 0xff},
+    {IGB_VFLRE, 1, 4, 0, 0, NULL, igb_vflre_write},
+    {IGB_VFRE, 1, 4, 0, 0, NULL, igb_vfre_write},
+    {IGB_VFTE, 1, 4, 0, 0, NULL, igb_vfte_write},
+    {IGB_DTXSWC, 1, 4, ALL},
+    {IGB_WVBR, 1, 4, 0, 0, igb_wvbr_read, NULL},
     {IGB_VT_CTL, 1, 4, ALL},
-    {IGB_VMOLR, 8, 4, ALL, 0x2600},
-    {0x5af0, 1, 4, ALL},  /* RPLOLR */
-    {0x5d00, 32, 4, ALL}, /* VLVF */
-    {0x3700, 8, 4, ALL},  /* VMVIR */
+    {IGB_VMOLR, IGB_POOLS, 4, ALL, 0x2600},
+    {IGB_RPLOLR, 1, 4, ALL},
+    {IGB_VLVF, IGB_VLVFS, 4, ALL},
+    {IGB_VMVIR, IGB_POOLS, 4, ALL},
     /* wake up and management: nobody sleeps */
     {0x5800, 1, 4, ALL}, /* WUC */
     {0x5808, 1, 4, ALL}, /* WUFC */

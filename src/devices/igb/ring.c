@@ -13,6 +13,7 @@ void igb_ring_init(struct igb_ring *r, struct igb *d, unsigned int index, bool t
 	r->index = (uint8_t)index;
 	r->tx = tx;
 	r->cache = cache;
+	igb_trouble_init(r);
 }
 
 void igb_ring_drop(struct igb_ring *r)
@@ -20,6 +21,8 @@ void igb_ring_drop(struct igb_ring *r)
 	r->cached = r->pos = r->flushed = 0;
 	r->first = r->head;
 	r->rs = false;
+	igb_ring_calm(r);
+	inject_reset(&r->d->f, (int)igb_ring_number(r));
 	if (r->tx)
 		igb_tx_forget(container_of(r, struct igb_txq, r));
 }
@@ -121,12 +124,12 @@ static void compare(struct igb_ring *r, unsigned int from, unsigned int n)
 	}
 }
 
-static void write_back(struct igb_ring *r)
+static void write_back(struct igb_ring *r, unsigned int upto)
 {
 	bool listens = r->tx && event_wanted(r->d->f.evs, EVENT_MISUSE);
 
-	for (unsigned int i = r->flushed, n; i < r->pos && !r->broken; i += n) {
-		n = MIN(r->pos - i, WRITE_MAX);
+	for (unsigned int i = r->flushed, n; i < upto && !r->broken; i += n) {
+		n = MIN(upto - i, WRITE_MAX);
 		n = MIN(n, r->size - igb_ring_at(r, i));
 		if (listens)
 			compare(r, i, n);
@@ -135,31 +138,41 @@ static void write_back(struct igb_ring *r)
 }
 
 /* 7.2.3: the head instead of descriptors. */
-static void head_write_back(struct igb_ring *r, uint64_t addr)
+static void head_write_back(struct igb_ring *r, uint64_t addr, uint32_t head)
 {
-	struct dma_tag tag = igb_tag(r, r->head, "head write-back");
+	struct dma_tag tag = igb_tag(r, head, "head write-back");
 
-	if (pci_dma_write(&r->d->f, addr & ~3ull, &r->head, sizeof(r->head), &tag))
+	if (unlikely(r->head_noise))
+		head = (head + 1 + r->head_noise % r->size) % r->size;
+	r->head_noise = 0;
+	if (pci_dma_write(&r->d->f, addr & ~3ull, &head, sizeof(head), &tag))
 		r->broken = true;
+}
+
+void igb_ring_flush_upto(struct igb_ring *r, unsigned int upto)
+{
+	uint64_t head_wb = r->tx ? container_of(r, struct igb_txq, r)->head_wb : 0;
+	uint32_t head = upto == r->pos ? r->head : igb_ring_at(r, upto);
+	bool shown = r->rs;
+
+	if (r->flushed >= upto)
+		return;
+	if (shown && head_wb & IGB_TDWBAL_HEAD)
+		head_write_back(r, head_wb, head);
+	else if (shown)
+		write_back(r, upto);
+	r->flushed = (uint16_t)upto;
+	r->rs = shown && upto != r->pos;
+	if (!shown)
+		return;
+	r->unread = head;
+	igb_intr_queue(r->d, r->tx, r->index);
 }
 
 void igb_ring_flush(struct igb_ring *r)
 {
-	uint64_t head_wb = r->tx ? container_of(r, struct igb_txq, r)->head_wb : 0;
-	bool shown = r->rs;
-
-	if (r->flushed == r->pos)
-		return;
-	if (shown && head_wb & IGB_TDWBAL_HEAD)
-		head_write_back(r, head_wb);
-	else if (shown)
-		write_back(r);
-	r->flushed = r->pos;
-	r->rs = false;
-	if (!shown)
-		return;
-	r->unread = r->head;
-	igb_intr_queue(r->d, r->tx, r->index);
+	if (likely(!r->held))
+		igb_ring_flush_upto(r, r->pos);
 }
 
 /* ---- registers ---- */
@@ -194,7 +207,7 @@ static void set_dctl(struct igb_ring *r, uint32_t val)
 	if (val & ~was & IGB_DCTL_ENABLE) {
 		ring_start(r);
 	} else if (was & ~val & IGB_DCTL_ENABLE) {
-		igb_ring_flush(r);
+		igb_ring_flush_upto(r, r->pos);
 		igb_ring_drop(r);
 		r->size = 0;
 	}
@@ -236,8 +249,8 @@ uint32_t igb_ring_read(struct igb_ring *r, unsigned int field)
 		/* Whoever knows the head may use again what is before it. */
 		igb_ring_flush(r);
 		igb_intr_update(r->d);
-		r->unread = r->head;
-		return r->head;
+		r->unread = unlikely(r->held) ? igb_ring_at(r, r->flushed) : r->head;
+		return r->unread;
 	case IGB_RXCTL:
 		return r->dca;
 	case IGB_RDT:

@@ -91,7 +91,7 @@ static size_t place(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t off
 
 	if (q->r.pos == q->r.cached && !igb_ring_fetch(&q->r, IGB_FETCH, IGB_FETCH))
 		return 0;
-	copy_to(q, fr, off, len, q->cache[q->r.pos].q[0]);
+	copy_to(q, fr, off, len, igb_ring_data(&q->r, q->r.pos));
 	fill(q, fr, len, fr->info, off + len == fr->len);
 	return len;
 }
@@ -118,8 +118,10 @@ static enum net_verdict store(struct igb_rxq *q, const struct igb_rx_frame *fr)
 
 	if (unlikely(!q->r.size || q->r.broken))
 		return NET_DROPPED;
-	if (unlikely(need > igb_ring_avail(&q->r)))
+	if (unlikely(need > igb_ring_avail(&q->r)) || unlikely(q->r.held) || !igb_ring_take(&q->r))
 		return no_room(q, need);
+	if (igb_frame_lost(&q->r))
+		return NET_TAKEN;
 	if (list_empty(&q->node))
 		list_add_tail(&d->dirty, &q->node);
 	for (size_t off = 0; off < fr->len; off += n) {
@@ -127,20 +129,25 @@ static enum net_verdict store(struct igb_rxq *q, const struct igb_rx_frame *fr)
 		if (!n)
 			return NET_DROPPED;
 	}
+	igb_ring_taken(&q->r, q->r.pos - MIN(need, (uint32_t)q->r.pos));
 	igb_stat_rx(d, q->r.index, fr->len, fr->head);
 	return NET_TAKEN;
 }
 
 /* ---- frames ---- */
-/* 8.10.1 LPE, 8.10.14: lengths with FCS; without LPE a tag may make a frame longer. */
-static bool too_long(const struct igb *d, const struct igb_rx_frame *fr)
+/* 8.10.1 LPE, 8.10.14, 8.14.20: lengths with FCS; without LPE a tag may make a frame longer. */
+static bool too_long(const struct igb_rx_frame *fr)
 {
-	uint32_t type = (uint32_t)fr->head[12] << 8 | fr->head[13], max = 1518;
+	uint32_t type = (uint32_t)fr->head[12] << 8 | fr->head[13], normal = 1518, max;
 
-	if (igb_reg(d, IGB_RCTL) & IGB_RCTL_LPE)
-		max = igb_reg(d, IGB_RLPML);
-	else if (type == (igb_reg(d, IGB_VET) & 0xffff))
-		max += VLAN_LEN;
+	if (type == (igb_reg(fr->by, IGB_VET) & 0xffff))
+		normal += VLAN_LEN;
+	max = igb_reg(fr->by, IGB_RCTL) & IGB_RCTL_LPE ? igb_reg(fr->by, IGB_RLPML) : normal;
+	if (fr->pooled) {
+		uint32_t vmolr = igb_reg(fr->by, IGB_VMOLR + 4 * fr->pool);
+
+		max = MIN(max, vmolr & IGB_VMOLR_LPE ? IGB_VMOLR_LENGTH(vmolr) : normal);
+	}
 	return fr->len + IGB_FCS > max;
 }
 
@@ -179,6 +186,40 @@ static bool headers_copy(struct igb_rx_frame *fr)
 	return igb_frame_head(fr->iov, fr->n, fr->head, fr->head_len);
 }
 
+/* It would be lost on a wire. Here a capture begins with the link, which comes up before the driver listens. */
+static bool not_yet(struct igb *d, const struct igb *by)
+{
+	if (likely(igb_reg(by, IGB_RCTL) & IGB_RCTL_EN && d->f.run == PCI_RUNNING))
+		return false;
+	d->rx_full = true;
+	return true;
+}
+
+static bool begin(struct igb_rx_frame *fr, const struct iovec *iov, unsigned int n, size_t len)
+{
+	fr->iov = iov;
+	fr->n = n;
+	fr->len = len;
+	fr->queue = fr->info = fr->hash = fr->status = fr->vlan = 0;
+	return headers_copy(fr);
+}
+
+static enum net_verdict take(struct igb *d, struct igb_rx_frame *fr)
+{
+	bool keeps_fcs = !(igb_reg(fr->by, IGB_RCTL) & IGB_RCTL_SECRC);
+
+	if (unlikely(too_long(fr))) {
+		igb_count(d, IGB_STAT_ROC, 1);
+		return NET_DROPPED;
+	}
+	igb_rx_classify(d, fr);
+	if (fr->pooled && fr->offload & IGB_VMOLR_STRCRC)
+		keeps_fcs = false;
+	if (unlikely(keeps_fcs) && !add_fcs(d, fr))
+		return NET_DROPPED;
+	return store(&d->rxq[fr->queue % IGB_QUEUES], fr);
+}
+
 enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, unsigned int n, size_t len)
 {
 	struct igb *d = container_of(c, struct igb, card);
@@ -186,25 +227,30 @@ enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, uns
 
 	if (unlikely(!d->link || len < NET_FRAME_MIN || len > NET_FRAME_MAX))
 		return NET_DROPPED;
-	/* It would be lost on a wire. Here a capture begins with the link, which comes up before the driver listens. */
-	if (unlikely(!(igb_reg(d, IGB_RCTL) & IGB_RCTL_EN) || d->f.run != PCI_RUNNING)) {
-		d->rx_full = true;
+	if (not_yet(d, d))
 		return NET_FULL;
-	}
-	fr.iov = iov;
-	fr.n = n;
-	fr.len = len;
-	if (unlikely(!headers_copy(&fr)) || !igb_filter_accepts(d, &fr))
+	fr.by = d;
+	fr.pooled = false;
+	if (unlikely(!begin(&fr, iov, n, len)) || !igb_filter_accepts(d, &fr))
 		return NET_DROPPED;
-	if (unlikely(too_long(d, &fr))) {
-		igb_count(d, IGB_STAT_ROC, 1);
+	return take(d, &fr);
+}
+
+enum net_verdict igb_rx_pool(struct igb *d, unsigned int pool, bool copy, const struct iovec *iov, unsigned int n,
+			     size_t len)
+{
+	struct igb *pf = d->pf ? d->pf : d;
+	struct igb_rx_frame fr;
+
+	if (!d->link || len < NET_FRAME_MIN || len > NET_FRAME_MAX)
 		return NET_DROPPED;
-	}
-	fr.queue = fr.info = fr.hash = fr.status = fr.vlan = 0;
-	igb_rx_classify(d, &fr);
-	if (unlikely(!(igb_reg(d, IGB_RCTL) & IGB_RCTL_SECRC)) && !add_fcs(d, &fr))
-		return NET_DROPPED;
-	return store(&d->rxq[fr.queue % IGB_QUEUES], &fr);
+	if (not_yet(d, pf))
+		return NET_FULL;
+	fr.by = pf;
+	fr.pooled = true;
+	fr.pool = (uint8_t)pool;
+	fr.offload = igb_reg(pf, copy ? IGB_RPLOLR : IGB_VMOLR + 4 * pool);
+	return begin(&fr, iov, n, len) ? take(d, &fr) : NET_DROPPED;
 }
 
 void igb_rx_received(struct net_card *c)

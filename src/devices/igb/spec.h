@@ -40,10 +40,13 @@
 #define IGB_STATUS_LU	      BIT(1)
 #define IGB_STATUS_SPEED_1000 BIT(7)
 #define IGB_STATUS_PHYRA      BIT(10)
+#define IGB_STATUS_VFS(n)     ((uint32_t)(n) << 14)
+#define IGB_STATUS_IOV	      BIT(18)
 #define IGB_STATUS_GIO_MASTER BIT(19)
 
 #define IGB_CTRL_EXT	      0x0018
 #define IGB_CTRL_EXT_EE_RST   BIT(13)
+#define IGB_CTRL_EXT_PFRSTD   BIT(14)
 #define IGB_CTRL_EXT_IAME     BIT(27)
 #define IGB_CTRL_EXT_DRV_LOAD BIT(28)
 #define IGB_CTRL_EXT_PBA_CLR  BIT(31)
@@ -169,6 +172,7 @@
 #define IGB_SRRCTL_PACKET(v) (((v)&0x7f) << 10)
 #define IGB_SRRCTL_HEADER(v) (((v) >> 8 & 0xf) * 64)
 #define IGB_SRRCTL_TYPE(v)   ((v) >> 25 & 7)
+#define IGB_SRRCTL_TYPES     (7u << 25)
 #define IGB_SRRCTL_DROP	     BIT(31)
 enum { IGB_RX_LEGACY, IGB_RX_ADVANCED, IGB_RX_SPLIT, IGB_RX_SPLIT_ALWAYS = 5 };
 
@@ -189,6 +193,7 @@ enum { IGB_RX_LEGACY, IGB_RX_ADVANCED, IGB_RX_SPLIT, IGB_RX_SPLIT_ALWAYS = 5 };
 #define IGB_RAL		      0x5400 /* of the first 16; RAH follows each */
 #define IGB_RAL_MORE	      0x54e0
 #define IGB_RAH_AV	      BIT(31)
+#define IGB_RAH_POOLS(v)      ((v) >> 18 & 0xff)
 #define IGB_PSRTYPE	      0x5480
 #define IGB_VFTA	      0x5600
 #define IGB_MRQC	      0x5818
@@ -204,10 +209,50 @@ enum { IGB_RX_LEGACY, IGB_RX_ADVANCED, IGB_RX_SPLIT, IGB_RX_SPLIT_ALWAYS = 5 };
 #define IGB_ETQFS	      8
 #define IGB_ETQF_ENABLE	      BIT(26)
 #define IGB_ETQF_QUEUE_ENABLE BIT(31)
-#define IGB_VT_CTL	      0x581c
-#define IGB_VMOLR	      0x5ad0
 #define IGB_UTA		      0xa000
 #define IGB_QDE		      0x2408
+
+/* ---- 8.14: virtualization, as the card's driver has it ---- */
+#define IGB_POOLS	       8
+#define IGB_P2V		       0x0c00 /* PFMAILBOX, one for each function */
+#define IGB_MBVFICR	       0x0c80
+#define IGB_MBVFICR_REQ(n)     BIT(n)
+#define IGB_MBVFICR_ACK(n)     BIT(16 + (n))
+#define IGB_MBVFIMR	       0x0c84
+#define IGB_VFLRE	       0x0c88
+#define IGB_VFRE	       0x0c8c
+#define IGB_VFTE	       0x0c90
+#define IGB_DTXSWC	       0x3500
+#define IGB_DTXSWC_MAC(v, n)   ((v) >> (n)&1) /* spoofing is looked for, of pool n */
+#define IGB_DTXSWC_VLAN(v, n)  ((v) >> (8 + (n)) & 1)
+#define IGB_DTXSWC_LLE(v, n)   ((v) >> (16 + (n)) & 1) /* it gets its own */
+#define IGB_DTXSWC_LOOPBACK    BIT(31)
+#define IGB_WVBR	       0x3554
+#define IGB_VMVIR	       0x3700
+#define IGB_VMVIR_ALWAYS       BIT(30)
+#define IGB_VMVIR_NEVER	       BIT(31)
+#define IGB_VT_CTL	       0x581c
+#define IGB_VT_CTL_IGNORE_MAC  BIT(28)
+#define IGB_VT_CTL_NO_DEFAULT  BIT(29)
+#define IGB_VT_CTL_REPLICATION BIT(30)
+#define IGB_VMOLR	       0x5ad0
+#define IGB_VMOLR_LENGTH(v)    ((v)&0x3fff)
+#define IGB_VMOLR_LPE	       BIT(16)
+#define IGB_VMOLR_RSSE	       BIT(17)
+#define IGB_VMOLR_AUPE	       BIT(24)
+#define IGB_VMOLR_ROMPE	       BIT(25)
+#define IGB_VMOLR_ROPE	       BIT(26)
+#define IGB_VMOLR_BAM	       BIT(27)
+#define IGB_VMOLR_MPME	       BIT(28)
+#define IGB_VMOLR_STRVLAN      BIT(30)
+#define IGB_VMOLR_STRCRC       BIT(31)
+#define IGB_RPLOLR	       0x5af0 /* with bits 30 and 31 of VMOLR */
+#define IGB_VLVF	       0x5d00
+#define IGB_VLVFS	       32
+#define IGB_VLVF_ID(v)	       ((v)&0xfff)
+#define IGB_VLVF_POOLS(v)      ((v) >> 12 & 0xff)
+#define IGB_VLVF_LOCAL	       BIT(20)
+#define IGB_VLVF_ENABLE	       BIT(31)
 
 /* ---- 8.12: sending ---- */
 #define IGB_TCTL      0x0400

@@ -15,6 +15,7 @@
 #define R_REGS	 "igb.registers"
 #define R_STATS	 "igb.statistics"
 #define R_QUEUES "igb.queues"
+#define R_VF	 "igb.vf" /* of a virtual function */
 
 #define STATS ((IGB_STATS_END - IGB_STATS) / 4)
 
@@ -22,14 +23,18 @@ int igb_quiesce(struct pci_func *f)
 {
 	struct igb *d = container_of(f, struct igb, f);
 
-	/* What it has to do with its virtual functions is in no record. */
-	if (d->nvf)
+	/* What a card and its virtual functions have to do with each other is in no record. */
+	if (d->nvf || igb_governed(d))
 		return -EOPNOTSUPP;
 	igb_live_close(d, true);
 	if (d->live.page.open || d->live.have_found)
 		return -EAGAIN;
-	for (unsigned int i = 0; i < IGB_QUEUES; i++)
+	for (unsigned int i = 0; i < IGB_QUEUES; i++) {
+		igb_ring_calm(&d->txq[i].r);
+		igb_ring_calm(&d->rxq[i].r);
 		igb_ring_flush(&d->txq[i].r);
+		igb_ring_flush(&d->rxq[i].r);
+	}
 	igb_rx_received(&d->card);
 	return 0;
 }
@@ -38,13 +43,17 @@ void igb_run(struct pci_func *f)
 {
 	struct igb *d = container_of(f, struct igb, f);
 
-	igb_link_update(d);
+	if (f->physfn)
+		igb_vf_link_update(d);
+	else
+		igb_link_update(d);
 	igb_intr_update(d);
 	igb_tx_start_all(d);
 	if (!d->rx_full)
 		return;
 	d->rx_full = false;
-	net_readable(d->net);
+	if (!f->physfn)
+		net_readable(d->net);
 }
 
 /* ---- saving ---- */
@@ -113,6 +122,14 @@ void igb_save(struct pci_func *f, struct state_out *o)
 	state_begin(o, R_QUEUES, VERSION, 0);
 	for (unsigned int i = 0; i < IGB_QUEUES; i++)
 		put_queues(o, d, i);
+	state_end(o);
+	if (!f->physfn)
+		return;
+	state_begin(o, R_VF, VERSION, 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(d->mailbox); i++)
+		state_put_u32(o, d->mailbox[i]);
+	state_put_u32(o, d->v2p);
+	state_put_u8(o, d->cts);
 	state_end(o);
 }
 
@@ -189,6 +206,17 @@ static bool get_queues(struct state_in *in, struct igb_txq *t, struct igb_rxq *r
 	return sound;
 }
 
+static bool get_vf(struct state_in *in, struct igb *st)
+{
+	bool sound;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(st->mailbox); i++)
+		st->mailbox[i] = state_get_u32(in);
+	st->v2p = state_get_u32(in) & (IGB_MBX_VFU | IGB_MBX_PFSTS | IGB_MBX_PFACK | IGB_MBX_RSTD);
+	sound = get_bool(in, &st->cts);
+	return sound && state_good(in);
+}
+
 static int stage(const struct igb *d, struct state *s, struct igb *st)
 {
 	struct state_in in;
@@ -206,7 +234,11 @@ static int stage(const struct igb *d, struct state *s, struct igb *st)
 	for (unsigned int i = 0; i < IGB_QUEUES; i++)
 		if (!get_queues(&in, &st->txq[i], &st->rxq[i]))
 			return -EINVAL;
-	return state_good(&in) ? state_all_taken(s) : -EINVAL;
+	if (!state_good(&in))
+		return -EINVAL;
+	if (d->f.physfn && (state_take(s, R_VF, VERSION, &in) || !get_vf(&in, st)))
+		return -EINVAL;
+	return state_all_taken(s);
 }
 
 static void ring_load(struct igb_ring *r, const struct igb_ring *from)
@@ -256,7 +288,10 @@ static void card_load(struct igb *d, const struct igb *st)
 	d->eims = st->eims;
 	d->asserted = st->asserted;
 	d->rss_stale = true;
-	igb_nvm_init(d);
+	if (d->f.physfn)
+		igb_vf_load(d, st);
+	else
+		igb_nvm_init(d);
 	igb_filter_update(d);
 }
 
@@ -265,7 +300,7 @@ int igb_load(struct pci_func *f, struct state *s)
 	struct igb *d = container_of(f, struct igb, f), *st;
 	int err;
 
-	if (d->nvf)
+	if (d->nvf || igb_governed(d))
 		return -EINVAL;
 	st = calloc(1, sizeof(*st));
 	err = st ? stage(d, s, st) : -ENOMEM;

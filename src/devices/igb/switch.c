@@ -4,6 +4,9 @@
  * frame goes to the function that has the address, or else to the cable; what comes from there for no function goes to
  * the card itself. Multicast goes everywhere.
  *
+ * That is how it is while the card is the functions' host. When its driver is, its registers say where a frame goes
+ * (pool.c), and a port is one of the eight pools.
+ *
  * Nothing is kept here: a function without room for a frame misses it, or one that nobody empties would stop all
  * others.
  */
@@ -44,13 +47,99 @@ static bool deliver_to_functions(struct igb *pf, const struct igb *from, const s
 	return any;
 }
 
-enum net_verdict igb_switch_send(struct igb *d, const struct iovec *iov, unsigned int n, size_t len,
+/* ---- pools ---- */
+
+/* Of the functions there are; the other pools are the card's. */
+static struct igb *port_of(struct igb *pf, unsigned int pool)
+{
+	return pool < pf->nvf ? pf->vf[pool] : pf;
+}
+
+static enum net_verdict deliver_to_pool(struct igb *pf, unsigned int pool, bool copy, const struct frame *fr)
+{
+	struct igb *port = port_of(pf, pool);
+
+	return port ? igb_rx_pool(port, pool, copy, fr->iov, fr->n, fr->len) : NET_DROPPED;
+}
+
+static bool deliver_to_pools(struct igb *pf, uint8_t pools, bool copy, const struct frame *fr)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < IGB_POOLS; i++) {
+		enum net_verdict v = pools >> i & 1 ? deliver_to_pool(pf, i, copy, fr) : NET_DROPPED;
+
+		if (v == NET_FULL)
+			igb_count(port_of(pf, i), IGB_STAT_MPC, 1);
+		any |= v == NET_TAKEN;
+	}
+	return any;
+}
+
+static bool several(uint8_t pools)
+{
+	return pools & (pools - 1);
+}
+
+/* 7.10.3.6. */
+static enum net_verdict send_from_pool(struct igb_txq *q, const struct frame *fr, const uint8_t *head)
+{
+	struct igb *d = q->r.d, *pf = d->pf ? d->pf : d;
+	unsigned int pool = igb_pool_of(q);
+	uint32_t dtxswc = igb_reg(pf, IGB_DTXSWC);
+	enum net_verdict v;
+	bool exact = false;
+	uint8_t pools = 0;
+
+	if (!igb_pool_owns(pf, pool, head)) {
+		pf->reg[IGB_WVBR / 4] |= BIT(d->pf ? pool + q->r.index : q->r.index);
+		return NET_TAKEN;
+	}
+	if (igb_pooled(pf) && dtxswc & IGB_DTXSWC_LOOPBACK)
+		pools = igb_pools_for(pf, head, &exact);
+	if (!IGB_DTXSWC_LLE(dtxswc, pool))
+		pools &= ~BIT(pool);
+	pools &= igb_reg(pf, IGB_VFRE);
+	if (!exact && !igb_pool_local(pf, head)) {
+		v = net_send(pf->net, fr->iov, fr->n, fr->len);
+		if (v == NET_FULL)
+			return v;
+	}
+	deliver_to_pools(pf, pools, several(pools), fr);
+	return NET_TAKEN;
+}
+
+/* A frame that the card's own pools have no room for waits; one for functions alone does not. */
+static enum net_verdict receive_for_pools(struct igb *pf, const struct frame *fr, const uint8_t *head)
+{
+	struct igb_rx_frame look = {.len = fr->len};
+	uint8_t pools = igb_pools_received(pf, head), first;
+	enum net_verdict v = NET_DROPPED;
+
+	memcpy(look.head, head, 16);
+	if (!igb_filter_accepts(pf, &look))
+		return NET_DROPPED;
+	first = pools >> pf->nvf << pf->nvf;
+	first &= -first;
+	if (first) {
+		v = deliver_to_pool(pf, (unsigned int)__builtin_ctz(first), several(pools), fr);
+		if (v == NET_FULL)
+			return v;
+	}
+	return deliver_to_pools(pf, pools & ~first, several(pools), fr) ? NET_TAKEN : v;
+}
+
+/* ---- both ---- */
+
+enum net_verdict igb_switch_send(struct igb_txq *q, const struct iovec *iov, unsigned int n, size_t len,
 				 const uint8_t *head)
 {
 	const struct frame fr = {iov, n, len};
-	struct igb *pf = d->pf ? d->pf : d, *to = NULL;
+	struct igb *d = q->r.d, *pf = d->pf ? d->pf : d, *to = NULL;
 	enum net_verdict v;
 
+	if (pf->governs)
+		return send_from_pool(q, &fr, head);
 	if (!(head[0] & 1))
 		to = owner(pf, d, head);
 	if (to) {
@@ -76,6 +165,8 @@ enum net_verdict igb_switch_receive(struct net_card *c, const struct iovec *iov,
 
 	if (frame_copy(iov, n, 0, head, sizeof(head)))
 		return NET_DROPPED;
+	if (pf->governs)
+		return igb_pooled(pf) ? receive_for_pools(pf, &fr, head) : igb_rx_receive(c, iov, n, len);
 	if (!(head[0] & 1)) {
 		to = owner(pf, NULL, head);
 		if (to && to != pf)

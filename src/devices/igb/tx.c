@@ -54,7 +54,8 @@ static int packet_gather(struct igb_txq *q, unsigned int n, struct igb_tx_frame 
 			continue;
 		if (!pieces)
 			return -E2BIG;
-		rc = dma_iov(r->d->f.dma, IOVA(t->q[0]), IGB_TXD_LEN(t), false, fr->iov + fr->n, &pieces, &tag);
+		rc = dma_iov(r->d->f.dma, IOVA(igb_ring_data(r, i)), IGB_TXD_LEN(t), false, fr->iov + fr->n, &pieces,
+			     &tag);
 		if (rc)
 			return rc;
 		fr->n += pieces;
@@ -76,7 +77,7 @@ static int packet_bounce(struct igb_txq *q, unsigned int n, struct igb_tx_frame 
 
 		if (fr->len + IGB_TXD_LEN(t) > sizeof(d->bounce))
 			return -EINVAL;
-		if (pci_dma_read(&d->f, t->q[0], d->bounce + fr->len, IGB_TXD_LEN(t), &tag))
+		if (pci_dma_read(&d->f, igb_ring_data(r, i), d->bounce + fr->len, IGB_TXD_LEN(t), &tag))
 			return -EFAULT;
 		fr->len += IGB_TXD_LEN(t);
 	}
@@ -95,7 +96,7 @@ static void packet_account(struct igb_txq *q, unsigned int n)
 		struct dma_tag tag = igb_tag(r, igb_ring_at(r, i), "data");
 
 		if (IGB_TXD_LEN(t))
-			dma_iov_done(r->d->f.dma, IOVA(t->q[0]), IGB_TXD_LEN(t), false, &tag);
+			dma_iov_done(r->d->f.dma, IOVA(igb_ring_data(r, i)), IGB_TXD_LEN(t), false, &tag);
 	}
 }
 
@@ -136,7 +137,9 @@ enum net_verdict igb_tx_send(struct igb_txq *q, const struct iovec *iov, unsigne
 	struct igb *d = q->r.d;
 	enum net_verdict v;
 
-	if (unlikely(d->loopback)) {
+	if (!q->asked && igb_frame_lost(&q->r)) {
+		v = NET_TAKEN;
+	} else if (unlikely(d->loopback)) {
 		v = igb_rx_receive(&d->card, iov, n, len);
 		igb_rx_received(&d->card);
 		/* There is no cable in which it could wait. */
@@ -144,14 +147,16 @@ enum net_verdict igb_tx_send(struct igb_txq *q, const struct iovec *iov, unsigne
 			igb_count(d, IGB_STAT_MPC, 1);
 		v = NET_TAKEN;
 	} else if (d->pf || d->nvf) {
-		v = igb_switch_send(d, iov, n, len, head);
+		v = igb_switch_send(q, iov, n, len, head);
 	} else {
 		v = net_send(d->net, iov, n, len);
 	}
 	if (unlikely(v == NET_FULL)) {
 		d->tx_full = true;
+		q->asked = d->f.inject;
 		return v;
 	}
+	q->asked = false;
 	igb_stat_tx(d, q->r.index, len, head);
 	return v;
 }
@@ -196,7 +201,7 @@ static unsigned int step(struct igb_txq *q)
 	unsigned int n;
 	size_t len;
 
-	if (r->pos == r->cached && !igb_ring_fetch(r, IGB_CHAIN, IGB_FETCH))
+	if (unlikely(r->held) || (r->pos == r->cached && !igb_ring_fetch(r, IGB_CHAIN, IGB_FETCH)))
 		return 0;
 	t = &r->cache[r->pos];
 	if (unlikely(q->skip)) {
@@ -213,9 +218,12 @@ static unsigned int step(struct igb_txq *q)
 		q->skip = starts_badly(q);
 		return q->skip;
 	}
+	if (!igb_ring_take(r))
+		return 0;
 	if (!packet_send(q, n, &len))
 		return q->more ? IGB_SHARE : 0;
 	done(q, n);
+	igb_ring_taken(r, r->pos - n);
 	return n + (unsigned int)(len / COST_BYTES);
 }
 
@@ -224,6 +232,8 @@ static bool txq_run(struct igb_txq *q, unsigned int *left)
 {
 	unsigned int share = MIN(*left, (unsigned int)IGB_SHARE), used = 0, cost = 1;
 
+	if (!igb_pool_sends(q))
+		return false;
 	while (used < share && cost) {
 		cost = step(q);
 		used += cost;
@@ -315,7 +325,7 @@ void igb_tx_init(struct igb *d)
 void igb_tx_forget(struct igb_txq *q)
 {
 	q->segment = 0;
-	q->skip = q->more = false;
+	q->skip = q->more = q->asked = false;
 }
 
 void igb_tx_reset(struct igb *d)

@@ -38,11 +38,6 @@ static void func_command_changed(struct pci_func *f)
 		igb_live_close(d, false);
 }
 
-static void func_resume(struct pci_func *f)
-{
-	igb_tx_start_all(container_of(f, struct igb, f));
-}
-
 static void card_free(struct igb *d)
 {
 	igb_live_fini(d);
@@ -76,7 +71,8 @@ static const struct pci_func_ops ops = {
     .reset = func_reset,
     .command_changed = func_command_changed,
     .settle = func_settle,
-    .resume = func_resume,
+    .resume = igb_resume,
+    .set_link = igb_set_link,
     .quiesce = igb_quiesce,
     .run = igb_run,
     .save = igb_save,

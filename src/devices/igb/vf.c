@@ -3,8 +3,9 @@
  * Virtual functions (82576VF, section 9). Each is a card of its own as far as its queues, its interrupts and its DMA
  * go: a struct igb whose registers a driver sees through the small BAR of a virtual function. Its two queues are
  * numbers 0 and 8, as a pool has them, so that VTIVAR and IVAR agree. What the card's own driver would set up for it
- * (addresses, VLANs, lengths) is in registers of that struct that no driver reaches: the mailbox (mbx.c) writes them.
- * The cable is the card's, by way of its switch (switch.c).
+ * (addresses, VLANs, lengths) is in registers of that struct that no driver reaches: the mailbox (mbx.c) writes them,
+ * until the card's driver is their host (govern.c): then the card's registers count. The cable is the card's, by way of
+ * its switch (switch.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 
 #define VF_QUEUES      2
 #define VF_VECTOR_MASK 7u
+#define VF_IVAR_MASK   0x83838383
 
 static const struct {
 	uint32_t vf, queue;
@@ -100,7 +102,7 @@ static void vf_reg_write(struct igb *d, uint32_t off, uint32_t val)
 		if (off >= IGB_EICS && off <= IGB_EICR)
 			val &= VF_VECTOR_MASK;
 		else if (off == IGB_IVAR)
-			val &= 0x83838383;
+			val &= VF_IVAR_MASK;
 		igb_reg_write(d, off, val);
 	} else if (off - IGB_VF_MEM < sizeof(d->mailbox)) {
 		d->mailbox[(off - IGB_VF_MEM) / 4] = val;
@@ -146,11 +148,13 @@ static void vf_bar_write(struct pci_func *f, unsigned int bar, uint64_t off, uns
 
 /* ---- life ---- */
 
-static void link_update(struct igb *d)
+void igb_vf_link_update(struct igb *d)
 {
 	bool was = d->link;
 
-	d->link = igb_vfs_by_host(d->pf) ? net_link(d->pf->net) : d->pf->link;
+	if (!d->pf)
+		return;
+	d->link = igb_vfs_by_host(d->pf) ? net_link(d->pf->net) && !d->pf->unplugged : d->pf->link;
 	if (d->link && !was)
 		igb_tx_start_all(d);
 }
@@ -159,11 +163,37 @@ void igb_vfs_link_update(struct igb *pf)
 {
 	for (unsigned int i = 0; i < pf->nvf; i++)
 		if (pf->vf[i])
-			link_update(pf->vf[i]);
+			igb_vf_link_update(pf->vf[i]);
 }
 
-/* Of its own, by VTCTRL.RST or as a function: back to what the card's driver gives to one that it knows nothing of. */
-void igb_vf_reset(struct igb *d)
+/*
+ * Where the card is the host, and its driver has two queues open, flows are spread over both: by a key that gives the
+ * two directions of a flow the same hash.
+ */
+static void spread(struct igb *d)
+{
+	d->reg[IGB_MRQC / 4] = IGB_MRQC_VMDQ_RSS | 0x00ff0000;
+	for (unsigned int i = 0; i < 32; i++)
+		d->reg[IGB_RETA / 4 + i] = 0x08000800;
+	for (unsigned int i = 0; i < 10; i++)
+		d->reg[IGB_RSSRK / 4 + i] = 0x5a6d5a6d;
+}
+
+/* What only the card's driver could have set up otherwise. kept: of RCTL. */
+static void hosted(struct igb *d, uint32_t kept)
+{
+	d->reg[IGB_RCTL / 4] = IGB_RCTL_EN | IGB_RCTL_BAM | IGB_RCTL_SECRC | IGB_RCTL_VFE | kept;
+	d->reg[IGB_TCTL / 4] |= IGB_TCTL_EN | IGB_TCTL_PSP;
+	d->reg[IGB_CTRL / 4] = 0;
+	d->reg[IGB_RXCSUM / 4] = IGB_RXCSUM_IP | IGB_RXCSUM_L4 | IGB_RXCSUM_CRC | IGB_RXCSUM_PCSD;
+	d->reg[IGB_GPIE / 4] = IGB_GPIE_MULTIPLE | IGB_GPIE_NSICR | IGB_GPIE_EIAME;
+	/* One function's empty rings stop neither the others nor the cable. */
+	d->reg[IGB_QDE / 4] = 0xffff;
+	spread(d);
+	d->ims = IGB_ICR_VMMB;
+}
+
+void igb_vf_clear(struct igb *d)
 {
 	d->rx_full = false;
 	igb_tx_reset(d);
@@ -171,27 +201,40 @@ void igb_vf_reset(struct igb *d)
 	igb_intr_reset(d);
 	memset(d->stat, 0, sizeof(d->stat));
 	igb_regs_reset(d);
-	d->reg[IGB_RCTL / 4] = IGB_RCTL_EN | IGB_RCTL_BAM | IGB_RCTL_SECRC | IGB_RCTL_VFE;
-	d->reg[IGB_TCTL / 4] |= IGB_TCTL_EN | IGB_TCTL_PSP;
-	d->reg[IGB_RXCSUM / 4] = IGB_RXCSUM_IP | IGB_RXCSUM_L4 | IGB_RXCSUM_CRC | IGB_RXCSUM_PCSD;
-	d->reg[IGB_GPIE / 4] = IGB_GPIE_MULTIPLE | IGB_GPIE_NSICR | IGB_GPIE_EIAME;
-	/* One function's empty rings stop neither the others nor the cable. */
-	d->reg[IGB_QDE / 4] = 0xffff;
-	d->ims = IGB_ICR_VMMB;
+	hosted(d, 0);
 	igb_rx_sizes(d);
 	igb_mbx_reset(d);
-	if (d->pf)
-		link_update(d);
+	igb_vf_link_update(d);
+}
+
+/* Its driver could not have given itself more than this either. */
+void igb_vf_load(struct igb *d, const struct igb *st)
+{
+	hosted(d, igb_reg(st, IGB_RCTL) & (IGB_RCTL_MPE | IGB_RCTL_LPE));
+	memcpy(d->mailbox, st->mailbox, sizeof(d->mailbox));
+	d->v2p = st->v2p;
+	d->cts = st->cts;
+	d->eicr &= VF_VECTOR_MASK;
+	d->eims &= VF_VECTOR_MASK;
+	d->asserted &= VF_VECTOR_MASK;
+	d->reg[IGB_IVAR / 4] &= VF_IVAR_MASK;
+	d->reg[IGB_IVAR_MISC / 4] &= (IGB_IVAR_VALID | 3) << 8;
+}
+
+/* By VTCTRL.RST or as a function (4.2.2.3): it neither sends nor receives until the card's driver lets it. */
+void igb_vf_reset(struct igb *d)
+{
+	igb_vf_clear(d);
+	if (!igb_governed(d))
+		return;
+	d->pf->reg[IGB_VFRE / 4] &= ~BIT(d->f.virtfn);
+	d->pf->reg[IGB_VFTE / 4] &= ~BIT(d->f.virtfn);
+	igb_govern_tell(d, 0);
 }
 
 static void vf_func_reset(struct pci_func *f)
 {
 	igb_vf_reset(container_of(f, struct igb, f));
-}
-
-static void vf_func_resume(struct pci_func *f)
-{
-	igb_tx_start_all(container_of(f, struct igb, f));
 }
 
 /* The card may be gone already, and the cable with it. */
@@ -202,7 +245,7 @@ static void vf_destroy(struct pci_func *f)
 	if (d->pf)
 		d->pf->vf[f->virtfn] = NULL;
 	d->pf = NULL;
-	igb_vf_reset(d);
+	igb_vf_clear(d);
 	pci_func_fini(f);
 	free(d);
 }
@@ -211,7 +254,12 @@ static const struct pci_func_ops vf_ops = {
     .bar_read = vf_bar_read,
     .bar_write = vf_bar_write,
     .reset = vf_func_reset,
-    .resume = vf_func_resume,
+    .resume = igb_resume,
+    .set_link = igb_set_link,
+    .quiesce = igb_quiesce,
+    .run = igb_run,
+    .save = igb_save,
+    .load = igb_load,
     .destroy = vf_destroy,
 };
 
@@ -253,7 +301,7 @@ static int vf_new(struct igb *pf, unsigned int i)
 	rc = add_capabilities(&d->f);
 	if (rc)
 		return rc;
-	igb_vf_reset(d);
+	igb_vf_clear(d);
 	return 0;
 }
 
