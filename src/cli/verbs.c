@@ -117,6 +117,21 @@ int verb_unknown(const char *name)
 	return EXIT_USAGE;
 }
 
+static int topic_unknown(const struct verb *self, const char *name)
+{
+	struct word_search near;
+
+	word_search(&near, name);
+	for (const struct verb *v = verbs; v->name; v++)
+		word_consider(&near, v->name);
+	for (unsigned int c = 0; c < CLASS_COUNT; c++)
+		word_consider(&near, class_name(c));
+	if (!word_found(&near))
+		return usage_error(self, "\"%s\" is neither a verb nor a class of findings", name);
+	return usage_error(self, "\"%s\" is neither a verb nor a class of findings; did you mean \"%s\"?", name,
+			   word_found(&near));
+}
+
 int cli_help(const struct verb *self, int argc, char **argv)
 {
 	const struct verb *v;
@@ -133,7 +148,7 @@ int cli_help(const struct verb *self, int argc, char **argv)
 	}
 	v = verb_find(argv[1]);
 	if (!v)
-		return verb_unknown(argv[1]);
+		return topic_unknown(self, argv[1]);
 	printf("Usage: pinfold %s%s%s\n%c%s.\n", v->name, *v->usage ? " " : "", v->usage, v->summary[0] - 'a' + 'A',
 	       v->summary + 1);
 	if (*v->details)

@@ -44,7 +44,8 @@ def test_help_and_version():
     for args in (["version"], ["--version"], ["-V"]):
         r = run(*args)
         equal((r.returncode, r.stdout.split()[0]), (0, "pinfold"))
-    has(usage("help", "rum"), "run")
+    has(usage("help", "rum"), 'did you mean "run"?')
+    has(usage("help", "dma-unmaped"), 'did you mean "dma-unmapped"?')
 
 
 def test_device_help():
