@@ -201,23 +201,30 @@ static long get_info(struct iommufd_ctx *ctx, struct ucall *c, uint64_t arg)
 
 /* ---- mapping ---- */
 
-static long map_dma(struct iommufd_ctx *ctx, struct ucall *c, uint64_t arg)
+int iommufd_map_args(struct ucall *c, uint64_t arg, struct vfio_iommu_type1_dma_map *map, int *prot)
 {
 	const size_t minsz = OFFSETOFEND(struct vfio_iommu_type1_dma_map, size);
+	int err = ucall_copy_in(c, arg, map, minsz);
+
+	if (err)
+		return err;
+	if (map->argsz < minsz || map->flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
+		return -EINVAL;
+	*prot = (map->flags & VFIO_DMA_MAP_FLAG_READ ? IOMMU_READ : 0) |
+		(map->flags & VFIO_DMA_MAP_FLAG_WRITE ? IOMMU_WRITE : 0);
+	return 0;
+}
+
+static long map_dma(struct iommufd_ctx *ctx, struct ucall *c, uint64_t arg)
+{
 	struct vfio_iommu_type1_dma_map map;
 	uint64_t first, span;
 	struct pages *p;
-	int prot = 0, err;
+	int prot, err;
 
-	err = ucall_copy_in(c, arg, &map, minsz);
+	err = iommufd_map_args(c, arg, &map, &prot);
 	if (err)
 		return err;
-	if (map.argsz < minsz || map.flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
-		return -EINVAL;
-	if (map.flags & VFIO_DMA_MAP_FLAG_READ)
-		prot |= IOMMU_READ;
-	if (map.flags & VFIO_DMA_MAP_FLAG_WRITE)
-		prot |= IOMMU_WRITE;
 	if (!ctx->compat)
 		return -ENODEV;
 	err = ioas_page_span(map.vaddr, map.size, &first, &span);

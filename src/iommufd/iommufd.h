@@ -18,7 +18,9 @@ struct iommufd_ctx;
 struct iommufd_device;
 struct iommufd_unit;
 struct mm_owner;
+struct ucall;
 struct ufile;
+struct vfio_iommu_type1_dma_map;
 
 /*
  * The interface of one broker, whose clients' memory is in cache. test: IOMMU_TEST_CMD is served. NULL: out of memory.
@@ -35,6 +37,11 @@ struct iommufd_ctx *iommufd_ctx(struct ufile *f);
  * when this returns (rule E3).
  */
 void iommufd_forget(struct iommufd *m, const struct mm_owner *who, uint64_t first, uint64_t last);
+
+/* ---- for vfio/: type1, which both sides serve ---- */
+
+/* Copies in VFIO_IOMMU_MAP_DMA's argument; *prot: of IOMMU_READ, IOMMU_WRITE. -EINVAL: too short, unknown flags. */
+int iommufd_map_args(struct ucall *c, uint64_t arg, struct vfio_iommu_type1_dma_map *map, int *prot);
 
 /* ---- for vfio/: devices ---- */
 

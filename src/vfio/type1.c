@@ -8,6 +8,7 @@
 #include "base/alloc.h"
 #include "iommu/domain.h"
 #include "iommu/ioas.h"
+#include "iommufd/iommufd.h"
 #include "mm/mm.h"
 #include "vfio/internal.h"
 
@@ -192,22 +193,15 @@ static int bar_pages(struct type1 *t, struct ucall *c, const struct vfio_iommu_t
 
 static long type1_map_dma(struct type1 *t, struct ucall *c, uint64_t arg)
 {
-	const size_t minsz = OFFSETOFEND(struct vfio_iommu_type1_dma_map, size);
 	struct vfio_iommu_type1_dma_map map;
 	uint64_t last_iova, last_va;
 	struct pages *pages;
-	int prot = 0, ret;
+	int prot, ret;
 
-	ret = ucall_copy_in(c, arg, &map, minsz);
+	/* FLAG_VADDR is not offered (VFIO_UPDATE_VADDR is 0), so it is a flag like any unknown one. */
+	ret = iommufd_map_args(c, arg, &map, &prot);
 	if (ret)
 		return ret;
-	/* FLAG_VADDR is not offered (VFIO_UPDATE_VADDR is 0), so it is a flag like any unknown one. */
-	if (map.argsz < minsz || map.flags & ~(VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE))
-		return -EINVAL;
-	if (map.flags & VFIO_DMA_MAP_FLAG_READ)
-		prot |= IOMMU_READ;
-	if (map.flags & VFIO_DMA_MAP_FLAG_WRITE)
-		prot |= IOMMU_WRITE;
 	if (!prot || !map.size || !IS_ALIGNED(map.size | map.iova | map.vaddr, PF_PAGE_SIZE))
 		return -EINVAL;
 	if (add_overflows(map.iova, map.size - 1, &last_iova) || add_overflows(map.vaddr, map.size - 1, &last_va))
