@@ -149,5 +149,7 @@ struct event;
 int dma_fault_format(const struct event *ev, char *buf, size_t size);
 /* Likewise an access that is none: "[DMA Read] 0000:01:00.0 addr 0x1000 (4096 bytes), SQ1 CID 7 PRP1" */
 int dma_access_format(const struct event *ev, char *buf, size_t size);
+/* " SQ1 CID 7 PRP1", or nothing. */
+int dma_tag_format(const struct dma_tag *t, char *buf, size_t size);
 
 #endif

@@ -355,6 +355,8 @@ void pci_msix_set_entry_masked(struct pci_func *f, unsigned int v, bool masked);
 /* Tells the event stream that the program did what no driver does. text: of static lifetime, one clause. */
 void pci_misuse(struct pci_func *f, enum event_misuse kind, unsigned int bar, uint64_t off, unsigned int size,
 		bool write, const char *text);
+/* MISUSE_PROTOCOL of something that a dword register starts; tag: of what. */
+void pci_misuse_of(struct pci_func *f, unsigned int bar, uint64_t off, const struct dma_tag *tag, const char *text);
 void pci_bdf_format(const struct pci_func *f, char buf[16]); /* "0000:01:00.0" */
 
 #endif

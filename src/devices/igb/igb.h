@@ -67,6 +67,7 @@ struct igb_ring {
 	bool tx;
 	/* registers */
 	uint64_t base;
+	bool old; /* base is from before the last reset, which it survives */
 	uint32_t len, head, tail, dctl, dca;
 
 	uint32_t size;	 /* descriptors; 0 unless the queue is enabled */
@@ -124,6 +125,7 @@ struct igb_rxq {
 	uint32_t packet_size, header_size; /* of a buffer */
 	bool starved;			   /* a frame waits for descriptors */
 	union igb_desc cache[IGB_FETCH];
+	uint64_t addr[IGB_FETCH]; /* of [flushed, pos): the buffers, where the cache says what is in them */
 };
 
 /* ---- frames ---- */
@@ -265,7 +267,8 @@ static inline struct dma_tag igb_tag(const struct igb_ring *r, uint32_t desc, co
 				.queue = r->index,
 				.id_kind = "descriptor",
 				.id = desc,
-				.part = part};
+				.part = part,
+				.old = r->old};
 }
 
 /* ---- regs.c ---- */
@@ -321,7 +324,10 @@ void igb_gpie_write(struct igb *d, unsigned int i, uint32_t val);
 
 /* ---- ring.c ---- */
 void igb_ring_init(struct igb_ring *r, struct igb *d, unsigned int index, bool tx, union igb_desc *cache);
+/* As by software: RDBAL and TDBAL are undefined then (8.10.5, 8.12.10), and here still say what they said. */
 void igb_ring_reset(struct igb_ring *r);
+/* For a reset of the function, after the other one: of no ring of its owner's is anything left. */
+void igb_rings_forget(struct igb *d);
 /* Forgets what is in the cache; what is done in it has been written back, or is lost. */
 void igb_ring_drop(struct igb_ring *r);
 uint32_t igb_ring_read(struct igb_ring *r, unsigned int field); /* IGB_RDBAL and so on, of either direction */
@@ -335,6 +341,8 @@ bool igb_ring_fetch(struct igb_ring *r, unsigned int cap, unsigned int max);
 void igb_ring_flush(struct igb_ring *r);
 void igb_ring_flush_upto(struct igb_ring *r, unsigned int upto);
 uint32_t igb_ring_at(const struct igb_ring *r, unsigned int i); /* which of the ring cache[i] is */
+/* A driver erred with the ring's descriptor desc, as was seen when it wrote field. */
+void igb_ring_misuse(const struct igb_ring *r, unsigned int field, uint32_t desc, const char *text);
 
 /* ---- tx.c ---- */
 void igb_tx_init(struct igb *d);

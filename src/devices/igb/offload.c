@@ -151,8 +151,8 @@ static __attribute__((noinline)) enum net_verdict offloads_emit(struct igb_txq *
 	if (!err && ask.cut && s.hdr_len + ask.mss > NET_FRAME_MAX)
 		err = -EINVAL;
 	if (err == -EINVAL)
-		pci_misuse(&d->f, MISUSE_PROTOCOL, 0, IGB_TXQ + 0x40ull * q->r.index + IGB_TDT, 4, true,
-			   "offloads whose headers do not fit the packet");
+		igb_ring_misuse(&q->r, IGB_TDT, igb_ring_at(&q->r, q->r.pos),
+				"offloads whose headers do not fit the packet");
 	if (err)
 		return NET_DROPPED;
 	if (ask.cut && !q->segment)

@@ -71,6 +71,7 @@ static void fill(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t len, u
 	union igb_desc *t = &q->cache[q->r.pos];
 	uint32_t status = IGB_RXD_DD | (last ? IGB_RXD_EOP | fr->status : 0);
 
+	q->addr[q->r.pos] = t->q[0];
 	if (IGB_SRRCTL_TYPE(q->srrctl) == IGB_RX_LEGACY) {
 		fill_legacy(t, fr, len, status);
 	} else {

@@ -244,6 +244,7 @@ static int stage(const struct igb *d, struct state *s, struct igb *st)
 static void ring_load(struct igb_ring *r, const struct igb_ring *from)
 {
 	r->base = from->base;
+	r->old = false;
 	r->len = from->len;
 	r->head = from->head;
 	r->tail = from->tail;

@@ -11,7 +11,7 @@
 
 static void tx_misuse(const struct igb_txq *q, const char *text)
 {
-	pci_misuse(&q->r.d->f, MISUSE_PROTOCOL, 0, IGB_TXQ + 0x40ull * q->r.index + IGB_TDT, 4, true, text);
+	igb_ring_misuse(&q->r, IGB_TDT, igb_ring_at(&q->r, q->r.pos), text);
 }
 
 /* ---- one packet ---- */
