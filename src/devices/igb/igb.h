@@ -12,6 +12,8 @@
  *   rx.c	receiving
  *   filter.c	which frames are for this card
  *   offload.c	what is done to a frame on its way out, and found out about one on its way in
+ *   flow.c	which frames have a queue of their own
+ *   clock.c	the clock, and time stamps
  *   stats.c	statistics
  *   live.c	tail registers as plain memory
  *   state.c	migration
@@ -155,6 +157,8 @@ struct igb_rx_frame {
 	bool pooled;	/* it has been given to a pool: */
 	uint8_t pool;
 	uint32_t offload;		       /* VMOLR, or RPLOLR if others have got it, too */
+	uint16_t ptp;			       /* where an IEEE 1588 message begins that a filter has found; 0: none */
+	bool urgent;			       /* the interrupt is not throttled */
 	struct iovec changed[NET_IOV_MAX + 2]; /* iov, if bytes of it were taken out or added */
 };
 
@@ -163,6 +167,12 @@ struct igb_vector {
 	uint8_t index;
 	uint64_t next; /* not before */
 	struct loop_timer timer;
+};
+
+struct igb_clock {
+	uint64_t time, since; /* SYSTIM, at that time in ns */
+	uint32_t high;	      /* of what was read last, */
+	bool latched;	      /* unless that has been read too */
 };
 
 /* live.c */
@@ -212,6 +222,12 @@ struct igb {
 	uint64_t rar[IGB_RARS];
 	uint8_t rar_pools[IGB_RARS];
 	unsigned int nrar;
+
+	/* flow.c: filters that do something */
+	bool flows;
+	uint8_t etqfs, ftqfs;
+
+	struct igb_clock clock;
 
 	/* intr.c */
 	uint32_t icr, ims, eicr, eims;
@@ -306,7 +322,8 @@ void igb_intr_init(struct igb *d);
 void igb_intr_reset(struct igb *d);
 void igb_intr_cause(struct igb *d, uint32_t icr);
 void igb_intr_queue(struct igb *d, bool tx, unsigned int queue);
-void igb_intr_update(struct igb *d); /* signals what is due */
+void igb_intr_hurry(struct igb *d, unsigned int queue); /* its next interrupt is not throttled */
+void igb_intr_update(struct igb *d);			/* signals what is due */
 uint32_t igb_icr_read(struct igb *d, unsigned int i);
 void igb_icr_write(struct igb *d, unsigned int i, uint32_t val);
 void igb_ics_write(struct igb *d, unsigned int i, uint32_t val);
@@ -385,6 +402,33 @@ bool igb_filter_table_has(const struct igb *d, uint32_t table, const uint8_t *ds
 enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr);
 /* Chooses the queue, and says what the descriptor says. May take a tag out. */
 void igb_rx_classify(struct igb *d, struct igb_rx_frame *fr);
+
+/* ---- flow.c ---- */
+void igb_flow_update(struct igb *d); /* after a change of the filters */
+void igb_flow_classify_slow(struct igb *d, struct igb_rx_frame *fr, const struct packet *p);
+static inline void igb_flow_classify(struct igb *d, struct igb_rx_frame *fr, const struct packet *p)
+{
+	if (unlikely(d->flows))
+		igb_flow_classify_slow(d, fr, p);
+}
+
+/* ---- clock.c ---- */
+uint64_t igb_clock_now(const struct igb *d);
+void igb_clock_set(struct igb *d, uint64_t time);
+uint32_t igb_systim_read(struct igb *d, unsigned int i);
+void igb_systim_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_timinca_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_timadj_write(struct igb *d, unsigned int i, uint32_t val);
+uint32_t igb_rxstmp_read(struct igb *d, unsigned int i);
+uint32_t igb_txstmp_read(struct igb *d, unsigned int i);
+bool igb_stamp_tx_wanted(const struct igb *d);
+void igb_stamp_tx(struct igb *d, uint64_t time);
+void igb_stamp_rx_slow(struct igb *d, struct igb_rx_frame *fr, bool l4);
+static inline void igb_stamp_rx(struct igb *d, struct igb_rx_frame *fr, const struct packet *p)
+{
+	if (unlikely(igb_reg(d, IGB_TSYNCRXCTL) & IGB_TSYNC_ENABLE))
+		igb_stamp_rx_slow(d, fr, p->l4);
+}
 
 /* ---- live.c ---- */
 void igb_live_init(struct igb *d); /* after the BAR is there; without it every access is a trap */

@@ -201,7 +201,8 @@ static bool begin(struct igb_rx_frame *fr, const struct iovec *iov, unsigned int
 	fr->iov = iov;
 	fr->n = n;
 	fr->len = len;
-	fr->queue = fr->info = fr->hash = fr->status = fr->vlan = 0;
+	fr->queue = fr->info = fr->hash = fr->status = fr->vlan = fr->ptp = 0;
+	fr->urgent = false;
 	return headers_copy(fr);
 }
 
@@ -218,6 +219,8 @@ static enum net_verdict take(struct igb *d, struct igb_rx_frame *fr)
 		keeps_fcs = false;
 	if (unlikely(keeps_fcs) && !add_fcs(d, fr))
 		return NET_DROPPED;
+	if (unlikely(fr->urgent))
+		igb_intr_hurry(d, fr->queue % IGB_QUEUES);
 	return store(&d->rxq[fr->queue % IGB_QUEUES], fr);
 }
 
