@@ -26,6 +26,11 @@ struct ucall;
 struct ufile;
 
 #define UCALL_AGAIN (-4090) /* outside the range of errnos that a kernel returns */
+/*
+ * A part of a long answer: what has been copied out is delivered, all that was gathered is forgotten, and the handler
+ * runs again from the start. What it has done stays done; ucall.at is its own to remember how far it came. 0 at first.
+ */
+#define UCALL_MORE (-4092)
 
 /* How a client's mmap of a ufile is served. */
 enum umap_kind {
@@ -154,6 +159,7 @@ struct ucall_ops {
 struct ucall {
 	const struct ucall_ops *ops;
 	struct mm_owner *owner; /* who pays for what this call pins */
+	uint64_t at;		/* see UCALL_MORE */
 };
 
 /*
