@@ -163,6 +163,7 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 		return -ENOMEM;
 	vfio_set_loop(b->vfio, b->loop);
 	vfio_set_flush(b->vfio, session_drain_all, b);
+	vfio_set_waits(b->vfio);
 	faults_init(b);
 	vfio_set_strict(b->vfio, b->opt.strict);
 	b->objects.per_client = b->client_fds;
@@ -211,6 +212,7 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 	b->objects.hangups = -1;
 	list_init(&b->sessions);
 	list_init(&b->dead);
+	loop_timer_init(&b->held, sessions_held);
 	tickets_init(&b->tickets);
 	list_init(&b->ctl.peers);
 	b->ctl.listener.fd = -1;

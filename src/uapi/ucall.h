@@ -74,6 +74,11 @@ struct ufile_ops {
 	 * it may look again.
 	 */
 	long (*empty)(struct ufile *f);
+	/*
+	 * Optional: what stands behind the file is under change, which a call made now would have to wait for, and the
+	 * answer of the one that is the cause.
+	 */
+	bool (*busy)(struct ufile *f);
 	bool waits; /* the client's read() and write() wait for bytes and room, unless it wishes otherwise */
 	/*
 	 * 0, or -EIO while nothing answers at off through a mapping of that generation (0: trapped): an access is

@@ -13,8 +13,8 @@
 #include "vfio/internal.h"
 
 #define RANGES_MAX   256
-#define PAGE_MAX     (1ull << 30) /* that is taken over from the caller; the log itself has pages of 4 KiB */
-#define PIECE_BYTES  PF_PAGE_SIZE /* of the bitmap */
+#define PAGE_MAX     (1ull << 30)   /* that is taken over from the caller; the log itself has pages of 4 KiB */
+#define PIECE_BYTES  PF_PAGE_SIZE   /* of the bitmap */
 #define PIECES_BYTES (512ull << 10) /* with something in them, in one part of the answer */
 
 /* ---- START, STOP ---- */
@@ -168,9 +168,9 @@ static int piece_report(struct vfio_dev *d, struct ucall *c, struct piece *p, bo
 }
 
 /*
- * Piece by piece, from one that has something in it to the next, from *next on: first everything is asked for, which may
- * start the call anew; with commit, bits are handed over and forgotten. UCALL_MORE: a part of the answer is full, and
- * *next where the rest begins.
+ * Piece by piece, from one that has something in it to the next, from *next on: first everything is asked for, which
+ * may start the call anew; with commit, bits are handed over and forgotten. UCALL_MORE: a part of the answer is full,
+ * and *next where the rest begins.
  */
 static int report(struct vfio_dev *d, struct ucall *c, const struct vfio_device_feature_dma_logging_report *r,
 		  struct piece *p, uint64_t *next, bool commit)

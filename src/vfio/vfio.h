@@ -43,6 +43,13 @@ void vfio_batch_end(struct vfio *v);
 void vfio_set_flush(struct vfio *v, void (*flush)(void *arg), void *arg);
 
 /*
+ * Whoever carries out calls waits, with a call and with the answer to one, while ufile_ops.busy says so. Then large
+ * memory can be taken away and given back without holding up anybody else. Otherwise the calls take that long.
+ */
+void vfio_set_waits(struct vfio *v);
+bool vfio_moving(const struct vfio *v); /* false: nothing of it is busy */
+
+/*
  * Before a client's call is carried out: what it stored to devices' registers earlier, where those are memory, takes
  * place. A driver that stops a queue and unmaps what it used relies on that order.
  */
