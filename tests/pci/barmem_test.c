@@ -418,14 +418,14 @@ static void large_is_held(void **state)
 	uint8_t *c = client_map();
 
 	fill(c, 3);
-	if (!holder_start(barmem_file(m)))
+	if (!file_lock_hold(barmem_file(m)))
 		return;
 	barmem_revoke(m);
 	assert_true(barmem_moving(m));
 	wait_still();
 	assert_int_equal(barmem_file(m), -1);
 	check_content(3);
-	holder_end();
+	file_lock_release();
 	munmap(c, LARGE);
 }
 
