@@ -17,6 +17,7 @@
 #include "uapi/ucall.h"
 
 struct session;
+struct iommufd_unit;
 struct shadow;
 struct iommufd;
 struct vfio;
@@ -327,7 +328,8 @@ struct broker {
 	struct iommufd *iommufd;
 	struct vfio *vfio;
 	struct shadow *shadow;
-	struct failnth *failnth; /* NULL: not under test */
+	const struct iommufd_unit *unit; /* before the functions */
+	struct failnth *failnth;	 /* NULL: not under test */
 	struct backing_cache *backings;
 	struct objects objects;
 	struct list sessions;

@@ -20,6 +20,8 @@ static const char *fault_reason(int reason)
 		return "page cannot be pinned: the process is at its limit (RLIMIT_MEMLOCK)";
 	case DMA_FAULT_REVOKED:
 		return "memory of a device that has been revoked";
+	case DMA_FAULT_CONFIG:
+		return "stream's configuration refuses it, or is wrong";
 	case DMA_FAULT_WRAP:
 		return "range runs past the end of the address space";
 	}

@@ -48,7 +48,8 @@ struct type1;
 
 struct vfio {
 	struct events *evs;
-	struct loop *loop; /* NULL: client eventfds cannot be listened to */
+	const struct iommufd_unit *unit; /* before the functions */
+	struct loop *loop;		 /* NULL: client eventfds cannot be listened to */
 	struct eventfd_ringer ringer;
 	struct list groups;
 	struct vfio_dev **dev;

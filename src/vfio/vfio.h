@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct events;
+struct iommufd_unit;
 struct loop;
 struct pci_func;
 struct ufile;
@@ -21,6 +22,8 @@ struct vfio *vfio_new(struct events *evs);
 /* The loop that watches clients' eventfds (IOEVENTFD, unmasking of INTx). Without one those are refused with -ENODEV.
  */
 void vfio_set_loop(struct vfio *v, struct loop *loop);
+/* The kind of IOMMU before the functions, where it is not the default one (iommufd/iommufd.h). */
+void vfio_set_unit(struct vfio *v, const struct iommufd_unit *u);
 /* What Linux merely warns about is refused: with EINVAL (rule B3). */
 void vfio_set_strict(struct vfio *v, bool strict);
 /* It has been done: the policy of who reaches whose memory has been gone around. For good. */
