@@ -232,7 +232,7 @@ int main(void)
 	data = memory(TIB, NULL);
 	bitmap = memory(BITMAP_BYTES, &bits);
 	must(!iommufd_open(m, &f), "iommufd_open");
-	must(!iommufd_device_bind(iommufd_ctx(f), dma, dma, iommufd_pci_unit(), &dev, &devid), "bind");
+	must(!iommufd_device_bind(iommufd_ctx(f), dma, dma, iommufd_unit(0), &dev, &devid), "bind");
 	d = fill(f, devid, &hwpt);
 	printf("OR of one bitmap of %u MiB into another: %.3f ms\n", (unsigned int)(BITMAP_BYTES >> 20),
 	       memory_bound());

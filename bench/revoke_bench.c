@@ -2,8 +2,8 @@
 /*
  * Taking a BAR's memory away from 1, 4 and 64 processes that map it, and giving it back (pci/barmem.h): 16 KiB, and 256
  * MiB of which some pages or all have been touched. Beside it the bare ftruncate() of a file that is mapped and touched
- * alike, which loses the content. And an interrupt: from a write to an eventfd to the end of the poll() that waits for
- * it, in another thread.
+ * alike, which loses the content. Held up is for how long the caller cannot do anything else. And an interrupt: from a
+ * write to an eventfd to the end of the poll() that waits for it, in another thread.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -149,9 +149,24 @@ static double bare(unsigned int n, uint64_t size, uint64_t step)
 	return median(us, RUNS);
 }
 
+/* Until it moves no more, looking as the broker does; adds what the looking takes to *held. */
+static void wait_moved(struct barmem *m, double *held)
+{
+	bool moving;
+
+	do {
+		double began = now_us();
+
+		moving = barmem_moving(m);
+		*held += now_us() - began;
+		if (moving)
+			usleep(1000);
+	} while (moving);
+}
+
 static void bench_revoke(const char *what, unsigned int n, uint64_t size, uint64_t step)
 {
-	double off[RUNS], on[RUNS], cpu[RUNS];
+	double off[RUNS], on[RUNS], cpu[RUNS], held[RUNS], unused = 0;
 	struct barmem *m;
 	struct crowd c;
 
@@ -165,17 +180,20 @@ static void bench_revoke(const char *what, unsigned int n, uint64_t size, uint64
 		cpu[i] = cpu_us();
 		began = now_us();
 		barmem_revoke(m);
+		held[i] = now_us() - began;
+		wait_moved(m, &held[i]);
 		off[i] = now_us() - began;
 		cpu[i] = cpu_us() - cpu[i];
 		began = now_us();
 		barmem_restore(m);
+		wait_moved(m, &unused);
 		on[i] = now_us() - began;
 	}
 	must(barmem_file(m) >= 0, "file");
 	crowd_end(&c);
 	barmem_free(m);
-	printf("revoke %s, %u processes: %.0f us (CPU %.0f us) restore %.0f us bare %.0f us\n", what, n,
-	       median(off, RUNS), median(cpu, RUNS), median(on, RUNS), bare(n, size, step));
+	printf("revoke %s, %u processes: %.0f us (held up %.0f us, CPU %.0f us) restore %.0f us bare %.0f us\n", what,
+	       n, median(off, RUNS), median(held, RUNS), median(cpu, RUNS), median(on, RUNS), bare(n, size, step));
 	fflush(stdout);
 }
 

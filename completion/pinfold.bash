@@ -74,8 +74,8 @@ _pinfold() {
 		return
 	fi
 	case $verb in
-	run) options="-d --device --fault --control --connect --summary --memlock --strict --p2p --check --report --trace --suppressions --first --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
-	serve) options="-d --device --fault --control --socket --summary --memlock --strict --p2p --check --report --trace --suppressions --first --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
+	run) options="-d --device --fault --control --connect --summary --memlock --strict --p2p --iommu --check --report --trace --suppressions --first --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
+	serve) options="-d --device --fault --control --socket --summary --memlock --strict --p2p --iommu --check --report --trace --suppressions --first --stack-depth --error-exitcode --host-devices --iommufd-test --verbose --help" ;;
 	ctl)
 		_pinfold_ctl "$cur" "$prev"
 		return
@@ -97,6 +97,10 @@ _pinfold() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
+	--iommu)
+		mapfile -t COMPREPLY < <(compgen -W "vtd smmuv3 help" -- "$cur")
+		return
+		;;
 	--memlock)
 		mapfile -t COMPREPLY < <(compgen -W "unlimited 64M 1G" -- "$cur")
 		return
@@ -108,7 +112,7 @@ _pinfold() {
 		--)
 			break
 			;;
-		-d | --device | --fault | --control | --connect | --socket | --memlock)
+		-d | --device | --fault | --control | --connect | --socket | --memlock | --iommu)
 			((i++))
 			while [[ ${COMP_WORDS[i + 1]} == = ]]; do
 				((i += 2))

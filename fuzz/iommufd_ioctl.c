@@ -478,7 +478,7 @@ static void do_device(struct client *k, struct ufile *f, uint8_t op)
 	if (!k->dev[i]) {
 		/* The last two are of one group: of one context at a time, as vfio/ sees to. */
 		if (ctx && (!i || !k->dev[3 - i] || ctx == k->ctx[3 - i])) {
-			if (!iommufd_device_bind(ctx, k->dma[i], k->dma[!!i], iommufd_pci_unit(), &k->dev[i], &id)) {
+			if (!iommufd_device_bind(ctx, k->dma[i], k->dma[!!i], iommufd_unit(0), &k->dev[i], &id)) {
 				k->ctx[i] = ctx;
 				k->devid[i] = id;
 			}

@@ -312,11 +312,14 @@ static void do_ioctl(struct client *k, struct ufile *f, uint8_t nr, uint64_t arg
 	unsigned int rounds = 0;
 	long ret;
 
+	k->c.at = 0;
 	do {
 		ret = f->ops->ioctl ? f->ops->ioctl(f, &k->c, _IO(VFIO_TYPE, CMD_BASE + nr % 64), arg) : -ENOTTY;
 		if (++rounds > INPUTS + 8)
 			abort();
-	} while (ret == UCALL_AGAIN);
+		if (ret == UCALL_MORE)
+			rounds = 0;
+	} while (ret == UCALL_AGAIN || ret == UCALL_MORE);
 	if (ret < -4095)
 		abort();
 	while (k->ninput)

@@ -21,8 +21,9 @@ enum event_type {
 	EVENT_FAULT,	   /* who = BDF, pasid, addr = IOVA, len, flags, error = errno, tag */
 	EVENT_MMIO,	   /* who = BDF, addr = region index << 40 | offset, len = size, value, flags */
 	EVENT_IRQ,	   /* who = BDF, value = vector */
-	EVENT_MISUSE, /* who = domain and BDF, value = enum event_misuse, addr and flags as of MMIO, len = size, name */
-	EVENT_OPEN,   /* who = client pid, name = what was opened */
+	EVENT_MISUSE,  /* who = domain and BDF, value = enum event_misuse, addr and flags as of MMIO, len = size, name;
+			* tag, or NULL */
+	EVENT_OPEN,    /* who = client pid, name = what was opened */
 	EVENT_RELEASE, /* name */
 	EVENT_REVOKE,  /* ioas, addr = IOVA, len: the device whose memory was mapped there has taken it back */
 	EVENT_REFUSE,  /* ioas, addr = IOVA, len; who = BDF that may not reach it, value = BDF whose memory it is */

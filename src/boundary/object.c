@@ -190,12 +190,14 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 	ret = rpc_call(r);
 	while (ret == RPC_NEED) {
 		ret = 0;
-		if (is_answer(r))
+		if (is_answer(r)) {
 			fault = take_answer(r, fault);
-		else if (is_later(r))
+			round = 0;
+		} else if (is_later(r)) {
 			later(r, waits++);
-		else
+		} else {
 			ret = supply(r, s, following);
+		}
 		if (ret || round++ > 4096 + waits) {
 			ret = ret ? ret : -EIO;
 			break;

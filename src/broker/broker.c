@@ -126,6 +126,28 @@ static int allow_p2p(struct broker *b, char *err, size_t errlen)
 }
 
 /* No client gets all the descriptors that we may have open. */
+void broker_iommu_help(char *text, size_t size)
+{
+	const struct iommufd_unit *u;
+	size_t n = 0;
+
+	*text = 0;
+	for (unsigned int i = 0; (u = iommufd_unit(i)) && n < size; i++)
+		n += snprintf(text + n, size - n, "  %-8s%s\n", iommufd_unit_name(u), iommufd_unit_text(u));
+}
+
+static int choose_iommu(struct broker *b, char *err, size_t errlen)
+{
+	b->unit = b->opt.iommu ? iommufd_unit_find(b->opt.iommu) : iommufd_unit(0);
+	if (!b->unit) {
+		snprintf(err, errlen, "--iommu=%s: there is no such IOMMU; --iommu=help lists them", b->opt.iommu);
+		return -EINVAL;
+	}
+	iommufd_set_pci_unit(b->iommufd, b->unit);
+	vfio_set_unit(b->vfio, b->unit);
+	return 0;
+}
+
 static int share_descriptors(struct broker *b)
 {
 	struct rlimit rl;
@@ -161,8 +183,12 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 	b->iommufd = iommufd_new(&b->events, b->backings, b->opt.iommufd_test);
 	if (!b->iommufd)
 		return -ENOMEM;
+	ret = choose_iommu(b, err, errlen);
+	if (ret)
+		return ret;
 	vfio_set_loop(b->vfio, b->loop);
 	vfio_set_flush(b->vfio, session_drain_all, b);
+	vfio_set_waits(b->vfio);
 	faults_init(b);
 	vfio_set_strict(b->vfio, b->opt.strict);
 	b->objects.per_client = b->client_fds;
@@ -174,6 +200,7 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 		snprintf(err, errlen, "cannot make a directory for the PCI tree: %s", strerror(-ret));
 		return ret;
 	}
+	shadow_set_unit(b->shadow, b->unit);
 	if (b->opt.iommufd_test) {
 		ret = shadow_add_faults(b->shadow);
 		if (ret)
@@ -211,6 +238,7 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 	b->objects.hangups = -1;
 	list_init(&b->sessions);
 	list_init(&b->dead);
+	loop_timer_init(&b->held, sessions_held);
 	tickets_init(&b->tickets);
 	list_init(&b->ctl.peers);
 	b->ctl.listener.fd = -1;

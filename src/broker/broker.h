@@ -18,6 +18,7 @@ struct broker_options {
 	size_t ndevices;
 	const char *const *faults; /* --fault specifications */
 	size_t nfaults;
+	const char *iommu;	/* the kind of IOMMU before the devices; NULL: the default */
 	const char *const *p2p; /* --p2p INITIATOR:TARGET */
 	size_t np2p;
 	const char *control; /* path to take orders on; NULL: beside socket, or a private abstract name */
@@ -31,6 +32,8 @@ struct broker_options {
 	bool verbose;
 };
 
+/* The kinds of IOMMUs that there are, a line for each. */
+void broker_iommu_help(char *text, size_t size);
 /*
  * Creates devices, the shadow tree of /sys and /dev, and the listening socket. On failure NULL with one line in err,
  * and errno: EINVAL for the user's mistake (a device specification, a path), anything else for ours.

@@ -567,6 +567,15 @@ void call_free(struct call *c)
 	free(c);
 }
 
+static void call_forget(struct call *c)
+{
+	free_parts(c, &c->parts, &c->in_bytes);
+	for (unsigned int i = 0; i < PART_KINDS; i++)
+		itree_init(&c->index[i]);
+	c->nparts = 0;
+	c->retried_pages = false;
+}
+
 static bool part_valid(const struct ucall_part *h, size_t left)
 {
 	return h->kind < PART_KINDS && h->got <= left && (h->kind != PART_BYTES || h->got <= h->len) &&
@@ -621,7 +630,8 @@ long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, u
 	*len = 0;
 	*has_fd = *fd_asks = false;
 	*fd_at = c->install_at;
-	if (!c->finished) {
+	/* Of an answer in parts, the next one is begun when the last has gone. */
+	if (!c->finished && list_empty(&c->outs)) {
 		c->nneeds = 0;
 		c->arg = arg;
 		c->fail_nth = mem_fail_left();
@@ -634,11 +644,14 @@ long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, u
 			memcpy(payload, c->needs, *len);
 			return RPC_NEED;
 		}
-		c->finished = true;
+		if (c->result == UCALL_MORE)
+			call_forget(c);
+		else
+			c->finished = true;
 		*fd_at = c->install_at;
 	}
 	flush_outs(c, payload, len);
-	if (!list_empty(&c->outs))
+	if (!c->finished || !list_empty(&c->outs))
 		return RPC_NEED;
 	if (c->install_fd >= 0 && c->result >= 0) {
 		int err = session_send_fd(c->s, c->slot, c->install_fd);

@@ -17,6 +17,7 @@
 #include "uapi/ucall.h"
 
 struct session;
+struct iommufd_unit;
 struct shadow;
 struct iommufd;
 struct vfio;
@@ -213,6 +214,9 @@ struct session {
 	uint64_t opened;     /* descriptors that it was given */
 	struct object *last; /* the object that the last posted write went to; good for one walk over the ring */
 	struct call *call[CHANNEL_SLOTS];
+	/* Bits of slots whose call, or whose answer, waits until the file is not busy any more. */
+	uint32_t held_calls, held_answers;
+	uint64_t held_object[CHANNEL_SLOTS];	/* of an answer */
 	size_t call_bytes;			/* that the calls keep */
 	struct session_fd fds[SESSION_FDS_MAX]; /* arrived, not yet asked for */
 	unsigned int nfds;
@@ -238,9 +242,12 @@ void session_close_fd(struct session *s, int fd);
 int session_send_fd(struct session *s, unsigned int slot, int fd);
 void session_receive(struct session *s); /* takes in what waits on the socket */
 void session_discard_fds(struct session *s, unsigned int slot);
+void session_hold(struct session *s); /* something is held, and shall be looked at in a while */
+void sessions_held(struct loop_timer *t);
 
 /* ---- rpc.c ---- */
-bool rpc_serve(struct session *s, unsigned int slot); /* false: there was no request */
+bool rpc_serve(struct session *s, unsigned int slot); /* false: there was no request, or it is held */
+void rpc_serve_held(struct session *s);
 void rpc_drop_mappings(struct session *s);
 /* The file of an object that the client has mapped; NULL: it has not. */
 struct ufile *rpc_mapped_file(struct session *s, uint64_t object);
@@ -321,11 +328,13 @@ struct broker {
 	struct iommufd *iommufd;
 	struct vfio *vfio;
 	struct shadow *shadow;
-	struct failnth *failnth; /* NULL: not under test */
+	const struct iommufd_unit *unit; /* before the functions */
+	struct failnth *failnth;	 /* NULL: not under test */
 	struct backing_cache *backings;
 	struct objects objects;
 	struct list sessions;
 	struct list dead; /* sessions that are about to be ended */
+	struct loop_timer held; /* for what they hold */
 	struct tickets tickets;
 	uint64_t sessions_made;
 	struct session *serving; /* whose call is being carried out; NULL: nobody's */

@@ -496,6 +496,51 @@ static bool may_switch_memory(uint32_t op)
 	return op == RPC_PWRITE || op == RPC_IOCTL || op == RPC_PREAD;
 }
 
+static bool may_wait(uint32_t op)
+{
+	return op == RPC_IOCTL || op == RPC_PREAD || op == RPC_PWRITE || op == RPC_MMAP || op == RPC_MMIO_READ ||
+	       op == RPC_MMIO_TEST;
+}
+
+/* Only who has to do with it waits, and not for a client, but for a thread of ours. */
+static bool must_wait(struct request *r)
+{
+	struct ufile *f;
+
+	if (likely(!vfio_moving(r->s->b->vfio)) || !may_wait(r->op))
+		return false;
+	f = mapped_file_of(r);
+	return f && f->ops->busy && f->ops->busy(f);
+}
+
+static void answer(struct session *s, unsigned int slot)
+{
+	struct slot *sl = &s->ch->slot[slot];
+
+	if (atomic_exchange_explicit(&sl->state, SLOT_REPLY, memory_order_acq_rel) & SLOT_WAITING)
+		syscall(SYS_futex, &sl->state, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+void rpc_serve_held(struct session *s)
+{
+	uint32_t calls = s->held_calls, answers = s->held_answers;
+
+	s->held_calls = s->held_answers = 0;
+	for (; answers; answers &= answers - 1) {
+		unsigned int slot = __builtin_ctz(answers);
+		struct request r = {.s = s, .op = RPC_IOCTL, .object = s->held_object[slot]};
+
+		if (must_wait(&r))
+			s->held_answers |= 1u << slot;
+		else
+			answer(s, slot);
+	}
+	for (; calls; calls &= calls - 1)
+		rpc_serve(s, __builtin_ctz(calls));
+	if (s->held_calls | s->held_answers)
+		session_hold(s);
+}
+
 bool rpc_serve(struct session *s, unsigned int slot)
 {
 	/* As aligned as ucall_parts want it. One call is served at a time. */
@@ -504,11 +549,17 @@ bool rpc_serve(struct session *s, unsigned int slot)
 	struct request r = {.s = s, .slot = slot, .in = (uint8_t *)in, .out_data = channel_payload(s->ch, slot)};
 	long ret = -ENOSYS;
 
-	if ((atomic_load_explicit(&sl->state, memory_order_acquire) & SLOT_STATE_MASK) != SLOT_REQUEST)
+	if ((atomic_load_explicit(&sl->state, memory_order_acquire) & SLOT_STATE_MASK) != SLOT_REQUEST ||
+	    s->held_answers >> slot & 1)
 		return false;
 	r.op = __atomic_load_n(&sl->op, __ATOMIC_RELAXED);
 	r.nfds = __atomic_load_n(&sl->nfds, __ATOMIC_RELAXED);
 	r.object = __atomic_load_n(&sl->object, __ATOMIC_RELAXED);
+	if (unlikely(must_wait(&r))) {
+		s->held_calls |= 1u << slot;
+		session_hold(s);
+		return false;
+	}
 	r.payload_len = MIN(__atomic_load_n(&sl->payload_len, __ATOMIC_RELAXED), SLOT_PAYLOAD);
 	for (unsigned int i = 0; i < 4; i++)
 		r.a[i] = __atomic_load_n(&sl->a[i], __ATOMIC_RELAXED);
@@ -533,7 +584,12 @@ bool rpc_serve(struct session *s, unsigned int slot)
 	sl->ret = ret;
 	sl->flags = (r.has_fd ? SLOT_HAS_FD : 0) | (r.fd_asks ? SLOT_FD_ASKS : 0);
 	sl->payload_len = r.out_len;
-	if (atomic_exchange_explicit(&sl->state, SLOT_REPLY, memory_order_acq_rel) & SLOT_WAITING)
-		syscall(SYS_futex, &sl->state, FUTEX_WAKE, 1, NULL, NULL, 0);
+	if (unlikely(must_wait(&r))) {
+		s->held_answers |= 1u << slot;
+		s->held_object[slot] = r.object;
+		session_hold(s);
+	} else {
+		answer(s, slot);
+	}
 	return true;
 }

@@ -256,6 +256,23 @@ void session_drain_all(void *arg)
 		drain_ring(s);
 }
 
+/* Files that are busy do not say when they have ceased to be. */
+#define HELD_NS 1000000
+
+void session_hold(struct session *s)
+{
+	loop_timer_arm(s->b->loop, &s->b->held, HELD_NS);
+}
+
+void sessions_held(struct loop_timer *t)
+{
+	struct broker *b = container_of(t, struct broker, held);
+	struct session *s;
+
+	list_for_each (s, &b->sessions, node)
+		rpc_serve_held(s);
+}
+
 static bool session_poll(struct loop_poll *p)
 {
 	struct session *s = container_of(p, struct session, poll);

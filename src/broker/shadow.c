@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "iommufd/iommufd.h"
 
 /* What is there without any device: `data` NULL is a directory. Modes and contents as in Linux 6.12. */
 static const struct fixed {
@@ -86,6 +87,7 @@ int shadow_new(bool host_devices, struct shadow **out)
 
 	if (!s)
 		return -ENOMEM;
+	s->unit = iommufd_unit(0);
 	root_sweep();
 	ret = root_create(s->root, &s->root_fd, &s->lock_fd);
 	if (ret) {
@@ -101,6 +103,11 @@ int shadow_new(bool host_devices, struct shadow **out)
 	}
 	*out = s;
 	return 0;
+}
+
+void shadow_set_unit(struct shadow *s, const struct iommufd_unit *u)
+{
+	s->unit = u;
 }
 
 void shadow_free(struct shadow *s)

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct iommufd_unit;
 struct pci_func;
 struct shadow;
 
@@ -25,6 +26,8 @@ struct shadow;
  * -errno. Sweeps trees of this user's whose broker died without removing them. host_devices: links to the machine's own
  * PCI functions, drivers and IOMMU groups appear beside ours. */
 int shadow_new(bool host_devices, struct shadow **s);
+/* The kind of IOMMU that groups are behind, where it is not the default one: before the first function. */
+void shadow_set_unit(struct shadow *s, const struct iommufd_unit *u);
 void shadow_free(struct shadow *s); /* removes the tree */
 const char *shadow_root(const struct shadow *s);
 struct shadow_place {

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "base/util.h"
+#include "iommufd/iommufd.h"
 #include "pci/pci.h"
 
 #define VFIO_DRIVER "vfio-pci"
@@ -47,16 +49,19 @@ static struct shadow_func *find(struct shadow *s, const struct pci_func *f)
 
 static int group_add(struct shadow *s, unsigned int group)
 {
-	char path[128];
-	int ret;
+	char path[128], ranges[256] = "";
+	uint64_t first, last;
+	int ret, n = 0;
 
 	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%u/type", group);
 	ret = tree_printf(s->root_fd, path, 0644, "DMA\n");
 	if (ret)
 		return ret;
-	/* The window of x86's message-signalled interrupts, as VFIO leaves it out of the usable ranges. */
+	/* Where message-signalled interrupts go, as VFIO leaves it out of the usable ranges. */
+	for (unsigned int i = 0; iommufd_unit_reserved(s->unit, i, &first, &last); i++)
+		n += snprintf(ranges + n, sizeof(ranges) - n, "0x%016" PRIx64 " 0x%016" PRIx64 " msi\n", first, last);
 	snprintf(path, sizeof(path), "sys/kernel/iommu_groups/%u/reserved_regions", group);
-	return tree_printf(s->root_fd, path, 0444, "0x%016x 0x%016x msi\n", 0xfee00000, 0xfeefffff);
+	return tree_printf(s->root_fd, path, 0444, "%s", ranges);
 }
 
 /* The lowest number that is free, as Linux gives them out. -ENOMEM */

@@ -34,6 +34,7 @@ struct shadow {
 	char root[SHADOW_ROOT_MAX];
 	int root_fd;
 	int lock_fd; /* flock: as long as it is held the tree has an owner */
+	const struct iommufd_unit *unit;
 	struct shadow_func *funcs;
 	size_t nfuncs;
 	int *minor_group; /* whose /dev/vfio/N has the minor number that is the index; -1: nobody's */

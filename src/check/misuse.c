@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "check/device.h"
 #include "check/private.h"
+#include "iommu/iommu.h"
 
 static const enum check_class class_of[] = {
     [MISUSE_MEMORY_OFF] = CLASS_MMIO_DISABLED,	     [MISUSE_WIDTH] = CLASS_MMIO_WIDTH,
@@ -38,7 +39,7 @@ void check_misuse(struct check *c, const struct event *ev)
 	const struct event_origin *from = c->evs->origin;
 	uint64_t off = ev->addr & (BIT64(40) - 1);
 	struct finding f;
-	char bdf[16], region[24];
+	char bdf[16], region[24], tag[192] = "";
 
 	if (ev->value >= ARRAY_SIZE(class_of) || !check_wants(c, class_of[ev->value]))
 		return;
@@ -47,9 +48,11 @@ void check_misuse(struct check *c, const struct event *ev)
 	f.bdf = ev->who;
 	f.write = ev->flags & EVENT_WRITE;
 	check_bdf(ev->who, bdf);
-	finding_part(&f, ROLE_NOTE, 0, 0, "%s %s offset 0x%" PRIx64 ", %s of %" PRIu64 " bytes: %s", bdf,
+	if (ev->tag)
+		dma_tag_format(ev->tag, tag, sizeof(tag));
+	finding_part(&f, ROLE_NOTE, 0, 0, "%s %s offset 0x%" PRIx64 ", %s of %" PRIu64 " bytes%s%s: %s", bdf,
 		     region_name(ev->addr >> 40, region, sizeof(region)), off, f.write ? "write" : "read", ev->len,
-		     ev->name);
+		     tag[0] ? "," : "", tag, ev->name);
 	if (from && from->ip)
 		finding_part(&f, ROLE_CALL, from->tid, check_stack(c), "by thread %" PRIu32 " here:", from->tid);
 	else

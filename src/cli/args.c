@@ -20,6 +20,7 @@ enum {
 	OPTION_MEMLOCK,
 	OPTION_STRICT,
 	OPTION_P2P,
+	OPTION_IOMMU,
 	OPTION_HOST_DEVICES,
 	OPTION_IOMMUFD_TEST,
 	OPTION_FAULT,
@@ -42,6 +43,7 @@ enum {
 	{"memlock", required_argument, NULL, OPTION_MEMLOCK}, \
 	{"strict", no_argument, NULL, OPTION_STRICT}, \
 	{"p2p", required_argument, NULL, OPTION_P2P}, \
+	{"iommu", required_argument, NULL, OPTION_IOMMU}, \
 	{"host-devices", no_argument, NULL, OPTION_HOST_DEVICES}, \
 	{"iommufd-test", no_argument, NULL, OPTION_IOMMUFD_TEST}, \
 	{"check", optional_argument, NULL, OPTION_CHECK}, \
@@ -153,6 +155,20 @@ static int option_fault(const struct verb *v, const char *spec, struct args *a)
 	return 0;
 }
 
+static int option_iommu(const char *kind, struct args *a)
+{
+	char text[1024];
+
+	if (strcmp(kind, "help")) {
+		a->broker.iommu = kind;
+		return 0;
+	}
+	broker_iommu_help(text, sizeof(text));
+	fputs(text, stdout);
+	a->done = true;
+	return 0;
+}
+
 static int option_memlock(const struct verb *v, const char *text, uint64_t *bytes)
 {
 	if (!strcmp(text, "unlimited")) {
@@ -226,6 +242,8 @@ static int option_apply(const struct verb *v, int c, struct args *a)
 	case OPTION_P2P:
 		a->p2p[a->broker.np2p++] = optarg;
 		return 0;
+	case OPTION_IOMMU:
+		return option_iommu(optarg, a);
 	case OPTION_HOST_DEVICES:
 		a->broker.host_devices = true;
 		return 0;

@@ -30,8 +30,8 @@ static int check_usage(const struct verb *v, const struct args *a)
 	if (!a->program[0])
 		return usage_error(v, "PROGRAM is missing");
 	if (a->connect && (a->broker.ndevices || a->broker.summary || a->broker.memlock || a->broker.strict ||
-			   a->broker.np2p || a->broker.host_devices || a->broker.iommufd_test || a->broker.nfaults ||
-			   a->broker.control || a->check_given))
+			   a->broker.np2p || a->broker.iommu || a->broker.host_devices || a->broker.iommufd_test ||
+			   a->broker.nfaults || a->broker.control || a->check_given))
 		return usage_error(v, "with --connect, devices and other options belong to `pinfold serve`");
 	return 0;
 }

@@ -21,6 +21,8 @@
 	"      --memlock SIZE  bytes that each client may pin (as in 64M), or unlimited;\n"                            \
 	"                      without it the client's RLIMIT_MEMLOCK counts, as in Linux\n"                           \
 	"      --strict        refuse the unsafe legacy paths that Linux only warns about\n"                           \
+	"      --iommu KIND    what stands before the devices: vtd (the default) or smmuv3;\n"                         \
+	"                      --iommu=help says more\n"                                                               \
 	"      --p2p INITIATOR:TARGET\n"                                                                               \
 	"                      let a device reach another one's memory; addresses, or all\n"                           \
 	"      --check=CLASS[,...]\n"                                                                                  \

@@ -59,7 +59,7 @@ static int iotlb_fill(struct dma_dev *d, uint64_t iova, unsigned int need, struc
 	if (!d->dom)
 		return DMA_FAULT_DETACHED;
 	*out = e;
-	reason = domain_translate(d->dom, iova, need, e);
+	reason = d->dom->parent ? nested_translate(d, iova, need, e) : domain_translate(d->dom, iova, need, e);
 	if (!reason)
 		*iotlb_block(d, iova) = *e;
 	return reason;
@@ -128,6 +128,7 @@ static void domain_leave(struct dma_dev *d)
 {
 	list_del(&d->node);
 	d->dom = NULL;
+	d->faulted = false;
 	iotlb_flush(d);
 }
 
@@ -136,6 +137,7 @@ void dma_dev_attach(struct dma_dev *d, struct domain *dom)
 	domain_leave(d);
 	d->dom = dom;
 	list_add_tail(&dom->devs, &d->node);
+	pasids_attached(d);
 	dma_attach_emit(d);
 }
 
@@ -144,6 +146,7 @@ void dma_dev_detach(struct dma_dev *d)
 	bool was = d->dom;
 
 	domain_leave(d);
+	pasids_attached(d);
 	if (was)
 		dma_attach_emit(d);
 }
@@ -183,9 +186,20 @@ static uint32_t access_flags(const struct dma_dev *d, bool write)
 	return (write ? EVENT_WRITE : 0) | (d->dom && domain_nested(d->dom) ? EVENT_NESTED : 0);
 }
 
+/* What a translation failed for is told once a transfer does: who merely probes goes another way. */
+static void stage1_tell(struct dma_dev *d, uint64_t iova, int reason)
+{
+	bool tell = d->faulted && d->fault.iova == iova && reason != DMA_FAULT_GONE && reason != DMA_FAULT_WRAP;
+
+	d->faulted = false;
+	if (tell)
+		d->dom->stage1->failed(d->dom->stage1_ctx, d, &d->fault);
+}
+
 int dma_fault_emit(struct dma_dev *d, iova_t iova, uint64_t len, bool write, int reason, const struct dma_tag *tag)
 {
 	d->stats.faults++;
+	stage1_tell(d, iova.a, reason);
 	event_emit(d->evs, EVENT_FAULT, .who = d->bdf, .pasid = d->pasid, .ioas = domain_event_id(d->dom),
 		   .addr = iova.a, .len = len, .flags = access_flags(d, write), .error = reason, .tag = tag);
 	return -EFAULT;

@@ -58,6 +58,12 @@ struct domain *domain_new_nested(struct domain *parent, const struct walk_config
 	return d;
 }
 
+void domain_set_stage1(struct domain *d, const struct stage1_ops *ops, void *ctx)
+{
+	d->stage1 = ops;
+	d->stage1_ctx = ctx;
+}
+
 void domain_free(struct domain *d)
 {
 	if (!d)
@@ -184,8 +190,6 @@ int domain_translate(struct domain *d, uint64_t iova, unsigned int need, struct 
 	struct table_leaf l;
 	uint64_t prot;
 
-	if (d->parent)
-		return nested_translate(d, iova, need, e);
 	if (!domain_find(d, iova, &l)) {
 		int reason = d->cfg.follows ? follow_fault(d, iova, need) : DMA_FAULT_UNMAPPED;
 

@@ -4,8 +4,8 @@
  *
  *   paging   has a table of its own (table.h), filled by the one IOVA space that it is in.
  *   following  is a paging one whose table is filled page by page, by the requesters' misses (follow.c, rule E3).
- *   nested   translates through a table in client memory first (walk.h) and then through its parent, a paging domain
- *	      (rule E1). What it has cached of the client's table is used until it is invalidated and not after (E2).
+ *   nested   translates through tables in client memory first (walk.h, stage1.h) and then through its parent, a paging
+ *domain (rule E1). What it has cached of the client's table is used until it is invalidated and not after (E2).
  *
  * Invariant: a translation in a requester's IOTLB is in its domain's table; what leaves the table is flushed from the
  * IOTLBs of all that translate through it, nested children's included, before the caller goes on.
@@ -20,6 +20,7 @@
 
 struct domain;
 struct ioas;
+struct stage1_ops;
 struct walk_config;
 
 /* What the IOMMU unit can do for a paging domain. */
@@ -33,6 +34,8 @@ struct domain_config {
 struct domain *domain_new(const struct domain_config *cfg, struct events *evs); /* NULL: out of memory */
 /* parent must outlive it. walk is copied; NULL: a table format that only a test knows, which translates nothing. */
 struct domain *domain_new_nested(struct domain *parent, const struct walk_config *walk);
+/* Of a nested domain that nothing is attached to: its first stage is this instead (stage1.h). ctx must outlive it. */
+void domain_set_stage1(struct domain *d, const struct stage1_ops *ops, void *ctx);
 void domain_free(struct domain *d); /* in no space; no requester and no nested domain may be left */
 
 const struct domain_config *domain_config(const struct domain *d); /* a nested one's parent's */

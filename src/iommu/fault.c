@@ -20,14 +20,15 @@ static const char *fault_reason(int reason)
 		return "page cannot be pinned: the process is at its limit (RLIMIT_MEMLOCK)";
 	case DMA_FAULT_REVOKED:
 		return "memory of a device that has been revoked";
+	case DMA_FAULT_CONFIG:
+		return "stream's configuration refuses it, or is wrong";
 	case DMA_FAULT_WRAP:
 		return "range runs past the end of the address space";
 	}
 	return "failed";
 }
 
-/* " SQ1 CID 7 PRP1", or nothing. */
-static int fault_tag(const struct dma_tag *t, char *buf, size_t size)
+int dma_tag_format(const struct dma_tag *t, char *buf, size_t size)
 {
 	char queue[48] = "", id[48] = "", at[32] = "";
 
@@ -47,7 +48,7 @@ static int access_format(const struct event *ev, const char *addr, char *buf, si
 	if (ev->pasid)
 		snprintf(pasid, sizeof(pasid), " PASID %#x", ev->pasid);
 	if (ev->tag)
-		fault_tag(ev->tag, tag, sizeof(tag));
+		dma_tag_format(ev->tag, tag, sizeof(tag));
 	return snprintf(buf, size, "[DMA %s] %04x:%02x:%02x.%x%s %s 0x%llx (%llu bytes)%s%s",
 			ev->flags & EVENT_WRITE ? "Write" : "Read", ev->who >> 16, ev->who >> 8 & 0xff,
 			ev->who >> 3 & 0x1f, ev->who & 7, pasid, addr, (unsigned long long)ev->addr,

@@ -65,8 +65,8 @@ void *dma_dev_user(const struct dma_dev *d); /* a PASID's is its function's */
 int dma_dev_set_pasid_bits(struct dma_dev *d, unsigned int bits); /* before the first use of one. 0 or -ENOMEM */
 unsigned int dma_dev_pasid_bits(const struct dma_dev *d);	  /* 0: it has none */
 /*
- * The requester for a PASID of a function that has some, for this turn of the loop. Where nothing is attached, it is
- * one whose every DMA faults.
+ * The requester for a PASID of a function that has some, until this is asked again. Where nothing is attached to the
+ * PASID it is the function's own page table that decides, if that knows PASIDs (stage1.h); else every DMA faults.
  */
 struct dma_dev *dma_dev_pasid(struct dma_dev *d, uint32_t pasid);
 uint32_t dma_dev_pasid_number(const struct dma_dev *d); /* 0: it is a function */
@@ -84,6 +84,7 @@ enum dma_fault {
 	DMA_FAULT_REVOKED = ESTALE,    /* memory of a device that has taken it back */
 	DMA_FAULT_WRAP = EOVERFLOW,    /* the request runs past the last address; reported at its first */
 	DMA_FAULT_LIMIT = ENOMEM,      /* the page would have to be pinned now, and its owner may pin no more (B1) */
+	DMA_FAULT_CONFIG = EINVAL, /* what the owner says of the requester in its own memory is wrong, or refuses it */
 };
 
 /*
@@ -149,5 +150,7 @@ struct event;
 int dma_fault_format(const struct event *ev, char *buf, size_t size);
 /* Likewise an access that is none: "[DMA Read] 0000:01:00.0 addr 0x1000 (4096 bytes), SQ1 CID 7 PRP1" */
 int dma_access_format(const struct event *ev, char *buf, size_t size);
+/* " SQ1 CID 7 PRP1", or nothing. */
+int dma_tag_format(const struct dma_tag *t, char *buf, size_t size);
 
 #endif

@@ -41,38 +41,68 @@ static int nested_update(void *ctx, uint64_t addr, uint64_t old, uint64_t new)
 	}
 }
 
-int nested_resolve(struct domain *d, uint64_t iova, unsigned int need, uint64_t *addr, uint64_t *reach)
+/* The first stage alone. 0 and *res, whose address is the parent's; or why not (enum dma_fault), and *fault. */
+static int stage1_translate(const struct dma_dev *who, uint64_t iova, unsigned int need, struct walk_result *res,
+			    struct stage1_fault *fault)
 {
+	const struct domain *d = who->dom;
 	const struct walk_mem mem = {.ctx = d->parent, .load = nested_load, .update = nested_update};
-	struct walk_fault_info fault;
+	struct stage1_way way = {0};
+	int reason;
+
+	*fault = (struct stage1_fault){.iova = iova, .write = need & IOMMU_WRITE};
+	if (!d->stage1) {
+		if (!d->walks)
+			return DMA_FAULT_UNMAPPED;
+		way.iova = iova;
+		way.walk = d->walk;
+	} else {
+		reason = d->stage1->find(d->stage1_ctx, &mem, who, iova, &way, &fault->code);
+		if (reason)
+			return reason;
+		if (way.bypass) {
+			*res = (struct walk_result){.addr = iova, .size = 0, .prot = IOMMU_READ | IOMMU_WRITE};
+			return 0;
+		}
+	}
+	if (!walk(&way.walk, &mem, way.iova, need, res, &fault->walk))
+		return 0;
+	return fault->walk.kind == WALK_PERMISSION ? DMA_FAULT_PERMISSION : DMA_FAULT_UNMAPPED;
+}
+
+int nested_resolve(const struct dma_dev *who, uint64_t iova, unsigned int need, uint64_t *addr, uint64_t *reach)
+{
+	struct stage1_fault fault;
 	struct walk_result res;
 
-	if (!d->walks || walk(&d->walk, &mem, iova, need, &res, &fault))
+	if (stage1_translate(who, iova, need, &res, &fault))
 		return -EFAULT;
 	*addr = res.addr;
-	*reach = res.size - (iova & (res.size - 1));
+	*reach = res.size ? res.size - (iova & (res.size - 1)) : UINT64_MAX;
 	return 0;
 }
 
-int nested_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e)
+int nested_translate(struct dma_dev *who, uint64_t iova, unsigned int need, struct iotlb_entry *e)
 {
-	const struct walk_mem mem = {.ctx = d->parent, .load = nested_load, .update = nested_update};
-	struct walk_fault_info fault;
+	uint64_t before, after, in;
 	struct walk_result res;
 	struct iotlb_entry pe;
-	uint64_t before, after;
 	int reason;
 
-	if (!d->walks)
-		return DMA_FAULT_UNMAPPED;
-	if (walk(&d->walk, &mem, iova, need, &res, &fault))
-		return fault.kind == WALK_PERMISSION ? DMA_FAULT_PERMISSION : DMA_FAULT_UNMAPPED;
-	reason = domain_translate(d->parent, res.addr, need, &pe);
+	reason = stage1_translate(who, iova, need, &res, &who->fault);
+	who->faulted = reason && who->dom->stage1;
+	if (!reason)
+		reason = domain_translate(who->dom->parent, res.addr, need, &pe);
 	if (reason)
 		return reason;
-	/* As far around iova as both leaves reach. */
-	before = MIN(iova & (res.size - 1), res.addr - pe.first);
-	after = MIN(res.size - (iova & (res.size - 1)), pe.size - (res.addr - pe.first));
+	/* As far around iova as both leaves reach. A first stage that is bypassed is a leaf of everything. */
+	before = res.addr - pe.first;
+	after = pe.size - before;
+	if (res.size) {
+		in = iova & (res.size - 1);
+		before = MIN(in, before);
+		after = MIN(res.size - in, after);
+	}
 	*e = (struct iotlb_entry){
 	    .first = iova - before,
 	    .size = before + after,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The PASIDs of a function: requesters of their own, found by number. */
+/* The PASIDs of a function: requesters of their own, found by number; and one for all the others in turn. */
 #include <errno.h>
 #include <stdlib.h>
 #include "iommu/private.h"
@@ -62,6 +62,23 @@ void pasids_set_master(struct dma_dev *d, bool on)
 		d->stray->master = on;
 }
 
+/* Nobody hears of it: what is attached to the function serves it. */
+static void stray_attach(struct dma_dev *p, struct domain *dom)
+{
+	list_del(&p->node);
+	p->dom = dom;
+	p->faulted = false;
+	iotlb_flush(p);
+	if (dom)
+		list_add_tail(&dom->devs, &p->node);
+}
+
+void pasids_attached(struct dma_dev *d)
+{
+	if (d->stray)
+		stray_attach(d->stray, d->dom && d->dom->stage1 && d->dom->stage1->pasids ? d->dom : NULL);
+}
+
 static void pasid_free(struct dma_dev *d, struct dma_dev *p)
 {
 	count_one(d, p);
@@ -75,6 +92,9 @@ void pasids_free(struct dma_dev *d)
 
 	while ((n = itree_first(&d->pasids, 0, UINT32_MAX)))
 		pasid_free(d, pasid_of(n));
+	if (!d->stray)
+		return;
+	stray_attach(d->stray, NULL);
 	dma_dev_free(d->stray);
 	d->stray = NULL;
 }
@@ -85,6 +105,7 @@ int dma_dev_set_pasid_bits(struct dma_dev *d, unsigned int bits)
 		d->stray = pasid_new(d, 0);
 		if (!d->stray)
 			return -ENOMEM;
+		pasids_attached(d);
 	}
 	d->pasid_bits = bits;
 	return 0;
@@ -104,9 +125,12 @@ struct dma_dev *dma_dev_pasid(struct dma_dev *d, uint32_t pasid)
 {
 	struct dma_dev *p = pasid ? pasid_find(d, pasid) : d;
 
-	if (!p) {
-		p = d->stray;
+	if (p)
+		return p;
+	p = d->stray;
+	if (p->pasid != pasid) {
 		p->pasid = pasid;
+		stray_attach(p, p->dom);
 	}
 	return p;
 }

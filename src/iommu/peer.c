@@ -84,8 +84,10 @@ void area_revoked(struct page_pin *pin)
  * The area that iova leads to, and where in the space that is. A nested domain's table is walked anew, which is as good
  * as an IOTLB at any time (rule E2).
  */
-static struct area *resolve(struct domain *d, uint64_t iova, unsigned int need, uint64_t *addr, uint64_t *reach)
+static struct area *resolve(const struct dma_dev *who, uint64_t iova, unsigned int need, uint64_t *addr,
+			    uint64_t *reach)
 {
+	struct domain *d = who->dom;
 	struct iotlb_entry e;
 	struct ioas *io;
 
@@ -94,7 +96,7 @@ static struct area *resolve(struct domain *d, uint64_t iova, unsigned int need, 
 	io = domain_ioas(d);
 	*addr = iova;
 	*reach = UINT64_MAX;
-	if (!io || !io->npeers || (d->parent && nested_resolve(d, iova, need, addr, reach)))
+	if (!io || !io->npeers || (d->parent && nested_resolve(who, iova, need, addr, reach)))
 		return NULL;
 	if (domain_translate(d->parent ? d->parent : d, *addr, need, &e))
 		return NULL;
@@ -104,7 +106,7 @@ static struct area *resolve(struct domain *d, uint64_t iova, unsigned int need, 
 size_t dma_peer(struct dma_dev *d, uint64_t iova, char *buf, size_t len, bool write)
 {
 	uint64_t addr, reach, off;
-	struct area *a = resolve(d->dom, iova, write ? IOMMU_WRITE : IOMMU_READ, &addr, &reach);
+	struct area *a = resolve(d, iova, write ? IOMMU_WRITE : IOMMU_READ, &addr, &reach);
 	struct peer *peer = a ? pages_peer(a->pages, area_off(a, addr), &off) : NULL;
 	int err;
 
@@ -128,7 +130,7 @@ int dma_fault_reason(const struct dma_dev *d, uint64_t iova, int reason)
 	const struct area *a;
 
 	if (reason != DMA_FAULT_UNMAPPED || !io || !io->npeers ||
-	    (d->dom->parent && nested_resolve(d->dom, iova, 0, &addr, &reach)))
+	    (d->dom->parent && nested_resolve(d, iova, 0, &addr, &reach)))
 		return reason;
 	a = ioas_area(io, addr);
 	return a && pages_revoked(a->pages) ? DMA_FAULT_REVOKED : reason;

@@ -28,6 +28,7 @@
 #include "iommu/domain.h"
 #include "iommu/ioas.h"
 #include "iommu/iommu.h"
+#include "iommu/stage1.h"
 #include "iommu/walk.h"
 #include "mm/mm.h"
 
@@ -53,6 +54,8 @@ struct dma_dev {
 	uint32_t bdf;
 	struct events *evs;
 	struct dma_stats stats;
+	struct stage1_fault fault; /* of the translation that failed last */
+	bool faulted;		   /* it is to be told when the DMA fails for it */
 	void *user;
 	struct dma_log *log; /* NULL: not kept */
 	/* PASIDs */
@@ -61,7 +64,8 @@ struct dma_dev {
 	struct itree_node pasid_node; /* in function->pasids */
 	unsigned int pasid_bits;      /* of a function, as what follows */
 	struct itree pasids;	      /* by number: those that are attached */
-	struct dma_dev *stray;	      /* for all that are not; NULL: there are no PASIDs */
+	struct dma_dev *stray;	      /* for all that are not; NULL: there are no PASIDs. Attached to what the function
+				       * is attached to if that takes PASIDs, else to nothing */
 };
 
 /* log.c: d->log is there, and d has written. */
@@ -81,7 +85,9 @@ struct domain {
 	struct list children;  /* of a paging one; sibling */
 	struct list sibling;
 	struct walk_config walk;
-	bool walks; /* walk is good to walk with */
+	bool walks;			 /* walk is good to walk with */
+	const struct stage1_ops *stage1; /* NULL: walk is all there is */
+	void *stage1_ctx;
 	bool tracking;
 	struct itree pins; /* follow.c: by IOVA */
 	domain_take_fn *take;
@@ -96,11 +102,13 @@ void domain_unmap(struct domain *d, uint64_t iova, uint64_t len);
 /* The same for the table alone: domain_flush(d, 0, UINT64_MAX) has to follow. */
 void domain_unmap_quiet(struct domain *d, uint64_t iova, uint64_t len);
 void domain_flush(struct domain *d, uint64_t first, uint64_t last);
-/* Fills *e with a translation for iova; need: IOMMU_READ or IOMMU_WRITE. 0, or why there is none (enum dma_fault). */
+/* Fills *e with a translation for iova; need: IOMMU_READ or IOMMU_WRITE. 0, or why there is none (enum dma_fault). Of a
+ * paging domain. */
 int domain_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e);
-int nested_translate(struct domain *d, uint64_t iova, unsigned int need, struct iotlb_entry *e);
+/* The same for a requester that is attached to a nested one, and keeps what its first stage had against it. */
+int nested_translate(struct dma_dev *who, uint64_t iova, unsigned int need, struct iotlb_entry *e);
 /* What the client's table says: the parent's address for iova, and how far it goes on from there. 0 or -EFAULT. */
-int nested_resolve(struct domain *d, uint64_t iova, unsigned int need, uint64_t *addr, uint64_t *reach);
+int nested_resolve(const struct dma_dev *who, uint64_t iova, unsigned int need, uint64_t *addr, uint64_t *reach);
 uint64_t domain_event_id(const struct domain *d); /* of its space; 0: none */
 
 /* follow.c: of a following domain. Pins the page and puts it into the table. 0, or why there is none. */
@@ -112,6 +120,7 @@ void follow_unpin(struct domain *d, uint64_t first, uint64_t last);
 void pasids_set_master(struct dma_dev *d, bool on);
 void pasids_count(struct dma_dev *d); /* adds what they did to d->stats */
 void pasids_free(struct dma_dev *d);
+void pasids_attached(struct dma_dev *d); /* what the function is attached to has changed */
 
 /* Forgets every translation that leads out of [first, last]. */
 void iotlb_flush_range(struct dma_dev *d, uint64_t first, uint64_t last);

@@ -121,7 +121,7 @@ static int reserve(struct iommufd_device *dev, struct ioas_object *o)
 	uint64_t first, last;
 	int err = 0;
 
-	for (unsigned int i = 0; !err && dev->unit->reserved && dev->unit->reserved(dev, i, &first, &last); i++)
+	for (unsigned int i = 0; !err && iommufd_unit_reserved(dev->unit, i, &first, &last); i++)
 		err = ioas_reserve(o->io, first, last, dev);
 	if (err)
 		unreserve(dev, o);
@@ -142,8 +142,8 @@ int device_compatible(const struct iommufd_device *dev, const struct hwpt *h)
 
 	if (h->unit != dev->unit)
 		return -EINVAL;
-	if (h->fault && !(dev->unit->pri && dev->unit->pri(dev)))
-		return -ENODEV;
+	if (h->fault && (err = dev->unit->pri(dev)))
+		return err;
 	if (dev->unit->attach && (err = dev->unit->attach(dev, h)))
 		return err;
 	/* Rule B2: what it would reach of other devices' memory. */

@@ -158,20 +158,19 @@ int hwpt_fill(struct hwpt *h)
 static int hwpt_new_nested(struct ioctl_call *k, struct hwpt *parent, struct viommu *v, struct iommufd_device *dev,
 			   const struct iommu_hwpt_alloc *cmd, struct hwpt **out)
 {
-	size_t (*size_of)(uint32_t type) = v ? v->ops->nested_size : dev->unit->nested_size;
+	int (*size_of)(uint32_t type, uint32_t flags) = v ? v->ops->nested_size : dev->unit->nested_size;
 	uint64_t data[USER_DATA_MAX / sizeof(uint64_t)];
 	struct hwpt *h;
-	size_t size;
-	int err;
+	int size, err;
 
 	if (cmd->flags & ~(IOMMU_HWPT_FAULT_ID_VALID | IOMMU_HWPT_ALLOC_PASID) || !cmd->data_len || !size_of)
 		return -EOPNOTSUPP;
 	if (parent->automatic || !parent->nest_parent || parent->unit != dev->unit)
 		return -EINVAL;
-	size = size_of(cmd->data_type);
-	if (!size)
-		return -EOPNOTSUPP;
-	assert(size <= sizeof(data));
+	size = size_of(cmd->data_type, cmd->flags & ~IOMMU_HWPT_FAULT_ID_VALID);
+	if (size < 0)
+		return size;
+	assert((size_t)size <= sizeof(data));
 	err = ioctl_user_data(k, cmd->data_uptr, cmd->data_len, data, size, size);
 	if (!err)
 		err = hwpt_new(dev, OBJECT_HWPT_NESTED, &h);
@@ -184,9 +183,7 @@ static int hwpt_new_nested(struct ioctl_call *k, struct hwpt *parent, struct vio
 		v->obj.users++;
 	else
 		parent->obj.users++;
-	if (h->pasid && !dev->unit->attach_pasid)
-		err = -EOPNOTSUPP;
-	else if (v)
+	if (v)
 		err = v->ops->nested(v, cmd->data_type, data, &h->d, &h->state);
 	else
 		err = dev->unit->nested(dev, parent->d, cmd->data_type, data, &h->d, &h->state);
@@ -277,7 +274,7 @@ struct cache {
 static int cache_find(struct ioctl_call *k, const struct iommu_hwpt_invalidate *cmd, struct cache *c)
 {
 	struct iommufd_object *o = iommufd_object_find(k->ctx, cmd->hwpt_id, OBJECT_ANY);
-	size_t (*size_of)(uint32_t type);
+	int (*size_of)(uint32_t type), size;
 
 	c->v = o && o->type == OBJECT_VIOMMU ? container_of(o, struct viommu, obj) : NULL;
 	c->h = o && o->type == OBJECT_HWPT_NESTED ? container_of(o, struct hwpt, obj) : NULL;
@@ -286,9 +283,12 @@ static int cache_find(struct ioctl_call *k, const struct iommu_hwpt_invalidate *
 	size_of = c->v ? c->v->ops->invalidate_size : c->h->unit->invalidate_size;
 	if (!size_of)
 		return -EOPNOTSUPP;
-	c->size = size_of(cmd->data_type);
-	assert(c->size <= USER_DATA_MAX);
-	return c->size ? 0 : -EINVAL;
+	size = size_of(cmd->data_type);
+	if (size < 0)
+		return size;
+	assert(size <= USER_DATA_MAX);
+	c->size = size;
+	return !cmd->entry_num && c->v && c->v->ops->invalidate_some ? -EINVAL : 0;
 }
 
 /* A virtual IOMMU takes shorter entries, and longer ones whose tail is zero; all of them, or none is carried out. */

@@ -35,6 +35,7 @@ struct iommufd {
 	struct backing_cache *cache;
 	struct list mock_dmabufs;
 	struct list followers; /* ioas_object.follower */
+	const struct iommufd_unit *pci_unit;
 	bool test;
 };
 
@@ -212,8 +213,8 @@ struct iommufd_device *device_find(struct iommufd_ctx *ctx, uint32_t id);
 int device_bind(struct iommufd_ctx *ctx, struct dma_dev *dma, const void *group, const struct iommufd_unit *u,
 		bool hold_ctx, struct iommufd_device **dev);
 iommufd_object_destroy_fn device_destroy;
-/* Can dev be attached to h (-EINVAL, -ENODEV: faults that it cannot report, -EREMOTEIO: memory of a device that it may
- * not reach, or what the unit says)? */
+/* Can dev be attached to h (-EINVAL, -ENODEV or -EINVAL: faults that it cannot report, -EREMOTEIO: memory of a device
+ * that it may not reach, or what the unit says)? */
 int device_compatible(const struct iommufd_device *dev, const struct hwpt *h);
 
 /* ---- pasid.c: page tables for PASIDs of a device ---- */
@@ -267,6 +268,8 @@ struct vdevice {
 };
 struct viommu *viommu_find(struct iommufd_ctx *ctx, uint32_t id);
 struct vdevice *viommu_vdevice(const struct viommu *v, uint64_t virt_id);
+/* Does the guest that h was made for have a name for dev? */
+bool viommu_knows(const struct iommufd_device *dev, const struct hwpt *h);
 iommufd_object_destroy_fn viommu_destroy, vdevice_destroy;
 
 /* ---- veventq.c: events of a virtual IOMMU ---- */

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "iommufd/internal.h"
+#include "iommufd/unit.h"
 
 union any_cmd {
 	uint8_t bytes[256]; /* more than the largest structure: the test interface's */
@@ -149,7 +150,7 @@ struct iommufd *iommufd_new(struct events *evs, struct backing_cache *cache, boo
 
 	if (!m)
 		return NULL;
-	*m = (struct iommufd){.evs = evs, .cache = cache, .test = test};
+	*m = (struct iommufd){.evs = evs, .cache = cache, .test = test, .pci_unit = iommufd_unit(0)};
 	list_init(&m->followers);
 	list_init(&m->mock_dmabufs);
 	return m;

@@ -45,8 +45,17 @@ int iommufd_map_args(struct ucall *c, uint64_t arg, struct vfio_iommu_type1_dma_
 
 /* ---- for vfio/: devices ---- */
 
-/* The unit that stands before PCI functions. */
-const struct iommufd_unit *iommufd_pci_unit(void);
+/* Kinds of units that can stand before PCI functions, by name; the i-th: NULL past the end. The first is the default.
+ */
+const struct iommufd_unit *iommufd_unit_find(const char *name);
+const struct iommufd_unit *iommufd_unit(unsigned int i);
+const char *iommufd_unit_name(const struct iommufd_unit *u);
+const char *iommufd_unit_text(const struct iommufd_unit *u);
+/* The i-th range of IOVAs that never reach memory; false past the end. */
+bool iommufd_unit_reserved(const struct iommufd_unit *u, unsigned int i, uint64_t *first, uint64_t *last);
+/* The one that does, in this broker. */
+void iommufd_set_pci_unit(struct iommufd *m, const struct iommufd_unit *u);
+const struct iommufd_unit *iommufd_pci_unit(const struct iommufd_ctx *ctx);
 /*
  * Binds a requester: a device object appears in the context. Requesters of one group (a pointer that only they share)
  * must translate through the same page table. 0, -EBUSY (bound already), -ENOMEM.

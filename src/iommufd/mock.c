@@ -52,7 +52,7 @@ static int mock_attach(const struct iommufd_device *dev, const struct hwpt *h)
 	if (dirty && mock_of(dev)->flags & MOCK_DEVICE_NO_DIRTY)
 		return -EINVAL;
 	/* A virtual IOMMU must know what the guest calls the device. */
-	return h->viommu && (!dev->vdev || dev->vdev->viommu != h->viommu) ? -ENOENT : 0;
+	return h->viommu && !viommu_knows(dev, h) ? -ENOENT : 0;
 }
 
 /* The IOTLB of a nested page table: words that invalidation clears. */
@@ -60,9 +60,9 @@ struct mock_iotlb {
 	uint32_t word[MOCK_IOTLB_NUM];
 };
 
-size_t mock_nested_size(uint32_t type)
+int mock_nested_size(uint32_t type, uint32_t flags)
 {
-	return type == MOCK_HWPT_DATA ? sizeof(struct mock_hwpt_data) : 0;
+	return type == MOCK_HWPT_DATA ? (int)sizeof(struct mock_hwpt_data) : -EOPNOTSUPP;
 }
 
 int mock_nested_new(struct domain *parent, const void *data, struct domain **d, void **state)
@@ -89,9 +89,9 @@ static int mock_nested(const struct iommufd_device *dev, struct domain *parent, 
 	return mock_nested_new(parent, data, d, state);
 }
 
-static size_t mock_invalidate_size(uint32_t type)
+static int mock_invalidate_size(uint32_t type)
 {
-	return type == MOCK_INVALIDATE_DATA ? sizeof(struct mock_invalidate) : 0;
+	return type == MOCK_INVALIDATE_DATA ? (int)sizeof(struct mock_invalidate) : -EINVAL;
 }
 
 static int mock_invalidate(struct domain *d, void *state, uint32_t type, const void *entry)
@@ -110,9 +110,9 @@ static int mock_invalidate(struct domain *d, void *state, uint32_t type, const v
 	return 0;
 }
 
-static bool mock_pri(const struct iommufd_device *dev)
+static int mock_pri(const struct iommufd_device *dev)
 {
-	return true;
+	return 0;
 }
 
 static uint8_t mock_pasid_bits(const struct iommufd_device *dev)

@@ -23,7 +23,7 @@ struct mock_dev {
 extern const struct iommufd_unit mock_unit;
 /* The device behind a bound one of the mock unit. */
 struct mock_dev *mock_of(const struct iommufd_device *dev);
-size_t mock_nested_size(uint32_t type);
+int mock_nested_size(uint32_t type, uint32_t flags);
 int mock_nested_new(struct domain *parent, const void *data, struct domain **d, void **state);
 
 /* ---- mock_viommu.c, mock_pasid.c ---- */

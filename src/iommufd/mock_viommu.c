@@ -41,9 +41,9 @@ static int viommu_nested(struct viommu *v, uint32_t type, const void *data, stru
 	return mock_nested_new(v->hwpt->d, data, d, state);
 }
 
-static size_t viommu_invalidate_size(uint32_t type)
+static int viommu_invalidate_size(uint32_t type)
 {
-	return type == MOCK_VIOMMU_INVALIDATE_DATA ? sizeof(struct mock_viommu_invalidate) : 0;
+	return type == MOCK_VIOMMU_INVALIDATE_DATA ? (int)sizeof(struct mock_viommu_invalidate) : -EINVAL;
 }
 
 static int viommu_invalidate(struct viommu *v, uint32_t type, const void *entry)
@@ -133,7 +133,7 @@ long mock_trigger_vevent(struct ioctl_call *k)
 	if (err)
 		return err;
 	h = dev->group->hwpt;
-	if (!h || !h->viommu || !dev->vdev || dev->vdev->viommu != h->viommu || !dev->vdev->node.start)
+	if (!h || !h->viommu || !viommu_knows(dev, h) || !dev->vdev->node.start)
 		return -ENOENT;
 	event.virt_id = dev->vdev->node.start;
 	return viommu_report_event(h->viommu, MOCK_VEVENTQ_TYPE, &event, sizeof(event));

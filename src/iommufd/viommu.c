@@ -83,6 +83,7 @@ long ioctl_viommu_alloc(struct ioctl_call *k)
 	struct iommufd_device *dev;
 	struct viommu *v;
 	struct hwpt *h;
+	bool given;
 	int err;
 
 	if (cmd->flags || cmd->type == IOMMU_VIOMMU_TYPE_DEFAULT)
@@ -94,15 +95,16 @@ long ioctl_viommu_alloc(struct ioctl_call *k)
 	if (!ops)
 		return -EOPNOTSUPP;
 	assert(ops->data_size <= sizeof(data));
+	given = cmd->data_len && ops->data_size;
 	err = find_parent(k, cmd->hwpt_id, dev, &h);
-	if (!err && cmd->data_len)
+	if (!err && given)
 		err = ioctl_user_data(k, cmd->data_uptr, cmd->data_len, data, ops->data_min, ops->data_size);
 	if (!err)
-		err = viommu_new(k->ctx, dev, h, ops, cmd->data_len ? data : NULL, &v);
+		err = viommu_new(k->ctx, dev, h, ops, given ? data : NULL, &v);
 	if (err)
 		return err;
 	cmd->out_viommu_id = v->obj.id;
-	if (cmd->data_len)
+	if (given)
 		err = ucall_copy_out(k->c, cmd->data_uptr, data, cmd->data_len);
 	if (!err)
 		err = ioctl_respond(k, sizeof(*cmd));
@@ -122,6 +124,11 @@ struct vdevice *viommu_vdevice(const struct viommu *v, uint64_t virt_id)
 	struct itree_node *n = itree_find_disjoint(&v->vdevices, virt_id);
 
 	return n ? container_of(n, struct vdevice, node) : NULL;
+}
+
+bool viommu_knows(const struct iommufd_device *dev, const struct hwpt *h)
+{
+	return dev->vdev && dev->vdev->viommu == h->viommu;
 }
 
 void vdevice_destroy(struct iommufd_object *o)

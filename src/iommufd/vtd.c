@@ -2,8 +2,10 @@
 /* The IOMMU before PCI functions: like one of Intel's (VT-d specification 4.1, chapters 9.6 and 10.4), coherent, with
  * 4 KiB, 2 MiB and 1 GiB pages and 48 bits of IOVA. */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "base/util.h"
 #include "iommu/walk.h"
 #include "iommufd/internal.h"
@@ -42,9 +44,9 @@ static int vtd_paging(const struct iommufd_device *dev, uint32_t flags, struct d
 	return 0;
 }
 
-static bool vtd_pri(const struct iommufd_device *dev)
+static int vtd_pri(const struct iommufd_device *dev)
 {
-	return dma_dev_pri(dev->dma);
+	return dma_dev_pri(dev->dma) ? 0 : -ENODEV;
 }
 
 static uint8_t vtd_pasid_bits(const struct iommufd_device *dev)
@@ -57,7 +59,7 @@ static int vtd_attach_pasid(const struct iommufd_device *dev, const struct domai
 	return 0;
 }
 
-static bool vtd_reserved(const struct iommufd_device *dev, unsigned int i, uint64_t *first, uint64_t *last)
+static bool vtd_reserved(unsigned int i, uint64_t *first, uint64_t *last)
 {
 	*first = MSI_FIRST;
 	*last = MSI_LAST;
@@ -66,12 +68,15 @@ static bool vtd_reserved(const struct iommufd_device *dev, unsigned int i, uint6
 
 /* ---- nesting: a first-stage table in client memory ---- */
 
-static size_t vtd_nested_size(uint32_t type)
+static int vtd_nested_size(uint32_t type, uint32_t flags)
 {
-	return type == IOMMU_HWPT_DATA_VTD_S1 ? sizeof(struct iommu_hwpt_vtd_s1) : 0;
+	return type == IOMMU_HWPT_DATA_VTD_S1 ? (int)sizeof(struct iommu_hwpt_vtd_s1) : -EOPNOTSUPP;
 }
 
-/* The capabilities above have 1 GiB leaves; WPE makes read-only hold for the supervisor (chapter 9.6, PASID entry). */
+/*
+ * The capabilities above have 1 GiB leaves. SRE and WPE (chapter 9.6, PASID entry) are about requests of a supervisor,
+ * of which there are none. A table's address has no lower bits; one that is too wide leads nowhere.
+ */
 static struct walk_config walk_config_of(const struct iommu_hwpt_vtd_s1 *s1)
 {
 	return (struct walk_config){
@@ -79,32 +84,47 @@ static struct walk_config walk_config_of(const struct iommu_hwpt_vtd_s1 *s1)
 	    .input_bits = s1->addr_width,
 	    .output_bits = IOVA_BITS,
 	    .granule = 12,
-	    .flags = WALK_UPDATE_ACCESSED | WALK_UPDATE_DIRTY | WALK_HUGE |
-		     (s1->flags & IOMMU_VTD_S1_WPE ? WALK_WRITE_PROTECT : 0),
-	    .root = s1->pgtbl_addr,
+	    .flags = WALK_UPDATE_ACCESSED | WALK_UPDATE_DIRTY | WALK_HUGE,
+	    .root = ALIGN_DOWN(s1->pgtbl_addr, PF_PAGE_SIZE),
 	};
 }
 
 static int vtd_nested(const struct iommufd_device *dev, struct domain *parent, uint32_t type, const void *data,
 		      struct domain **d, void **state)
 {
-	const struct iommu_hwpt_vtd_s1 *s1 = data;
-	struct walk_config cfg;
+	const struct walk_config cfg = walk_config_of(data);
+	struct iommu_hwpt_vtd_s1 *s1 = mem_alloc(sizeof(*s1));
 
-	if (s1->__reserved || s1->flags & ~(uint64_t)(IOMMU_VTD_S1_SRE | IOMMU_VTD_S1_WPE))
-		return -EOPNOTSUPP; /* no extended accessed flag either: ECAP.EAFS is 0 */
-	if (s1->addr_width != 48 && s1->addr_width != 57)
-		return -EINVAL;
-	cfg = walk_config_of(s1);
-	if (walk_config_check(&cfg))
-		return -EINVAL;
+	if (!s1)
+		return -ENOMEM;
+	*s1 = *(const struct iommu_hwpt_vtd_s1 *)data;
 	*d = domain_new_nested(parent, &cfg);
-	return *d ? 0 : -ENOMEM;
+	if (!*d) {
+		free(s1);
+		return -ENOMEM;
+	}
+	*state = s1;
+	return 0;
 }
 
-static size_t vtd_invalidate_size(uint32_t type)
+/*
+ * What is wrong with a first stage is found out when a device is attached (intel_pasid_setup_nested): a width that
+ * there is not, supervisor requests without ECAP.SRS, extended accessed flags without ECAP.EAFS.
+ */
+static int vtd_attach(const struct iommufd_device *dev, const struct hwpt *h)
 {
-	return type == IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 ? sizeof(struct iommu_hwpt_vtd_s1_invalidate) : 0;
+	const struct iommu_hwpt_vtd_s1 *s1 = h->state;
+
+	if (!s1)
+		return 0;
+	if (s1->addr_width != 48 && s1->addr_width != 57)
+		return -EINVAL;
+	return s1->flags & (IOMMU_VTD_S1_SRE | IOMMU_VTD_S1_EAFE) ? -EINVAL : 0;
+}
+
+static int vtd_invalidate_size(uint32_t type)
+{
+	return type == IOMMU_HWPT_INVALIDATE_DATA_VTD_S1 ? (int)sizeof(struct iommu_hwpt_vtd_s1_invalidate) : -EINVAL;
 }
 
 static int vtd_invalidate(struct domain *d, void *state, uint32_t type, const void *entry)
@@ -114,18 +134,19 @@ static int vtd_invalidate(struct domain *d, void *state, uint32_t type, const vo
 
 	if (inv->flags & ~(uint32_t)IOMMU_VTD_INV_FLAGS_LEAF || inv->__reserved)
 		return -EOPNOTSUPP;
-	if (!IS_ALIGNED(inv->addr, PF_PAGE_SIZE) || (!inv->npages && inv->addr))
+	if (!IS_ALIGNED(inv->addr, PF_PAGE_SIZE) || (inv->npages == UINT64_MAX && inv->addr))
 		return -EINVAL;
-	if (inv->npages == UINT64_MAX || __builtin_mul_overflow(inv->npages, PF_PAGE_SIZE, &len) || !inv->npages ||
-	    len - 1 > UINT64_MAX - inv->addr)
-		domain_invalidate(d, inv->npages == UINT64_MAX || !inv->npages ? 0 : inv->addr, UINT64_MAX);
+	/* A range that is none, or wraps, is everything. */
+	if (!inv->npages || __builtin_mul_overflow(inv->npages, PF_PAGE_SIZE, &len) || len - 1 > UINT64_MAX - inv->addr)
+		domain_invalidate(d, 0, UINT64_MAX);
 	else
 		domain_invalidate(d, inv->addr, inv->addr + len - 1);
 	return 0;
 }
 
-static const struct iommufd_unit vtd = {
-    .name = "dmar0",
+const struct iommufd_unit vtd_unit = {
+    .name = "vtd",
+    .text = "Intel VT-d: nested page tables are x86's (the default)",
     .hw_info_type = IOMMU_HW_INFO_TYPE_INTEL_VTD,
     .cache_coherent = true,
     .follows = true,
@@ -136,12 +157,9 @@ static const struct iommufd_unit vtd = {
     .paging = vtd_paging,
     .nested_size = vtd_nested_size,
     .nested = vtd_nested,
+    .nested_free = free,
+    .attach = vtd_attach,
     .invalidate_size = vtd_invalidate_size,
     .invalidate = vtd_invalidate,
     .reserved = vtd_reserved,
 };
-
-const struct iommufd_unit *iommufd_pci_unit(void)
-{
-	return &vtd;
-}

@@ -93,7 +93,25 @@ void pci_bars_decode_changed(struct pci_func *f)
 			barmem_restore(m);
 		else if (m)
 			barmem_revoke(m);
+		if (m && !f->mem_lazy)
+			barmem_settle(m);
 	}
+}
+
+bool pci_mem_moving(struct pci_func *f)
+{
+	bool moving = false;
+
+	for (unsigned int i = 0; i < PCI_BARS; i++)
+		moving |= f->bar[i].mem && barmem_moving(f->bar[i].mem);
+	return moving;
+}
+
+void pci_mem_forget(struct pci_func *f)
+{
+	for (unsigned int i = 0; i < PCI_BARS; i++)
+		if (f->bar[i].mem && !f->bar[i].mem_kept)
+			barmem_forget(f->bar[i].mem);
 }
 
 void pci_mem_hold(struct pci_func *f, bool hold)

@@ -43,8 +43,6 @@ struct run {
 	const struct pipe *pipe;
 };
 
-enum order { ORDER_FILL, ORDER_CUT };
-
 #define ORDER_LEAVE BIT(31) /* in the word of orders: go, and free everything */
 
 /*
@@ -61,8 +59,13 @@ struct barfile {
 	struct run *run;   /* room for as many as the pipes hold pages */
 	unsigned int nruns;
 	_Atomic uint32_t order, done, progress, tid;
-	enum order what;
+	_Atomic bool discard;
+	enum barfile_order what;
 	int store;
+	/* The owner's: how the order is getting on. */
+	uint64_t looked;
+	uint32_t seen;
+	unsigned int asleep_ms;
 	int busy_store; /* to be closed on leaving */
 	uint8_t *chunk;
 };
@@ -122,6 +125,12 @@ static void cut_to(struct barfile *f, uint64_t len)
 {
 	/* Of a memfd without seals this cannot fail. */
 	if (ftruncate(f->fd, len))
+		return;
+}
+
+static void store_empty(struct barfile *f)
+{
+	if (ftruncate(f->store, 0) || ftruncate(f->store, f->size))
 		return;
 }
 
@@ -249,7 +258,7 @@ static void file_cut(struct barfile *f)
 	uint64_t end = f->size, len;
 	struct pipe *p = f->pipe;
 
-	for (; end; end -= len) {
+	for (; end && !atomic_load(&f->discard); end -= len) {
 		unsigned int first = f->nruns;
 		uint64_t sum;
 
@@ -303,10 +312,12 @@ static void *file_thread(void *arg)
 			futex_wait(&f->order, order, NULL);
 			continue;
 		}
-		if (f->what == ORDER_FILL)
+		if (f->what == BARFILE_FILL)
 			file_fill(f);
-		else
+		else if (f->what == BARFILE_CUT)
 			file_cut(f);
+		else
+			store_empty(f);
 		done = order;
 		atomic_store(&f->done, done);
 		futex_wake(&f->done);
@@ -420,37 +431,62 @@ static bool thread_asleep(struct barfile *f)
 	return p && p[1] && p[2] != 'R';
 }
 
-static int order_give(struct barfile *f, enum order what, int store)
+static uint64_t now_ns(void)
 {
-	const struct timespec look = {.tv_nsec = LOOK_MS * NS_PER_MS};
-	uint32_t done, order, progress = atomic_load(&f->progress);
-	unsigned int asleep_ms = 0;
+	struct timespec t;
 
-	lock_assert_none();
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ull + t.tv_nsec;
+}
+
+void barfile_begin(struct barfile *f, enum barfile_order what, int store)
+{
 	f->what = what;
 	f->store = store;
-	order = atomic_fetch_add(&f->order, 1) + 1;
+	f->looked = now_ns();
+	f->seen = atomic_load(&f->progress);
+	f->asleep_ms = 0;
+	atomic_store(&f->discard, false);
+	atomic_fetch_add(&f->order, 1);
 	futex_wake(&f->order);
-	while (done = atomic_load(&f->done), done != order) {
-		uint32_t now;
+}
 
-		futex_wait(&f->done, done, &look);
-		now = atomic_load(&f->progress);
-		if (now == progress && atomic_load(&f->done) == done && thread_asleep(f))
-			asleep_ms += LOOK_MS;
-		progress = now;
-		if (asleep_ms >= PATIENCE_MS)
+void barfile_discard(struct barfile *f)
+{
+	atomic_store(&f->discard, true);
+}
+
+/* However seldom the owner looks, one look counts for two at most. */
+static void look(struct barfile *f, uint64_t now)
+{
+	uint64_t ms = (now - f->looked) / NS_PER_MS;
+	uint32_t progress = atomic_load(&f->progress);
+
+	if (ms < LOOK_MS)
+		return;
+	/* A store is nobody else's: what it waits for there is the system. */
+	if (progress == f->seen && f->what != BARFILE_EMPTY && thread_asleep(f))
+		f->asleep_ms += MIN(ms, 2ull * LOOK_MS);
+	f->seen = progress;
+	f->looked = now;
+}
+
+int barfile_wait(struct barfile *f, uint64_t ns)
+{
+	uint64_t now = now_ns(), end = ns > UINT64_MAX - now ? UINT64_MAX : now + ns;
+	uint32_t done, order = atomic_load(&f->order);
+
+	lock_assert_none();
+	while (done = atomic_load(&f->done), done != order) {
+		const struct timespec t = {.tv_nsec = MIN(end - now, (uint64_t)(LOOK_MS * NS_PER_MS))};
+
+		look(f, now);
+		if (f->asleep_ms >= PATIENCE_MS)
 			return -EBUSY;
+		if (now >= end)
+			return -EAGAIN;
+		futex_wait(&f->done, done, &t);
+		now = now_ns();
 	}
 	return 0;
-}
-
-int barfile_fill(struct barfile *f, int store)
-{
-	return order_give(f, ORDER_FILL, store);
-}
-
-int barfile_cut(struct barfile *f, int store)
-{
-	return order_give(f, ORDER_CUT, store);
 }

@@ -16,13 +16,19 @@ struct barfile *barfile_new(uint64_t size);
 /* The file is cut and closed as soon as its lock can be had; store, if not -1, is closed with it. Does not wait. */
 void barfile_leave(struct barfile *f, int store);
 int barfile_fd(const struct barfile *f);
+
+/* Filled: store is as it was. Cut: store was empty, the file has length 0, store all that it held. */
+enum barfile_order { BARFILE_FILL, BARFILE_CUT, BARFILE_EMPTY /* the store, not the file */ };
+
+/* One order at a time. */
+void barfile_begin(struct barfile *f, enum barfile_order what, int store);
 /*
- * 0, or -EBUSY: somebody holds the lock of the file. Then the thread may use store for as long as that lasts, and
- * nothing but barfile_leave may follow. Filled: store is as it was. Cut: store was empty, the file has length 0, store
- * all that it held.
+ * Is it carried out? Waits for that, but not longer than ns. 0, -EAGAIN, or -EBUSY: somebody holds the lock of the
+ * file. Then the thread may use store for as long as that lasts, and nothing but barfile_leave may follow.
  */
-int barfile_fill(struct barfile *f, int store);
-int barfile_cut(struct barfile *f, int store);
+int barfile_wait(struct barfile *f, uint64_t ns);
+/* What is still in a file that is being cut need not be kept. */
+void barfile_discard(struct barfile *f);
 
 /* Copies all that is not zero. On the way out of a busy file: what has been moved is there twice, or not at all. */
 void barfile_copy(int from, int to, uint64_t size);

@@ -11,9 +11,16 @@
 #include "base/util.h"
 #include "pci/barfile.h"
 
+#define LARGE_BYTES (4UL << 20) /* from here on it is worth not to wait for the thread */
+#define SHORT_NS    1000000
+
+/* What the thread is at. */
+enum move { STILL, FILLING, CUTTING, EMPTYING };
+
 /*
- * Invariants. The content is in the file if in_file, else in the store, and base is a mapping of where it is. in_file
- * only while open. file is NULL until clients ask for it, and again when it had to be given up (dead).
+ * Invariants. The content is in the file if in_file, else in the store, and base is a mapping of where it is; of that
+ * nothing is known while it moves. Still, it is in_file if, and only if, open with a file. file is NULL until clients
+ * ask for it, and again when it had to be given up (dead).
  */
 struct barmem {
 	uint64_t size;
@@ -21,6 +28,9 @@ struct barmem {
 	int store, spare; /* spare: the next store, for when a busy file takes this one with it */
 	struct barfile *file;
 	bool open, in_file, dead;
+	enum move move;
+	bool lost;  /* the content is of no use: what is in the file goes when it is cut */
+	bool stale; /* what is in the store is of no use */
 	uint64_t generation;
 };
 
@@ -68,7 +78,9 @@ int barmem_new(uint64_t size, struct barmem **out)
 
 void barmem_free(struct barmem *m)
 {
+	barmem_forget(m);
 	barmem_revoke(m);
+	barmem_settle(m);
 	if (m->file)
 		barfile_leave(m->file, -1);
 	munmap(m->base, m->size);
@@ -78,8 +90,9 @@ void barmem_free(struct barmem *m)
 	free(m);
 }
 
-uint8_t *barmem_base(const struct barmem *m)
+uint8_t *barmem_base(struct barmem *m)
 {
+	barmem_settle(m);
 	return m->base;
 }
 
@@ -88,13 +101,15 @@ uint64_t barmem_size(const struct barmem *m)
 	return m->size;
 }
 
-int barmem_read(const struct barmem *m, uint64_t off, void *dst, size_t n)
+int barmem_read(struct barmem *m, uint64_t off, void *dst, size_t n)
 {
+	barmem_settle(m);
 	return guard_copy(dst, m->base + off, n) ? -EIO : 0;
 }
 
 int barmem_write(struct barmem *m, uint64_t off, const void *src, size_t n)
 {
+	barmem_settle(m);
 	return guard_copy(m->base + off, src, n) ? -EIO : 0;
 }
 
@@ -103,12 +118,6 @@ static void store_empty(struct barmem *m)
 	/* Of a memfd without seals this cannot fail. */
 	if (ftruncate(m->store, 0) || ftruncate(m->store, m->size))
 		return;
-}
-
-void barmem_clear(struct barmem *m)
-{
-	assert(!m->in_file);
-	store_empty(m);
 }
 
 /* ---- the clients' side ---- */
@@ -132,25 +141,98 @@ static void give_up(struct barmem *m)
 	m->file = NULL;
 }
 
-static void move_out(struct barmem *m)
+static void begin(struct barmem *m, enum move what)
 {
-	if (barfile_cut(m->file, m->store)) {
-		give_up(m);
-		return;
-	}
-	m->in_file = false;
-	base_show(m, m->store);
+	static const enum barfile_order order[] = {
+	    [FILLING] = BARFILE_FILL, [CUTTING] = BARFILE_CUT, [EMPTYING] = BARFILE_EMPTY};
+
+	barfile_begin(m->file, order[what], m->store);
+	if (what == CUTTING && m->lost)
+		barfile_discard(m->file);
+	m->move = what;
 }
 
-static void move_in(struct barmem *m)
+static void end(struct barmem *m, int err)
 {
-	if (barfile_fill(m->file, m->store)) {
+	enum move was = m->move;
+
+	m->move = STILL;
+	if (err) {
 		give_up(m);
 		return;
 	}
-	m->in_file = true;
-	base_show(m, barfile_fd(m->file));
-	store_empty(m);
+	if (was == EMPTYING) {
+		m->stale = false;
+		return;
+	}
+	m->in_file = was == FILLING;
+	base_show(m, m->in_file ? barfile_fd(m->file) : m->store);
+	m->stale = m->in_file;
+}
+
+/* From one thing to the next; false: there is none. */
+static bool next(struct barmem *m)
+{
+	if (m->lost && !m->in_file) {
+		m->lost = false;
+		m->stale = true;
+	}
+	if (m->stale && m->file && m->size > LARGE_BYTES) {
+		begin(m, EMPTYING);
+	} else if (m->stale) {
+		store_empty(m);
+		m->stale = false;
+		return next(m);
+	} else if (m->in_file && (!m->open || m->lost)) {
+		begin(m, CUTTING);
+	} else if (m->open && m->file && !m->in_file) {
+		begin(m, FILLING);
+	}
+	return m->move != STILL;
+}
+
+/* True: all is where it belongs. */
+static bool moved(struct barmem *m, uint64_t ns)
+{
+	while (m->move != STILL || next(m)) {
+		int err = barfile_wait(m->file, ns);
+
+		if (err == -EAGAIN)
+			return false;
+		end(m, err);
+	}
+	return true;
+}
+
+bool barmem_moving(struct barmem *m)
+{
+	return unlikely(m->move != STILL) && !moved(m, 0);
+}
+
+void barmem_settle(struct barmem *m)
+{
+	if (unlikely(m->move != STILL))
+		moved(m, UINT64_MAX);
+}
+
+void barmem_forget(struct barmem *m)
+{
+	m->lost = true;
+	if (m->move == CUTTING)
+		barfile_discard(m->file);
+}
+
+void barmem_clear(struct barmem *m)
+{
+	assert(!m->open);
+	barmem_forget(m);
+	moved(m, m->size > LARGE_BYTES ? 0 : UINT64_MAX);
+}
+
+/* Begins what is to be done. Of large memory the rest is left to who asks later. */
+static void move(struct barmem *m)
+{
+	moved(m, m->size > LARGE_BYTES ? SHORT_NS : UINT64_MAX);
 }
 
 int barmem_file(struct barmem *m)
@@ -160,8 +242,7 @@ int barmem_file(struct barmem *m)
 			m->spare = store_new(m->size);
 		m->file = m->spare < 0 ? NULL : barfile_new(m->size);
 		m->dead = !m->file;
-		if (m->file && m->open)
-			move_in(m);
+		move(m);
 	}
 	return m->file ? barfile_fd(m->file) : -1;
 }
@@ -184,20 +265,19 @@ bool barmem_open(const struct barmem *m)
 void barmem_revoke(struct barmem *m)
 {
 	m->open = false;
-	if (m->in_file)
-		move_out(m);
+	move(m);
 }
 
 void barmem_restore(struct barmem *m)
 {
 	m->open = true;
-	if (m->file && !m->in_file)
-		move_in(m);
+	move(m);
 }
 
 void barmem_renew(struct barmem *m)
 {
 	assert(!m->open);
+	barmem_settle(m);
 	if (m->file)
 		barfile_leave(m->file, -1);
 	m->file = NULL;

@@ -37,12 +37,13 @@ int barmem_new(uint64_t size, struct barmem **out);
 void barmem_free(struct barmem *m); /* revokes; base is gone */
 
 /* ---- the device's side: at any time ---- */
-uint8_t *barmem_base(const struct barmem *m); /* read and write; see Trust */
+uint8_t *barmem_base(struct barmem *m); /* read and write; see Trust */
 uint64_t barmem_size(const struct barmem *m);
 /* [off, off + n) lies inside. 0, or -EIO: by a client's doing a page is not there. */
-int barmem_read(const struct barmem *m, uint64_t off, void *dst, size_t n);
+int barmem_read(struct barmem *m, uint64_t off, void *dst, size_t n);
 int barmem_write(struct barmem *m, uint64_t off, const void *src, size_t n);
-void barmem_clear(struct barmem *m); /* all zero; only while revoked */
+void barmem_clear(struct barmem *m);  /* all zero; only while revoked */
+void barmem_forget(struct barmem *m); /* the next revocation may lose the content: it is zero then */
 
 /* ---- the clients' side ---- */
 /*
@@ -53,9 +54,18 @@ int barmem_file(struct barmem *m);
 int barmem_file_now(const struct barmem *m);	    /* the same, but none is made. -1: there is none */
 uint64_t barmem_generation(const struct barmem *m); /* changes when what was given out works no more */
 bool barmem_open(const struct barmem *m);	    /* not revoked */
-/* Neither fails. When barmem_revoke returns, nothing that was given out reaches the content. */
+/*
+ * Neither fails. When it moves no more, nothing that was given out reaches the content, or all does. It may go on to
+ * move when they return, if it is large; else the caller has waited.
+ */
 void barmem_revoke(struct barmem *m);
 void barmem_restore(struct barmem *m);
+/*
+ * Is content on its way? To be asked now and then, because it ends, or turns round, only when asked. The device's side
+ * waits for it by itself.
+ */
+bool barmem_moving(struct barmem *m);
+void barmem_settle(struct barmem *m); /* waits */
 /* Between two owners, revoked: the next one gets a file of its own. Content stays; see barmem_clear. */
 void barmem_renew(struct barmem *m);
 

@@ -100,6 +100,12 @@ void pci_misuse(struct pci_func *f, enum event_misuse kind, unsigned int bar, ui
 		   .addr = (uint64_t)bar << 40 | off, .len = size, .flags = write ? EVENT_WRITE : 0, .name = text);
 }
 
+void pci_misuse_of(struct pci_func *f, unsigned int bar, uint64_t off, const struct dma_tag *tag, const char *text)
+{
+	event_emit(f->evs, EVENT_MISUSE, .who = (uint32_t)f->domain << 16 | f->bdf, .value = MISUSE_PROTOCOL,
+		   .addr = (uint64_t)bar << 40 | off, .len = 4, .flags = EVENT_WRITE, .name = text, .tag = tag);
+}
+
 void pci_bdf_format(const struct pci_func *f, char buf[16])
 {
 	snprintf(buf, 16, "%04x:%02x:%02x.%x", f->domain, f->bdf >> 8, f->bdf >> 3 & 0x1f, f->bdf & 7);

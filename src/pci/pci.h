@@ -199,6 +199,7 @@ struct pci_func {
 
 	struct list mem_users;
 	bool mem_held; /* pci_mem_hold */
+	bool mem_lazy; /* who changes decode asks pci_mem_moving afterwards, instead of waiting */
 
 	struct pci_region region[PCI_REGIONS_MAX];
 	unsigned int nregions;
@@ -342,6 +343,13 @@ void pci_mem_user_add(struct pci_func *f, struct pci_mem_user *u);
 void pci_mem_user_del(struct pci_mem_user *u);
 /* Held, clients' mappings and peers stay away though decode is on. */
 void pci_mem_hold(struct pci_func *f, bool hold);
+/*
+ * Large memory takes a while to be taken away, and to come back (pci/barmem.h). Whatever is done to the function while
+ * this is true may have to wait for it.
+ */
+bool pci_mem_moving(struct pci_func *f);
+/* The last owner leaves: what decode's end takes away need not be kept, unless it is the next one's too. */
+void pci_mem_forget(struct pci_func *f);
 /* Between two owners, decode off: what the last one holds of the BARs leads nowhere from now on (rule A5). */
 void pci_mem_renew(struct pci_func *f);
 /*
@@ -355,6 +363,8 @@ void pci_msix_set_entry_masked(struct pci_func *f, unsigned int v, bool masked);
 /* Tells the event stream that the program did what no driver does. text: of static lifetime, one clause. */
 void pci_misuse(struct pci_func *f, enum event_misuse kind, unsigned int bar, uint64_t off, unsigned int size,
 		bool write, const char *text);
+/* MISUSE_PROTOCOL of something that a dword register starts; tag: of what. */
+void pci_misuse_of(struct pci_func *f, unsigned int bar, uint64_t off, const struct dma_tag *tag, const char *text);
 void pci_bdf_format(const struct pci_func *f, char buf[16]); /* "0000:01:00.0" */
 
 #endif

@@ -136,6 +136,9 @@ enum { /* data_type of HWPT_ALLOC */
 	*/
        IOMMU_HWPT_DATA_PINFOLD_FOLLOW = 0x50460001,
 };
+struct iommu_hwpt_arm_smmuv3 { /* 6.13 */
+	__aligned_le64 ste[2];
+};
 struct iommu_hwpt_pinfold_follow {
 	__u32 flags, __reserved; /* both 0 */
 };
@@ -161,6 +164,9 @@ enum {				    /* hw_info's types */
 struct iommu_hw_info_vtd {
 	__u32 flags, __reserved;
 	__aligned_u64 cap_reg, ecap_reg;
+};
+struct iommu_hw_info_arm_smmuv3 { /* 6.13 */
+	__u32 flags, __reserved, idr[6], iidr, aidr;
 };
 enum { /* out_capabilities */
        IOMMU_HW_CAP_DIRTY_TRACKING = 1 << 0,
@@ -196,6 +202,9 @@ enum { IOMMU_VTD_INV_FLAGS_LEAF = 1 << 0 };
 struct iommu_hwpt_vtd_s1_invalidate {
 	__aligned_u64 addr, npages;
 	__u32 flags, __reserved;
+};
+struct iommu_viommu_arm_smmuv3_invalidate { /* 6.13: a command, as in the command queue */
+	__aligned_le64 cmd[2];
 };
 struct iommu_hwpt_invalidate {
 	__u32 size, hwpt_id;
@@ -258,6 +267,9 @@ enum { IOMMU_VEVENTQ_FLAG_LOST_EVENTS = 1u << 0 };
 struct iommufd_vevent_header {
 	__u32 flags, sequence;
 };
+struct iommu_vevent_arm_smmuv3 { /* an event record with the virtual StreamID */
+	__aligned_le64 evt[4];
+};
 struct iommu_veventq_alloc {
 	__u32 size, flags, viommu_id, type, veventq_depth, out_veventq_id, out_veventq_fd, __reserved;
 };
@@ -284,6 +296,10 @@ ABI_SIZE(iommu_vfio_ioas, 12);
 ABI_SIZE(iommu_hwpt_alloc, 48);
 ABI_SIZE(iommu_hwpt_vtd_s1, 24);
 ABI_SIZE(iommu_hw_info_vtd, 24);
+ABI_SIZE(iommu_hwpt_arm_smmuv3, 16);
+ABI_SIZE(iommu_hw_info_arm_smmuv3, 40);
+ABI_SIZE(iommu_viommu_arm_smmuv3_invalidate, 16);
+ABI_SIZE(iommu_vevent_arm_smmuv3, 32);
 ABI_SIZE(iommu_hw_info, 40);
 ABI_SIZE(iommu_hwpt_set_dirty_tracking, 16);
 ABI_SIZE(iommu_hwpt_get_dirty_bitmap, 48);

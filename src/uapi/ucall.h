@@ -26,6 +26,11 @@ struct ucall;
 struct ufile;
 
 #define UCALL_AGAIN (-4090) /* outside the range of errnos that a kernel returns */
+/*
+ * A part of a long answer: what has been copied out is delivered, all that was gathered is forgotten, and the handler
+ * runs again from the start. What it has done stays done; ucall.at is its own to remember how far it came. 0 at first.
+ */
+#define UCALL_MORE (-4092)
 
 /* How a client's mmap of a ufile is served. */
 enum umap_kind {
@@ -69,6 +74,11 @@ struct ufile_ops {
 	 * it may look again.
 	 */
 	long (*empty)(struct ufile *f);
+	/*
+	 * Optional: what stands behind the file is under change, which a call made now would have to wait for, and the
+	 * answer of the one that is the cause.
+	 */
+	bool (*busy)(struct ufile *f);
 	bool waits; /* the client's read() and write() wait for bytes and room, unless it wishes otherwise */
 	/*
 	 * 0, or -EIO while nothing answers at off through a mapping of that generation (0: trapped): an access is
@@ -154,6 +164,7 @@ struct ucall_ops {
 struct ucall {
 	const struct ucall_ops *ops;
 	struct mm_owner *owner; /* who pays for what this call pins */
+	uint64_t at;		/* see UCALL_MORE */
 };
 
 /*

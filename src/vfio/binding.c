@@ -18,6 +18,7 @@ bool binding_in_group(const struct vfio_group *g, const struct ufile *iommufd)
 
 int binding_bind(struct vfio_dev *d, struct ufile *iommufd)
 {
+	struct iommufd_ctx *ctx = iommufd_ctx(iommufd);
 	int err;
 
 	/* The devices of a group reach each other's memory: they have one owner (iommu_device_claim_dma_owner). */
@@ -25,7 +26,7 @@ int binding_bind(struct vfio_dev *d, struct ufile *iommufd)
 		return -EPERM;
 	if (d->group->host_use)
 		return -EBUSY;
-	err = iommufd_device_bind(iommufd_ctx(iommufd), d->f->dma, d->group, iommufd_pci_unit(), &d->bound, &d->devid);
+	err = iommufd_device_bind(ctx, d->f->dma, d->group, iommufd_pci_unit(ctx), &d->bound, &d->devid);
 	if (err)
 		return err;
 	d->iommufd = iommufd;

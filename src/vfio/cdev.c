@@ -147,11 +147,11 @@ static long cdev_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint6
 		return cdev_bind(f, c, arg);
 	if (!to_file(f)->bound)
 		return -EINVAL;
-	power_wake(to_file(f)->dev);
+	device_call_begin(to_file(f)->dev);
 	ret = vfio_dispatch(cdev_ioctls, ARRAY_SIZE(cdev_ioctls), f, c, cmd, arg, -ENOTTY);
 	if (ret == -ENOTTY)
 		return device_ioctl(f, c, cmd, arg);
-	power_rest(to_file(f)->dev);
+	device_call_end(to_file(f)->dev);
 	return ret;
 }
 
@@ -201,6 +201,7 @@ void cdev_init(struct vfio_dev *d, size_t index)
 	    .mmio_write = region_mmio_write,
 	    .mmio_test = region_mmio_test,
 	    .mmap = cdev_mmap,
+	    .busy = device_busy,
 	    .release = cdev_release,
 	};
 }

@@ -72,6 +72,7 @@ static void device_enable(struct vfio_dev *d)
 static void device_disable(struct vfio_dev *d)
 {
 	device_settle(d);
+	pci_mem_forget(d->f);
 	pci_cfg_write(d->f, PCI_COMMAND, 2, 0);
 	migration_reset(d);
 	power_shutdown(d);
@@ -223,14 +224,48 @@ static const struct vfio_ioctl device_ioctls[] = {
     {VFIO_DEVICE_FEATURE, feature_ioctl},     {VFIO_DEVICE_BIND_IOMMUFD, device_bind_iommufd},
 };
 
+void device_call_begin(struct vfio_dev *d)
+{
+	power_wake(d);
+	d->f->mem_lazy = d->v->waits;
+}
+
+void device_call_end(struct vfio_dev *d)
+{
+	power_rest(d);
+	d->f->mem_lazy = false;
+	d->v->moving |= d->v->waits && pci_mem_moving(d->f);
+}
+
+/* The device's memory, or that of one which is reset with it. */
+bool device_busy(struct ufile *f)
+{
+	struct vfio_dev *mine = to_dev(f);
+	struct vfio *v = mine->v;
+	bool busy = false;
+
+	if (likely(!v->moving))
+		return false;
+	v->moving = false;
+	for (size_t i = 0; i < v->ndev; i++) {
+		struct vfio_dev *d = v->dev[i];
+
+		if (!pci_mem_moving(d->f))
+			continue;
+		v->moving = true;
+		busy |= d->group == mine->group || hotreset_together(d, mine);
+	}
+	return busy;
+}
+
 long device_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg)
 {
 	struct vfio_dev *d = to_dev(f);
 	long ret;
 
-	power_wake(d);
+	device_call_begin(d);
 	ret = vfio_dispatch(device_ioctls, ARRAY_SIZE(device_ioctls), f, c, cmd, arg, -ENOTTY);
-	power_rest(d);
+	device_call_end(d);
 	return ret;
 }
 
@@ -243,6 +278,7 @@ static const struct ufile_ops device_ops = {
     .mmio_write = region_mmio_write,
     .mmio_test = region_mmio_test,
     .mmap = region_mmap,
+    .busy = device_busy,
     .release = device_release,
 };
 

@@ -133,6 +133,18 @@ static bool owned(const struct vfio_dev *d, const struct vfio_dev *caller, struc
 	return listed(d->group, files, n);
 }
 
+bool hotreset_together(const struct vfio_dev *a, const struct vfio_dev *b)
+{
+	return same_bus(a->f, b->f);
+}
+
+static void reset_one(struct vfio_dev *d)
+{
+	device_call_begin(d);
+	device_reset(d);
+	device_call_end(d);
+}
+
 static long reset_bus(struct vfio_dev *d, struct ufile *const *files, unsigned int n)
 {
 	struct vfio *v = d->v;
@@ -147,7 +159,7 @@ static long reset_bus(struct vfio_dev *d, struct ufile *const *files, unsigned i
 		return -ENOTTY; /* as from pci_reset_bus(), which waits for the functions in vain */
 	for (i = 0; i < v->ndev; i++)
 		if (same_bus(v->dev[i]->f, d->f) && in_set(v->dev[i]) && !v->dev[i]->f->away)
-			device_reset(v->dev[i]);
+			reset_one(v->dev[i]);
 	return 0;
 }
 

@@ -48,7 +48,8 @@ struct type1;
 
 struct vfio {
 	struct events *evs;
-	struct loop *loop; /* NULL: client eventfds cannot be listened to */
+	const struct iommufd_unit *unit; /* before the functions */
+	struct loop *loop;		 /* NULL: client eventfds cannot be listened to */
 	struct eventfd_ringer ringer;
 	struct list groups;
 	struct vfio_dev **dev;
@@ -61,6 +62,8 @@ struct vfio {
 	void *unbound_arg;
 	void (*flush)(void *arg); /* carries out what clients have posted; NULL: nothing is posted */
 	void *flush_arg;
+	bool waits;  /* a call on a file that is busy waits, and so does the answer of one that made it so */
+	bool moving; /* a device's memory may be on its way (pci_mem_moving) */
 };
 
 struct container {
@@ -227,6 +230,10 @@ bool device_is(const struct ufile *f); /* one by which a device is in use, throu
 /* Through its group. 0, -ENOMEM, -EPERM (bound to another iommufd), and as binding_bind and binding_attach. */
 int device_open(struct vfio_dev *d, struct ufile **f);
 long device_ioctl(struct ufile *f, struct ucall *c, unsigned int cmd, uint64_t arg);
+/* Around whatever a client does to it: it is awake, and large memory may go on to move when the call has ended. */
+void device_call_begin(struct vfio_dev *d);
+void device_call_end(struct vfio_dev *d);
+bool device_busy(struct ufile *f);
 /* One more user. The first binds the device to the iommufd, if that is not NULL, and enables it. */
 int device_enter(struct vfio_dev *d, struct ufile *iommufd);
 void device_leave(struct vfio_dev *d);
@@ -316,6 +323,7 @@ bool binding_in_group(const struct vfio_group *g, const struct ufile *iommufd);
 
 /* ---- hotreset.c ---- */
 long hotreset_get_info(struct ufile *f, struct ucall *c, uint64_t arg);
+bool hotreset_together(const struct vfio_dev *a, const struct vfio_dev *b);
 long hotreset_do(struct ufile *f, struct ucall *c, uint64_t arg);
 
 /* ---- dmabuf.c ---- */

@@ -13,9 +13,9 @@
 #include "vfio/internal.h"
 
 #define RANGES_MAX   256
-#define PAGE_MAX     (1ull << 30) /* that is taken over from the caller; the log itself has pages of 4 KiB */
-#define PIECE_BYTES  PF_PAGE_SIZE /* of the bitmap */
-#define PIECES_BYTES (4ull << 20) /* with something in them, in one call */
+#define PAGE_MAX     (1ull << 30)   /* that is taken over from the caller; the log itself has pages of 4 KiB */
+#define PIECE_BYTES  PF_PAGE_SIZE   /* of the bitmap */
+#define PIECES_BYTES (512ull << 10) /* with something in them, in one part of the answer */
 
 /* ---- START, STOP ---- */
 
@@ -168,19 +168,24 @@ static int piece_report(struct vfio_dev *d, struct ucall *c, struct piece *p, bo
 }
 
 /*
- * Piece by piece, from one that has something in it to the next: first everything is asked for, which may start the
- * call anew; with commit, bits are handed over and forgotten.
+ * Piece by piece, from one that has something in it to the next, from *next on: first everything is asked for, which
+ * may start the call anew; with commit, bits are handed over and forgotten. UCALL_MORE: a part of the answer is full,
+ * and *next where the rest begins.
  */
 static int report(struct vfio_dev *d, struct ucall *c, const struct vfio_device_feature_dma_logging_report *r,
-		  struct piece *p, bool commit)
+		  struct piece *p, uint64_t *next, bool commit)
 {
-	uint64_t at = r->iova, last = r->iova + (r->length - 1), moved = 0;
+	uint64_t at = *next, last = r->iova + (r->length - 1), moved = 0;
 	int ret = 0, err;
 
 	while (dma_log_next(d->f->dma, at, last, &at)) {
 		piece_cut(p, r, at);
 		moved += p->bytes;
-		err = moved > PIECES_BYTES ? -ENOMEM : piece_report(d, c, p, commit);
+		if (moved > PIECES_BYTES) {
+			*next = at;
+			return ret ? ret : UCALL_MORE;
+		}
+		err = piece_report(d, c, p, commit);
 		/* All that is missing is asked for before the call starts anew. */
 		if (err == UCALL_AGAIN)
 			ret = err;
@@ -196,8 +201,8 @@ static int report(struct vfio_dev *d, struct ucall *c, const struct vfio_device_
 long logging_report(struct vfio_dev *d, struct feature_call *fc)
 {
 	struct vfio_device_feature_dma_logging_report r;
+	uint64_t end, next;
 	struct piece *p;
-	uint64_t end;
 	int ret;
 
 	ret = ucall_copy_in(fc->c, fc->data, &r, sizeof(r));
@@ -209,13 +214,19 @@ long logging_report(struct vfio_dev *d, struct feature_call *fc)
 		return -EOVERFLOW;
 	if (!r.length || !dma_log_active(d->f->dma))
 		return -EINVAL;
+	if (fc->c->at >= r.length)
+		return 0; /* he has changed his mind about the rest */
 	p = mem_alloc(sizeof(*p));
 	if (!p)
 		return -ENOMEM;
 	p->shift = __builtin_ctzll(r.page_size);
-	ret = report(d, fc->c, &r, p, false);
-	if (!ret)
-		ret = report(d, fc->c, &r, p, true);
+	next = r.iova + fc->c->at;
+	ret = report(d, fc->c, &r, p, &next, false);
+	next = r.iova + fc->c->at;
+	if (!ret || ret == UCALL_MORE)
+		ret = report(d, fc->c, &r, p, &next, true);
 	free(p);
+	if (ret == UCALL_MORE)
+		fc->c->at = next - r.iova;
 	return ret;
 }

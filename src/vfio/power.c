@@ -35,6 +35,16 @@ void vfio_set_flush(struct vfio *v, void (*flush)(void *arg), void *arg)
 	v->flush_arg = arg;
 }
 
+void vfio_set_waits(struct vfio *v)
+{
+	v->waits = true;
+}
+
+bool vfio_moving(const struct vfio *v)
+{
+	return v->moving;
+}
+
 /* ---- low power ---- */
 
 static void set_state(struct vfio_dev *d, unsigned int state)

@@ -193,9 +193,9 @@ ssize_t region_pread(struct ufile *file, void *buf, size_t len, uint64_t file_of
 
 	if (!len)
 		return 0;
-	power_wake(d);
+	device_call_begin(d);
 	ret = do_pread(d, buf, len, file_off);
-	power_rest(d);
+	device_call_end(d);
 	return ret;
 }
 
@@ -218,9 +218,9 @@ ssize_t region_pwrite(struct ufile *file, const void *buf, size_t len, uint64_t 
 
 	if (!len)
 		return 0;
-	power_wake(d);
+	device_call_begin(d);
 	ret = do_pwrite(d, buf, len, file_off);
-	power_rest(d);
+	device_call_end(d);
 	return ret;
 }
 

@@ -14,8 +14,6 @@
 
 #define DMA_ENTRIES_MAX 65535u /* the module's default dma_entry_limit */
 #define IOVA_LAST	((1ull << 48) - 1)
-#define MSI_FIRST	0xfee00000ull /* x86: writes here are interrupts, never memory */
-#define MSI_LAST	0xfeefffffull
 #define PAGE_SIZES	(BIT64(12) | BIT64(21) | BIT64(30)) /* as VT-d reports: 4K, 2M, 1G */
 #define RANGES_MAX	8
 
@@ -34,6 +32,17 @@ int type1_check_extension(const struct type1 *t, uint64_t ext)
 	}
 }
 
+/* What the IOMMU before the functions never translates. */
+static int type1_reserve(struct type1 *t)
+{
+	uint64_t first, last;
+	int err = 0;
+
+	for (unsigned int i = 0; !err && iommufd_unit_reserved(t->v->unit, i, &first, &last); i++)
+		err = ioas_reserve(t->io, first, last, t);
+	return err;
+}
+
 int type1_new(struct vfio *v, uint64_t kind, struct type1 **out)
 {
 	static const struct domain_config aperture = {.last = IOVA_LAST, .pgsizes = PAGE_SIZES};
@@ -49,7 +58,7 @@ int type1_new(struct vfio *v, uint64_t kind, struct type1 **out)
 	t->v2 = kind == VFIO_TYPE1v2_IOMMU;
 	t->io = ioas_new(v->evs);
 	t->domain = domain_new(&aperture, v->evs);
-	if (!t->io || !t->domain || ioas_reserve(t->io, MSI_FIRST, MSI_LAST, t) || ioas_add_domain(t->io, t->domain)) {
+	if (!t->io || !t->domain || type1_reserve(t) || ioas_add_domain(t->io, t->domain)) {
 		type1_free(t);
 		return -ENOMEM;
 	}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/alloc.h"
+#include "iommufd/iommufd.h"
 #include "vfio/internal.h"
 
 struct vfio *vfio_new(struct events *evs)
@@ -13,6 +14,7 @@ struct vfio *vfio_new(struct events *evs)
 	if (!v)
 		return NULL;
 	v->evs = evs;
+	v->unit = iommufd_unit(0);
 	list_init(&v->groups);
 	eventfd_ringer_init(&v->ringer);
 	return v;
@@ -21,6 +23,11 @@ struct vfio *vfio_new(struct events *evs)
 void vfio_set_loop(struct vfio *v, struct loop *loop)
 {
 	v->loop = loop;
+}
+
+void vfio_set_unit(struct vfio *v, const struct iommufd_unit *u)
+{
+	v->unit = u;
 }
 
 void vfio_set_strict(struct vfio *v, bool strict)

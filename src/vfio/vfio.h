@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct events;
+struct iommufd_unit;
 struct loop;
 struct pci_func;
 struct ufile;
@@ -21,6 +22,8 @@ struct vfio *vfio_new(struct events *evs);
 /* The loop that watches clients' eventfds (IOEVENTFD, unmasking of INTx). Without one those are refused with -ENODEV.
  */
 void vfio_set_loop(struct vfio *v, struct loop *loop);
+/* The kind of IOMMU before the functions, where it is not the default one (iommufd/iommufd.h). */
+void vfio_set_unit(struct vfio *v, const struct iommufd_unit *u);
 /* What Linux merely warns about is refused: with EINVAL (rule B3). */
 void vfio_set_strict(struct vfio *v, bool strict);
 /* It has been done: the policy of who reaches whose memory has been gone around. For good. */
@@ -41,6 +44,13 @@ void vfio_batch_end(struct vfio *v);
  * decoding changes, so that each of them takes place on its own side of the change.
  */
 void vfio_set_flush(struct vfio *v, void (*flush)(void *arg), void *arg);
+
+/*
+ * Whoever carries out calls waits, with a call and with the answer to one, while ufile_ops.busy says so. Then large
+ * memory can be taken away and given back without holding up anybody else. Otherwise the calls take that long.
+ */
+void vfio_set_waits(struct vfio *v);
+bool vfio_moving(const struct vfio *v); /* false: nothing of it is busy */
 
 /*
  * Before a client's call is carried out: what it stored to devices' registers earlier, where those are memory, takes

@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""No false alarms: real programs that do nothing wrong, with every class on."""
+"""
+No false alarms: real programs that do nothing wrong, with every class on. Guests and their drivers are in the clients'
+tests, with every class on as well.
+"""
 import os
 import shutil
 import subprocess
 import tempfile
 
 import tap
+from testpmd import Testpmd
 
 PINFOLD, PROBE = os.environ["PINFOLD"], os.environ["PROBE"]
 WORK = tempfile.TemporaryDirectory(prefix="pinfold-silent-")
@@ -66,6 +70,21 @@ def test_dpdk():
     needs("dpdk-test")
     silent("sh", "-c", "echo dmadev_autotest | dpdk-test --no-huge -m 64 --no-telemetry 2>&1 | grep 'Test OK'",
            device="ioat")
+
+
+def test_testpmd():
+    """A network card's driver, which starts, stops, resets, sets up anew, and leaves, in the midst of traffic too."""
+    needs("dpdk-testpmd")
+    for cards in (("igb,net=pair:silent",) * 2, ("igb,vfs=2,driver=igb",), ("igb,net=loopback", "igb")):
+        with Testpmd(*cards, options=("--check=all",), mbufs=8192) as t:
+            for queues in (1, 2) if "vfs" not in cards[0] else (1,):
+                t.do("port stop all", f"port config all rxq {queues}", f"port config all txq {queues}",
+                     "port start all", "start tx_first", "show port xstats all", "set promisc all off",
+                     "port config mtu 0 1400", "stop", "port stop all", "port reset all", "port start all",
+                     "set link-down port 0", "set link-up port 0", "start tx_first", "port stop 0")
+                t.do("stop", "port stop all", "port start all", "start tx_first")
+            said = t.finish()
+        assert "Bye..." in said and "pinfold: " not in said, said
 
 
 if __name__ == "__main__":

@@ -271,43 +271,163 @@ static void ioat_old(void)
 	ioat_go();
 }
 
-/* ---- the network card (82576 datasheet, 7.2.2.3 and 8.12) ---- */
-enum { TDBAL = 0xe000, TDLEN = 0xe008, TDT = 0xe018, TXDCTL = 0xe028, TXDCTL_ENABLE = 1 << 25 };
-enum { TCTL = 0x400, TCTL_EN = 2, CTRL_SLU = 1 << 6, TX_RING = 8 };
+/* ---- the network card (82576 datasheet, 7.1.5, 7.2.2.3, 8.10 and 8.12), whose cable leads back to it ---- */
+enum { RDBAL = 0xc000, TDBAL = 0xe000, LEN = 8, SRRCTL = 0xc, TAIL = 0x18, DCTL = 0x28, DCTL_ENABLE = 1 << 25 };
+enum { CTRL_SLU = 1 << 6, CTRL_RST = 1 << 26, RCTL = 0x100, RCTL_EN = 2, RCTL_UPE = 8, TCTL = 0x400, TCTL_EN = 2 };
+enum { RING = 8, TX_DATA = 3 << 20 | 1 << 29, TX_EOP = 1 << 24, TX_IFCS = 1 << 25, TX_RS = 1 << 27, FRAME = 60 };
+#define TX_RING	  DATA_IOVA
+#define RX_RING	  (DATA_IOVA + 512)
+#define BUFFERS	  (2 * DATA_IOVA)
+#define NOT_ASKED (TX_DATA | TX_EOP | TX_IFCS)
 
-/* A ring of frames that nobody asked to be told of. */
-static void igb_start(void)
+struct frame_descriptor {
+	uint64_t addr;
+	uint32_t d[2];
+};
+
+static struct frame_descriptor *igb_tx, *igb_rx;
+
+static void igb_set(unsigned int ring, uint64_t iova, unsigned int tail)
 {
-	uint32_t(*d)[4] = pages_alloc(PAGE);
+	*reg32(ring) = (uint32_t)iova;
+	*reg32(ring + LEN) = RING * sizeof(struct frame_descriptor);
+	*reg32(ring + DCTL) = DCTL_ENABLE;
+	*reg32(ring + TAIL) = tail;
+}
 
-	expect_eq(dma_map(d, DATA_IOVA, PAGE, MAP_RW), 0);
-	for (unsigned int i = 0; i < TX_RING; i++) {
-		d[i][0] = DATA_IOVA + 1024;
-		d[i][2] = 60 | 3 << 20 | 1 << 24 | 1 << 25 | 1 << 29; /* data, EOP, IFCS, DEXT; no RS */
-		d[i][3] = 60 << 14;
+static void igb_put(unsigned int i, uint32_t cmd, uint32_t len)
+{
+	igb_tx[i] = (struct frame_descriptor){BUFFERS, {cmd | len, FRAME << 14}};
+}
+
+/* A ring of frames, and one of buffers for them: all but one are the card's. */
+static void igb_start(uint32_t cmd)
+{
+	void *p = pages_alloc(PAGE);
+
+	igb_tx = p;
+	igb_rx = (struct frame_descriptor *)((char *)p + (RX_RING - TX_RING));
+	expect_eq(dma_map(p, DATA_IOVA, PAGE, MAP_RW), 0);
+	expect_eq(dma_map(pages_alloc(PAGE), BUFFERS, PAGE, MAP_RW), 0);
+	for (unsigned int i = 0; i < RING; i++) {
+		igb_put(i, cmd, FRAME);
+		igb_rx[i].addr = BUFFERS + PAGE / 2;
 	}
 	config_put(PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
 	*reg32(0) = CTRL_SLU;
-	*reg32(TDBAL) = DATA_IOVA;
-	*reg32(TDLEN) = TX_RING * sizeof(*d);
-	*reg32(TXDCTL) = TXDCTL_ENABLE;
+	*reg32(RDBAL + SRRCTL) = 2 | 1 << 25;
+	*reg32(RCTL) = RCTL_EN | RCTL_UPE;
 	*reg32(TCTL) = TCTL_EN;
+	igb_set(RDBAL, RX_RING, RING - 1);
+	igb_set(TDBAL, TX_RING, 0);
 }
 
 static void igb_reuse(void)
 {
-	igb_start();
-	*reg32(TDT) = 5;
+	igb_start(NOT_ASKED);
+	*reg32(TDBAL + TAIL) = 5;
 	(void)*reg32(0);
-	*reg32(TDT) = 1; /* igb-reuse */
+	*reg32(TDBAL + TAIL) = 1; /* igb-reuse */
+	(void)*reg32(0);
+}
+
+/* The frames that it wants to receive have not come. */
+static void igb_reuse_rx(void)
+{
+	igb_start(NOT_ASKED);
+	*reg32(RDBAL + TAIL) = 1; /* igb-reuse-rx */
 	(void)*reg32(0);
 }
 
 static void igb_tail(void)
 {
-	igb_start();
-	*reg32(TDT) = TX_RING; /* igb-tail */
+	igb_start(NOT_ASKED);
+	*reg32(TDBAL + TAIL) = RING; /* igb-tail */
 	(void)*reg32(0);
+}
+
+/* The first half of a frame is the card's, and it has seen it. */
+static void igb_change(void)
+{
+	igb_start(NOT_ASKED | TX_RS);
+	igb_put(0, TX_DATA, FRAME / 2);
+	*reg32(TDBAL + TAIL) = 1;
+	(void)*reg32(0);
+	igb_put(0, TX_DATA, FRAME / 4);
+	igb_put(1, NOT_ASKED | TX_RS, FRAME / 2);
+	*reg32(TDBAL + TAIL) = 2; /* igb-change */
+	(void)*reg32(0);
+}
+
+/* Buffers are the card's until a frame is in them; it has read of more than one. */
+static void igb_change_rx(void)
+{
+	igb_start(NOT_ASKED | TX_RS);
+	*reg32(TDBAL + TAIL) = 1;
+	(void)*reg32(0);
+	igb_rx[1].addr = BUFFERS;
+	*reg32(TDBAL + TAIL) = 2; /* igb-change-rx */
+	(void)*reg32(0);
+}
+
+static void igb_unmap(void)
+{
+	expect_eq(dma_unmap(BUFFERS, PAGE, 0, NULL), 0); /* igb-unmap */
+}
+
+static void igb_unmapped(void)
+{
+	igb_start(NOT_ASKED);
+	igb_unmap();
+	*reg32(TDBAL + TAIL) = 1;
+	(void)*reg32(0);
+}
+
+static void igb_unmapped_rx(void)
+{
+	igb_start(NOT_ASKED);
+	igb_put(0, NOT_ASKED, FRAME);
+	igb_tx[0].addr = DATA_IOVA + 1024;
+	igb_unmap();
+	*reg32(TDBAL + TAIL) = 1;
+	(void)*reg32(0);
+}
+
+/* The ring is elsewhere, and nobody says so. */
+static void igb_old(void)
+{
+	igb_start(NOT_ASKED);
+	*reg32(0) = CTRL_RST; /* igb-old */
+	expect_eq(dma_unmap(DATA_IOVA, PAGE, 0, NULL), 0);
+	*reg32(0) = CTRL_SLU;
+	*reg32(TCTL) = TCTL_EN;
+	*reg32(TDBAL + LEN) = RING * sizeof(struct frame_descriptor);
+	*reg32(TDBAL + DCTL) = DCTL_ENABLE;
+	*reg32(TDBAL + TAIL) = 1;
+	(void)*reg32(0);
+}
+
+/* Not a mistake: it is set up again, where it is now. */
+static void igb_right(void)
+{
+	igb_start(NOT_ASKED | TX_RS);
+	*reg32(TDBAL + TAIL) = 3;
+	(void)*reg32(0);
+	*reg32(0) = CTRL_RST;
+	expect_eq(dma_unmap(DATA_IOVA, PAGE, 0, NULL), 0);
+	expect_eq(dma_unmap(BUFFERS, PAGE, 0, NULL), 0);
+	igb_start(NOT_ASKED | TX_RS);
+	for (unsigned int i = 0; i < 3 * RING; i++) {
+		unsigned int at = i % RING;
+
+		igb_put(at, NOT_ASKED | TX_RS, FRAME);
+		*reg32(TDBAL + TAIL) = (at + 1) % RING;
+		while (!(((volatile struct frame_descriptor *)igb_tx)[at].d[1] & 1))
+			;
+		expect(((volatile struct frame_descriptor *)igb_rx)[at].d[0] & 1);
+		igb_rx[(at + RING - 1) % RING] = (struct frame_descriptor){.addr = BUFFERS + PAGE / 2};
+		*reg32(RDBAL + TAIL) = at;
+	}
 }
 
 static const struct variant {
@@ -344,7 +464,14 @@ static const struct variant {
     {"ioat-channel", ioat_channel, IOAT},
     {"ioat-old", ioat_old, IOAT},
     {"igb-reuse", igb_reuse, IGB},
+    {"igb-reuse-rx", igb_reuse_rx, IGB},
     {"igb-tail", igb_tail, IGB},
+    {"igb-change", igb_change, IGB},
+    {"igb-change-rx", igb_change_rx, IGB},
+    {"igb-unmapped", igb_unmapped, IGB},
+    {"igb-unmapped-rx", igb_unmapped_rx, IGB},
+    {"igb-old", igb_old, IGB},
+    {"igb-right", igb_right, IGB},
 };
 
 static void variant_run(const struct variant *v)

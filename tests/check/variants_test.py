@@ -43,8 +43,15 @@ EXPECTED = {
     "ioat-status": ("mmio-read-only-write", "the register is read-only"),
     "ioat-channel": ("mmio-out-of-range", "there is no register"),
     "ioat-old": ("dma-after-reset", "completion: not mapped"),
-    "igb-reuse": ("device-protocol", "the tail went past descriptors that had not been written back"),
-    "igb-tail": ("device-protocol", "a tail outside its ring"),
+    "igb-reuse": ("device-protocol", "TX queue 0 descriptor 0: the tail went past descriptors that had not been"),
+    "igb-reuse-rx": ("device-protocol", "RX queue 0 descriptor 0: the tail went past descriptors that had not been"),
+    "igb-tail": ("device-protocol", "TX queue 0 descriptor 8: a tail outside its ring"),
+    "igb-change": ("device-protocol", "TX queue 0 descriptor 0: a descriptor was changed before it had been written"),
+    "igb-change-rx": ("device-protocol", "RX queue 0 descriptor 1: a descriptor was changed before it had been"),
+    "igb-unmapped": ("dma-use-after-unmap", r"\[DMA Read\].*, TX queue 0 descriptor 0 data: not mapped", "igb-unmap"),
+    "igb-unmapped-rx": ("dma-use-after-unmap", r"\[DMA Write\].*, RX queue 0 descriptor 0 data: not", "igb-unmap"),
+    "igb-old": ("dma-after-reset", r"(?s)TX queue 0 descriptor 0 fetch: not mapped.*the card, through CTRL\.RST, was"),
+    "igb-right": None,
 }
 
 

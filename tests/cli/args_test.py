@@ -93,12 +93,13 @@ def test_broker_is_told():
 
 def test_faults_and_orders():
     log = log_path()
-    r = run("run", "--fault", "a,p=1", "--fault=b", "--control", "where", "sh", "-c", "echo $PINFOLD_CONTROL",
+    r = run("run", "--fault", "a,p=1", "--fault=b", "--iommu=x", "--control", "where", "sh", "-c", "echo $PINFOLD_CONTROL",
             env=env(STUB_LOG=log, PINFOLD_CONTROL="of somebody else"))
     equal((r.returncode, r.stdout), (0, "@stub-control\n"))
-    equal(read(log).splitlines()[1:4], ["fault a,p=1", "fault b", "control where"])
+    equal(read(log).splitlines()[1:5], ["fault a,p=1", "fault b", "iommu x", "control where"])
     equal(run("run", "--fault", "help").stdout, "stub faults\n")
     has(usage("run", "--fault"), "--fault needs a value")
+    equal(run("run", "--iommu=help").stdout, "stub IOMMUs\n")
     has(usage("run", "--connect", "x", "--fault", "a", "true"), "belong to `pinfold serve`")
     has(usage("ctl"), "ORDER is missing")
     has(usage("ctl", "unbnd", "x"), 'did you mean "unbind"?')
@@ -210,7 +211,7 @@ def test_connect_to_another_version():
 
 
 def test_connect_with_options_of_serve():
-    for option in (["-d", "x"], ["--summary"], ["--strict"], ["--iommufd-test"],
+    for option in (["-d", "x"], ["--summary"], ["--strict"], ["--iommufd-test"], ["--iommu", "vtd"],
                    ["--host-devices"], ["--memlock", "1M"]):
         has(usage("run", "--connect", "x", *option, "true"), "belong to `pinfold serve`")
 

@@ -57,6 +57,11 @@ static void note(const char *fmt, ...)
 	fclose(f);
 }
 
+void broker_iommu_help(char *text, size_t size)
+{
+	snprintf(text, size, "stub IOMMUs\n");
+}
+
 struct broker *broker_new(const struct broker_options *o, char *err, size_t errlen)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
@@ -68,6 +73,8 @@ struct broker *broker_new(const struct broker_options *o, char *err, size_t errl
 		note("device %s", o->devices[i]);
 	for (size_t i = 0; i < o->nfaults; i++)
 		note("fault %s", o->faults[i]);
+	if (o->iommu)
+		note("iommu %s", o->iommu);
 	if (o->control)
 		note("control %s", o->control);
 	if (told("crash"))

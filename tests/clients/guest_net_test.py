@@ -10,7 +10,7 @@ from testpmd import Broker, Testpmd
 
 NET = os.path.join(IMAGE, "net")
 OTHER = "0000:02:00.0"
-CHECKED = ("--summary", "--check", "--error-exitcode=99")
+CHECKED = ("--summary", "--check=all", "--error-exitcode=99")
 
 
 def pair(name):

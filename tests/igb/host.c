@@ -82,8 +82,16 @@ static void note_misuse(struct event_listener *l, const struct event *ev)
 {
 	struct host *h = container_of(l, struct host, misuse_listener);
 
+	char of[64] = "";
+
+	if (ev->type == EVENT_RESET) {
+		h->resets++;
+		return;
+	}
 	h->misuses++;
-	snprintf(h->misuse, sizeof(h->misuse), "%s", ev->name);
+	if (ev->tag)
+		dma_tag_format(ev->tag, of, sizeof(of));
+	snprintf(h->misuse, sizeof(h->misuse), "%s%s%s", of, of[0] ? ": " : "", ev->name);
 }
 
 static void memory_map(struct machine *m)
@@ -102,7 +110,8 @@ void host_open_net(struct host *h, const char *net, const char *options)
 	memset(h, 0, sizeof(*h));
 	machine_open(&h->m, HOST_MEM, UINT64_MAX);
 	memory_map(&h->m);
-	h->misuse_listener = (struct event_listener){.mask = BIT(EVENT_MISUSE), .notify = note_misuse};
+	h->misuse_listener =
+	    (struct event_listener){.mask = BIT(EVENT_MISUSE) | BIT(EVENT_RESET), .notify = note_misuse};
 	events_listen(&h->m.evs, &h->misuse_listener);
 	h->next = PLAIN;
 	snprintf(spec, sizeof(spec), "igb,net=%s%s%s%s", net, strstr(options, "mac=") ? "" : ",mac=" HOST_MAC,

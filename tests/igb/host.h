@@ -40,8 +40,8 @@ struct host {
 	struct far far;
 	uint64_t next; /* IOVA of the first free byte of PLAIN */
 	struct event_listener misuse_listener;
-	unsigned int misuses;
-	char misuse[128]; /* the last one */
+	unsigned int misuses, resets;
+	char misuse[160]; /* the last one */
 };
 
 /* "igb,OPTIONS", at a cable whose other end is h->far, up, with room for any number of frames. */

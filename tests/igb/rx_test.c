@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <string.h>
+#include <linux/pci_regs.h>
 
 #include "host.h"
 
@@ -357,7 +358,69 @@ static void given_back_too_early(void **state)
 	assert_int_equal(h.misuses, 1);
 	wr(&h, ring_reg(&r, IGB_RDT), 16);
 	assert_int_equal(h.misuses, 2);
-	assert_string_equal(h.misuse, "a tail outside its ring");
+	assert_string_equal(h.misuse, " RX queue 0 descriptor 16: a tail outside its ring");
+}
+
+/* A buffer that was handed over is where the frame goes, whatever becomes of its descriptor. */
+static void changes_its_mind(void **state)
+{
+	assert_int_equal(far_send(&h, 100, 1), NET_TAKEN);
+	assert_int_equal(h.misuses, 0);
+	r.desc[2].q[0] = NOWHERE;
+	assert_int_equal(far_send(&h, 100, 2), NET_TAKEN);
+	assert_int_equal(h.misuses, 0);
+	assert_int_equal(far_send(&h, 100, 3), NET_TAKEN);
+	expect(2, 100, 3);
+	assert_int_equal(h.m.faults, 0);
+	assert_int_equal(h.misuses, 1);
+	assert_string_equal(h.misuse,
+			    " RX queue 0 descriptor 2: a descriptor was changed before it had been written back");
+}
+
+/* 4.2.1.6: not a byte goes where the driver wanted frames before it reset the card. */
+static void reset_ends_it(void **state)
+{
+	unsigned int resets;
+
+	assert_int_equal(far_send(&h, 100, 1), NET_TAKEN);
+	resets = h.resets;
+	wr(&h, IGB_CTRL, IGB_CTRL_RST);
+	assert_int_equal(h.resets, resets + 1);
+	memset(h.m.mem, 0x5a, HOST_MEM);
+	link_up(&h);
+	far_send(&h, 100, 2);
+	wr(&h, IGB_RCTL, IGB_RCTL_EN | IGB_RCTL_UPE);
+	far_send(&h, 100, 2);
+	host_settle(&h);
+	for (size_t i = 0; i < HOST_MEM; i++)
+		assert_int_equal(h.m.mem[i], 0x5a);
+	assert_int_equal(h.m.faults, 0);
+}
+
+/* A ring that was where it is before the reset, and that nobody has set since, is said to be such a one. */
+static void old_ring(void **state)
+{
+	wr(&h, ring_reg(&r, IGB_RDBAL), (uint32_t)NOWHERE);
+	wr(&h, IGB_CTRL, IGB_CTRL_RST);
+	link_up(&h);
+	for (unsigned int again = 0; again < 2; again++) {
+		assert_int_equal(rd(&h, ring_reg(&r, IGB_RDBAL)), (uint32_t)NOWHERE);
+		wr(&h, ring_reg(&r, IGB_RDLEN), 128);
+		wr(&h, ring_reg(&r, IGB_RXDCTL), IGB_DCTL_ENABLE);
+		wr(&h, IGB_RCTL, IGB_RCTL_EN | IGB_RCTL_UPE);
+		wr(&h, ring_reg(&r, IGB_RDT), 2);
+		far_send(&h, 100, 1);
+		assert_int_equal(h.m.faults, again + 1);
+		assert_non_null(strstr(h.m.fault_line, "RX queue 0 descriptor 0 fetch: not mapped"));
+		assert_int_equal(h.m.fault_old, !again);
+		wr(&h, ring_reg(&r, IGB_RXDCTL), 0);
+		wr(&h, ring_reg(&r, IGB_RDBAL), (uint32_t)NOWHERE);
+		wr(&h, ring_reg(&r, IGB_RDH), 0);
+		wr(&h, ring_reg(&r, IGB_RDT), 0);
+	}
+	pci_func_reset(h.m.f);
+	pci_cfg_write(h.m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+	assert_int_equal(rd(&h, ring_reg(&r, IGB_RDBAL)), 0);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -365,10 +428,29 @@ static void given_back_too_early(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(one),	       TEST(sizes),	 TEST(round_and_round), TEST(many_buffers), TEST(small_buffers),
-	    TEST(legacy),      TEST(fcs),	 TEST(lengths),		TEST(addresses),    TEST(multicast_table),
-	    TEST(vlans),       TEST(waits),	 TEST(drops),		TEST(never_fits),   TEST(stops_listening),
-	    TEST(not_enabled), TEST(data_fault), TEST(ring_fault),	TEST(scattered),    TEST(given_back_too_early),
+	    TEST(one),
+	    TEST(sizes),
+	    TEST(round_and_round),
+	    TEST(many_buffers),
+	    TEST(small_buffers),
+	    TEST(legacy),
+	    TEST(fcs),
+	    TEST(lengths),
+	    TEST(addresses),
+	    TEST(multicast_table),
+	    TEST(vlans),
+	    TEST(waits),
+	    TEST(drops),
+	    TEST(never_fits),
+	    TEST(stops_listening),
+	    TEST(not_enabled),
+	    TEST(data_fault),
+	    TEST(ring_fault),
+	    TEST(scattered),
+	    TEST(given_back_too_early),
+	    TEST(changes_its_mind),
+	    TEST(reset_ends_it),
+	    TEST(old_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

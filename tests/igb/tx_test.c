@@ -320,7 +320,7 @@ static void tail_outside(void **state)
 {
 	wr(&h, ring_reg(&t, IGB_TDT), SIZE);
 	assert_int_equal(h.misuses, 1);
-	assert_string_equal(h.misuse, "a tail outside its ring");
+	assert_string_equal(h.misuse, " TX queue 0 descriptor 64: a tail outside its ring");
 	assert_int_equal(rd(&h, ring_reg(&t, IGB_TDT)), 0);
 	wr(&h, ring_reg(&t, IGB_TDT), ~0u);
 	assert_int_equal(h.misuses, 2);
@@ -338,7 +338,8 @@ static void reuses_too_early(void **state)
 	tx_put(&t, PLAIN, 64, CMD_ONE & ~IGB_TXD_RS);
 	ring_ring(&t);
 	assert_int_equal(h.misuses, 1);
-	assert_string_equal(h.misuse, "the tail went past descriptors that had not been written back");
+	assert_string_equal(h.misuse,
+			    " TX queue 0 descriptor 0: the tail went past descriptors that had not been written back");
 	/* Who looks at the head knows. */
 	rd(&h, ring_reg(&t, IGB_TDH));
 	tx_put(&t, PLAIN, 64, CMD_ONE & ~IGB_TXD_RS);
@@ -363,7 +364,42 @@ static void changes_its_mind(void **state)
 	expect(3, 80, 6);
 	assert_int_equal(h.m.faults, 0);
 	assert_int_equal(h.misuses, 1);
-	assert_string_equal(h.misuse, "a descriptor was changed before it had been written back");
+	assert_string_equal(h.misuse,
+			    " TX queue 0 descriptor 2: a descriptor was changed before it had been written back");
+}
+
+/* Whatever way the driver is told that descriptors are done, or is not. */
+static void changes_what_it_had_begun(void **state)
+{
+	uint64_t at = frame_put(&h, 80, 6), head = host_alloc(&h, 8, 8);
+
+	for (unsigned int way = 0; way < 3; way++) {
+		wr(&h, ring_reg(&t, IGB_TDWBAL), way == 1 ? (uint32_t)head | IGB_TDWBAL_HEAD : 0);
+		tx_put(&t, at, 40, IGB_TXD_DEXT | IGB_TXD_DATA << 20);
+		ring_ring(&t);
+		assert_int_equal(h.misuses, way);
+		t.desc[2 * way].q[0] = NOWHERE;
+		tx_put(&t, at + 40, 40, way == 2 ? CMD_ONE & ~IGB_TXD_RS : CMD_ONE);
+		ring_ring(&t);
+		expect(way + 1, 80, 6);
+		assert_int_equal(h.misuses, way + 1);
+		assert_non_null(strstr(h.misuse, "a descriptor was changed before it had been written back"));
+	}
+	assert_int_equal(h.m.faults, 0);
+}
+
+static void old_ring(void **state)
+{
+	wr(&h, ring_reg(&t, IGB_TDBAL), (uint32_t)NOWHERE);
+	wr(&h, IGB_CTRL, IGB_CTRL_RST);
+	link_up(&h);
+	wr(&h, IGB_TCTL, IGB_TCTL_EN);
+	wr(&h, ring_reg(&t, IGB_TDLEN), 128);
+	wr(&h, ring_reg(&t, IGB_TXDCTL), IGB_DCTL_ENABLE);
+	wr(&h, ring_reg(&t, IGB_TDT), 1);
+	assert_int_equal(h.m.faults, 1);
+	assert_non_null(strstr(h.m.fault_line, "TX queue 0 descriptor 0 fetch: not mapped"));
+	assert_true(h.m.fault_old);
 }
 
 static void endless_packet(void **state)
@@ -460,6 +496,8 @@ int main(void)
 	    TEST(tail_outside),
 	    TEST(reuses_too_early),
 	    TEST(changes_its_mind),
+	    TEST(changes_what_it_had_begun),
+	    TEST(old_ring),
 	    TEST(endless_packet),
 	    TEST(longest_packet),
 	    TEST(moved_while_enabled),

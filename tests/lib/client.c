@@ -319,6 +319,14 @@ static void drop_outputs(struct fake *k)
 	k->outputs = NULL;
 }
 
+static void drop_inputs(struct fake *k)
+{
+	while (k->ninputs)
+		free(k->inputs[--k->ninputs].data);
+	free(k->inputs);
+	k->inputs = NULL;
+}
+
 static long write_outputs(struct fake *k, long ret)
 {
 	size_t i;
@@ -338,6 +346,8 @@ long fake_ioctl(struct fake *k, struct ufile *f, unsigned int cmd, uintptr_t arg
 	size_t asked;
 	long ret;
 
+	k->c.at = 0;
+	k->parts = 0;
 	k->installed = -1;
 	k->rounds = k->moments = 0;
 	do {
@@ -349,16 +359,19 @@ long fake_ioctl(struct fake *k, struct ufile *f, unsigned int cmd, uintptr_t arg
 		/* Each round must have asked for something new, or for time. */
 		k->moments += ret == UCALL_AGAIN && k->ninputs == asked;
 		assert_true(k->moments < 1000 && ++k->rounds <= k->ninputs + k->moments + 1);
-	} while (ret == UCALL_AGAIN);
+		if (ret == UCALL_MORE) {
+			assert_true(++k->parts < 1000);
+			assert_int_equal(write_outputs(k, 0), 0);
+			drop_inputs(k);
+			k->rounds = k->moments = 0;
+		}
+	} while (ret == UCALL_AGAIN || ret == UCALL_MORE);
 	assert_true(ret > -4096);
 	ret = write_outputs(k, ret);
 	if (!ret && k->installed >= 0)
 		ret = k->installed;
 	drop_outputs(k);
-	while (k->ninputs)
-		free(k->inputs[--k->ninputs].data);
-	free(k->inputs);
-	k->inputs = NULL;
+	drop_inputs(k);
 	return ret;
 }
 

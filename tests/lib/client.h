@@ -50,6 +50,7 @@ struct fake {
 	bool again;	      /* each input is refused with UCALL_AGAIN the first time */
 	unsigned int rounds;  /* how often the last ioctl's handler ran */
 	size_t stream_room;   /* bytes that fit between writer and reader */
+	unsigned int parts;   /* in which the last ioctl's answer came, but for the last of them */
 	unsigned int moments; /* for which the last ioctl waited without asking for anything */
 	struct input *inputs; /* of the ioctl in progress */
 	size_t ninputs;

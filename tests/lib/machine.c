@@ -24,6 +24,7 @@ static void notify(struct event_listener *l, const struct event *ev)
 	}
 	m->faults++;
 	dma_fault_format(ev, m->fault_line, sizeof(m->fault_line));
+	m->fault_old = ev->tag && ev->tag->old;
 }
 
 static void msix(struct pci_irq_sink *s, unsigned int vector)

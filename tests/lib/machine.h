@@ -23,6 +23,7 @@ struct machine {
 	struct event_listener listener;
 	unsigned int faults;
 	char fault_line[256]; /* the last one's */
+	bool fault_old;	      /* it says that its address is from before a reset */
 	uint64_t written;     /* bytes that the device wrote */
 	struct backing_cache *cache;
 	struct mm_owner *owner;

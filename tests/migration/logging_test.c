@@ -3,6 +3,7 @@
 #include "../vfio/fake.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "vfio/internal.h"
@@ -162,10 +163,53 @@ static void bitmap_in_a_hole(void **state)
 	fake_session_close(k, &s);
 }
 
+/* One page in each stretch that a page of the bitmap stands for, more of them than one part of an answer has. */
+#define STRETCH	  (4096ull * 8 << PF_PAGE_SHIFT)
+#define STRETCHES 1100ull
+
+static void long_answer(void **state)
+{
+	struct fake *k = *state;
+	const range r = {0, STRETCHES * STRETCH};
+	uint8_t *bits = calloc(STRETCHES, PF_PAGE_SIZE), byte = 1;
+	struct toy *t;
+	struct session s = session_open(k, &t);
+
+	assert_non_null(bits);
+	assert_int_equal(start(k, s.device, 4096, &r, 1), 0);
+	for (uint64_t i = 0; i < STRETCHES; i++) {
+		uint64_t iova = i * STRETCH + i * PF_PAGE_SIZE;
+
+		if (i == 0)
+			iova = IOVA0;
+		else if (fake_map(k, s.container, iova, (uintptr_t)k->mem, PF_PAGE_SIZE, VFIO_DMA_MAP_FLAG_WRITE))
+			continue; /* reserved */
+		assert_int_equal(pci_dma_write(&t->f, iova, &byte, 1, NULL), 0);
+		bits[i * PF_PAGE_SIZE] = 0x80; /* stays */
+	}
+	assert_int_equal(report(k, s.device, 0, r.length, 4096, bits), 0);
+	assert_true(k->parts > 4); /* of half a MiB */
+	for (uint64_t i = 0; i < STRETCHES; i++) {
+		uint64_t page = i ? i : IOVA0 / PF_PAGE_SIZE;
+
+		if (!bits[i * PF_PAGE_SIZE])
+			continue;
+		assert_true(bits[i * PF_PAGE_SIZE + page / 8] >> page % 8 & 1);
+	}
+	/* All of it has been handed over. */
+	memset(bits, 0, STRETCHES * PF_PAGE_SIZE);
+	assert_int_equal(report(k, s.device, 0, r.length, 4096, bits), 0);
+	assert_int_equal(k->parts, 0);
+	for (uint64_t i = 0; i < STRETCHES * PF_PAGE_SIZE; i++)
+		assert_int_equal(bits[i], 0);
+	free(bits);
+	fake_session_close(k, &s);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fake_setup, fake_teardown)
-	const struct CMUnitTest tests[] = {T(what_is_refused), T(each_write_once), T(bitmap_in_a_hole)};
+	const struct CMUnitTest tests[] = {T(what_is_refused), T(each_write_once), T(bitmap_in_a_hole), T(long_answer)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -22,6 +22,8 @@
 
 #define SIZE (3UL << 20) /* more than one pipe full, and not a multiple of it */
 
+#define LARGE (16UL << 20) /* it moves while others have their turn */
+
 static struct barmem *m;
 
 static int setup(void **state)
@@ -44,9 +46,16 @@ static uint8_t *client_map(void)
 
 	guard_install(); /* cmocka takes the handlers for each test */
 	assert_true(fd >= 0);
-	p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	p = mmap(NULL, barmem_size(m), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(p, MAP_FAILED);
 	return p;
+}
+
+static int setup_large(void **state)
+{
+	assert_int_equal(barmem_new(LARGE, &m), 0);
+	barmem_restore(m);
+	return 0;
 }
 
 static bool there(const uint8_t *p)
@@ -287,6 +296,139 @@ static void rule_never_wait_restoring(void **state)
 	munmap(c, SIZE);
 }
 
+/* ---- large memory ---- */
+
+static void fill(uint8_t *c, uint8_t with)
+{
+	for (uint64_t off = 0; off < LARGE; off += PF_PAGE_SIZE)
+		c[off] = with + off / PF_PAGE_SIZE;
+}
+
+static void wait_still(void)
+{
+	while (barmem_moving(m))
+		usleep(100);
+}
+
+static void check_content(uint8_t with)
+{
+	for (uint64_t off = 0; off < LARGE; off += PF_PAGE_SIZE) {
+		uint8_t b;
+
+		assert_int_equal(barmem_read(m, off, &b, 1), 0);
+		assert_int_equal(b, (uint8_t)(with ? with + off / PF_PAGE_SIZE : 0));
+	}
+}
+
+static void large_content_survives(void **state)
+{
+	uint8_t *c = client_map();
+
+	for (unsigned int round = 1; round < 5; round++) {
+		fill(c, round);
+		barmem_revoke(m);
+		if (round & 1)
+			wait_still();
+		else
+			barmem_settle(m);
+		for (uint64_t off = 0; off < LARGE; off += 1 << 20)
+			assert_false(there(c + off));
+		check_content(round);
+		barmem_restore(m);
+		if (round & 2)
+			wait_still();
+		check_content(round);
+		for (uint64_t off = 0; off < LARGE; off += PF_PAGE_SIZE)
+			assert_int_equal(c[off], (uint8_t)(round + off / PF_PAGE_SIZE));
+	}
+	munmap(c, LARGE);
+}
+
+/* Turned round on its way, again and again: it comes to rest where it was sent last. */
+static void large_turns_round(void **state)
+{
+	uint8_t *c = client_map();
+	bool open = true;
+
+	fill(c, 1);
+	for (unsigned int i = 0; i < 60; i++) {
+		open = !open;
+		if (open)
+			barmem_restore(m);
+		else
+			barmem_revoke(m);
+		if (i % 7 == 6) {
+			wait_still();
+			assert_int_equal(there(c), open);
+			assert_int_equal(there(c + LARGE - 1), open);
+		}
+		if (i % 11 == 10)
+			check_content(1);
+	}
+	wait_still();
+	check_content(1);
+	munmap(c, LARGE);
+}
+
+/* What is of no use is not kept; all of it is zero, whatever it was about when it was said. */
+static void large_forgotten(void **state)
+{
+	uint8_t *c = client_map(), b = 1;
+
+	for (unsigned int round = 0; round < 4; round++) {
+		fill(c, 7);
+		if (round == 0)
+			barmem_forget(m);
+		barmem_revoke(m);
+		if (round == 1)
+			barmem_clear(m);
+		if (round == 2) {
+			/* On its way to the file, and back. */
+			wait_still();
+			barmem_restore(m);
+			barmem_revoke(m);
+			barmem_clear(m);
+		}
+		if (round == 3) {
+			barmem_clear(m);
+			barmem_restore(m);
+			wait_still();
+			check_content(0);
+			assert_int_equal(c[0] | c[LARGE - PF_PAGE_SIZE], 0);
+			continue;
+		}
+		check_content(0);
+		assert_int_equal(barmem_write(m, 4096, &b, 1), 0);
+		barmem_restore(m);
+		wait_still();
+		assert_int_equal(c[4096], 1);
+		assert_int_equal(c[0] | c[8192], 0);
+	}
+	barmem_revoke(m);
+	barmem_clear(m);
+	barmem_renew(m);
+	barmem_restore(m);
+	check_content(0);
+	munmap(c, LARGE);
+}
+
+/* Somebody holds the file: it goes on to be on its way, and the caller goes on with what he has to do. */
+static void large_is_held(void **state)
+{
+	uint8_t *c = client_map();
+
+	fill(c, 3);
+	if (!file_lock_hold(barmem_file(m)))
+		return;
+	barmem_revoke(m);
+	assert_true(barmem_moving(m));
+	wait_still();
+	assert_int_equal(barmem_file(m), -1);
+	check_content(3);
+	file_lock_release();
+	munmap(c, LARGE);
+}
+
 static unsigned int entries(const char *path)
 {
 	DIR *d = opendir(path);
@@ -329,6 +471,10 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(no_store_is_lost, setup, teardown),
 	    cmocka_unit_test_setup_teardown(rule_never_wait_revoking, setup, teardown),
 	    cmocka_unit_test_setup_teardown(rule_never_wait_restoring, setup, teardown),
+	    cmocka_unit_test_setup_teardown(large_content_survives, setup_large, teardown),
+	    cmocka_unit_test_setup_teardown(large_turns_round, setup_large, teardown),
+	    cmocka_unit_test_setup_teardown(large_forgotten, setup_large, teardown),
+	    cmocka_unit_test_setup_teardown(large_is_held, setup_large, teardown),
 	    cmocka_unit_test(nothing_is_left),
 	};
 

@@ -535,6 +535,127 @@ static void by_the_kernel(void)
 	close(fd);
 }
 
+/* ---- large memory ---- */
+
+static volatile uint64_t *large;
+
+static void large_map(void)
+{
+	void *p = mmap(NULL, LARGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, device, region(4));
+
+	MUST(p != MAP_FAILED);
+	large = p;
+}
+
+static void large_fill(uint64_t with)
+{
+	for (uint64_t i = 0; i < LARGE_BYTES / 8; i += 512)
+		large[i] = with + i;
+}
+
+static void *large_toucher(void *arg)
+{
+	uint64_t v;
+
+	while (!atomic_load(&l->stop)) {
+		touch("a load of large memory", &large[LARGE_BYTES / 8 - 1], load64, &v);
+		touch("a load of large memory", &large[0], load64, &v);
+	}
+	return NULL;
+}
+
+/* The file is cut from its end, and filled from its beginning. */
+static bool half_way(void)
+{
+	uint8_t first = 0, last = 0;
+
+	MUST(!mincore((void *)large, 4096, &first) && !mincore((char *)large + LARGE_BYTES - 4096, 4096, &last));
+	return first & 1 && !(last & 1);
+}
+
+/* Another program, which has to do with other things. It counts its calls that begin and end on the way. */
+static pid_t start_bystander(void)
+{
+	pid_t pid = fork();
+
+	MUST(pid >= 0);
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (!atomic_load(&l->stop)) {
+		uint64_t before = atomic_load(&l->phase);
+		bool between = half_way();
+
+		MUST(ioctl(container, VFIO_GET_API_VERSION) == VFIO_API_VERSION);
+		if (between && half_way() && atomic_load(&l->phase) == before)
+			atomic_fetch_add(&l->bystander, 1);
+	}
+	_exit(0);
+}
+
+/* While large memory is taken away, or comes back, others are served. */
+static void others_go_on(void)
+{
+	enum { SWITCHES = 8 };
+	pid_t bystander;
+	pthread_t t;
+
+	large_map();
+	bystander = start_bystander();
+	MUST(!pthread_create(&t, NULL, large_toucher, NULL));
+	for (unsigned int i = 0; i < SWITCHES; i++) {
+		uint64_t v = 0;
+
+		large_fill(i);
+		switch_off(i);
+		for (uint64_t k = 0; k < LARGE_BYTES / 8; k += LARGE_BYTES / 64)
+			touch("large memory that is off", &large[k], load64, &v);
+		switch_on(i);
+		for (uint64_t k = 0; k < LARGE_BYTES / 8; k += 512)
+			if (large[k] != i + k)
+				violation("large memory holds %lu at %lu, not %lu", large[k], k, i + k);
+		if (i % 3 == 0)
+			reset_on();
+		MUST(large[512] == i + 512);
+	}
+	atomic_store(&l->stop, 1);
+	pthread_join(t, NULL);
+	wait_child(bystander);
+	if (!l->bystander)
+		violation("nobody else is served");
+}
+
+/* Who is killed with such a call under way leaves nothing behind; and the call is carried out, or not begun. */
+static void killed_in_the_midst(void)
+{
+	uint64_t v = 0;
+
+	large_map();
+	for (unsigned int i = 0; i < 12; i++) {
+		pid_t pid;
+
+		config_set(PCI_COMMAND, command);
+		large_fill(i);
+		pid = fork();
+		MUST(pid >= 0);
+		if (!pid) {
+			for (;;) {
+				config_set(PCI_COMMAND, 0);
+				config_set(PCI_COMMAND, command);
+			}
+		}
+		usleep(1000 + 7000 * i);
+		kill(pid, SIGKILL);
+		MUST(waitpid(pid, NULL, 0) == pid);
+		config_set(PCI_COMMAND, command);
+		for (uint64_t k = 0; k < LARGE_BYTES / 8; k += 512)
+			MUST(large[k] == i + k);
+	}
+	config_set(PCI_COMMAND, 0);
+	atomic_fetch_add(&l->phase, PHASE_OFF);
+	MUST(!touch("a load", &large[0], load64, &v));
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -543,6 +664,8 @@ static const struct {
     {"next_owner", next_owner},
     {"default_action", default_action},
     {"by_the_kernel", by_the_kernel},
+    {"others_go_on", others_go_on},
+    {"killed_in_the_midst", killed_in_the_midst},
 };
 
 static int program(const char *name)
@@ -570,9 +693,9 @@ int main(int argc, char **argv)
 	ret = machine_run(argv[0], argv[1]);
 	l = machine_ledger();
 	printf("%lu accesses, %lu SIGBUS, %lu EIO, %lu resets; the device saw %lu reads, %lu writes, %lu and %lu by "
-	       "eventfd (%lu doubtful)\n",
+	       "eventfd (%lu doubtful); %lu calls beside it\n",
 	       l->accesses, l->bus_errors, l->io_errors, l->resets, l->reads, l->writes, l->events, l->events_off,
-	       l->ambiguous_events);
+	       l->ambiguous_events, l->bystander);
 	if (l->violations)
 		printf("%lu violations, the first: %s\n", l->violations, l->what);
 	if (l->while_off)

@@ -73,6 +73,7 @@ static void func_add(struct broker *b)
 	MUST(!pci_func_init(&func, &ops, "counter", &ids, &b->events));
 	MUST(!pci_add_bar(&func, 0, REGS_BYTES, true, false));
 	MUST(!pci_add_mem_bar(&func, 2, RAM_BYTES, true, true));
+	MUST(!pci_add_mem_bar(&func, 4, LARGE_BYTES, true, true));
 	MUST(!pci_add_pm(&func) && !pci_add_express(&func) && !pci_add_msix(&func, 4, 0, 0x2000, 0x3000));
 	pci_func_place(&func, 0, 0x100, 1);
 	MUST(!vfio_add(b->vfio, &func));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A broker with one function that counts what reaches it, for programs that run under the boundary beside it: 01:00.0,
- * group 1. BAR 0 has registers, BAR 2 is memory.
+ * group 1. BAR 0 has registers, BARs 2 and 4 are memory.
  */
 #ifndef PINFOLD_TESTS_REVOKE_MACHINE_H
 #define PINFOLD_TESTS_REVOKE_MACHINE_H
@@ -9,8 +9,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#define REGS_BYTES 0x4000UL
-#define RAM_BYTES  0x10000UL
+#define REGS_BYTES  0x4000UL
+#define RAM_BYTES   0x10000UL
+#define LARGE_BYTES (32UL << 20) /* BAR 4 */
 
 /* Offsets in BAR 0. What is stored to the last two may come from an eventfd alone. */
 enum { REG_PLAIN = 0x100, REG_PWRITE = 0x200, REG_EVENT = 0x300, REG_EVENT_OFF = 0x400 };
@@ -30,6 +31,7 @@ struct ledger {
 	_Atomic uint64_t events, events_off;
 	/* the programs' */
 	_Atomic uint64_t accesses, bus_errors, io_errors, ambiguous_events;
+	_Atomic uint64_t bystander; /* calls of who has nothing to do with it */
 	_Atomic uint64_t violations;
 	char what[256]; /* the first of them */
 	_Atomic uint32_t stop, running;

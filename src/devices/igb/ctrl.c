@@ -3,8 +3,8 @@
 #include "devices/igb/igb.h"
 
 /*
- * 4.2.1.6: everything but the PHY and, in the registers, what the PCI core keeps. Without management firmware nothing
- * is left that would outlive it.
+ * 4.2.1.6: everything but the PHY, where the rings lie and, in the registers, what the PCI core keeps. Without
+ * management firmware nothing else is left that would outlive it.
  */
 static void reset(struct igb *d)
 {
@@ -30,6 +30,7 @@ void igb_power_on(struct igb *d)
 	d->governs = false;
 	igb_phy_reset(d);
 	reset(d);
+	igb_rings_forget(d);
 	if (governed)
 		igb_govern_end(d);
 }
@@ -42,6 +43,7 @@ uint32_t igb_ctrl_read(struct igb *d, unsigned int i)
 void igb_ctrl_write(struct igb *d, unsigned int i, uint32_t val)
 {
 	if (val & IGB_CTRL_RST) {
+		event_emit(d->f.evs, EVENT_RESET, .who = d->f.bdf, .name = "the card, through CTRL.RST,");
 		reset(d);
 		return;
 	}

@@ -12,6 +12,8 @@
  *   rx.c	receiving
  *   filter.c	which frames are for this card
  *   offload.c	what is done to a frame on its way out, and found out about one on its way in
+ *   flow.c	which frames have a queue of their own
+ *   clock.c	the clock, and time stamps
  *   stats.c	statistics
  *   live.c	tail registers as plain memory
  *   state.c	migration
@@ -67,6 +69,7 @@ struct igb_ring {
 	bool tx;
 	/* registers */
 	uint64_t base;
+	bool old; /* base is from before the last reset, which it survives */
 	uint32_t len, head, tail, dctl, dca;
 
 	uint32_t size;	 /* descriptors; 0 unless the queue is enabled */
@@ -124,6 +127,7 @@ struct igb_rxq {
 	uint32_t packet_size, header_size; /* of a buffer */
 	bool starved;			   /* a frame waits for descriptors */
 	union igb_desc cache[IGB_FETCH];
+	uint64_t addr[IGB_FETCH]; /* of [flushed, pos): the buffers, where the cache says what is in them */
 };
 
 /* ---- frames ---- */
@@ -153,6 +157,8 @@ struct igb_rx_frame {
 	bool pooled;	/* it has been given to a pool: */
 	uint8_t pool;
 	uint32_t offload;		       /* VMOLR, or RPLOLR if others have got it, too */
+	uint16_t ptp;			       /* where an IEEE 1588 message begins that a filter has found; 0: none */
+	bool urgent;			       /* the interrupt is not throttled */
 	struct iovec changed[NET_IOV_MAX + 2]; /* iov, if bytes of it were taken out or added */
 };
 
@@ -161,6 +167,12 @@ struct igb_vector {
 	uint8_t index;
 	uint64_t next; /* not before */
 	struct loop_timer timer;
+};
+
+struct igb_clock {
+	uint64_t time, since; /* SYSTIM, at that time in ns */
+	uint32_t high;	      /* of what was read last, */
+	bool latched;	      /* unless that has been read too */
 };
 
 /* live.c */
@@ -210,6 +222,12 @@ struct igb {
 	uint64_t rar[IGB_RARS];
 	uint8_t rar_pools[IGB_RARS];
 	unsigned int nrar;
+
+	/* flow.c: filters that do something */
+	bool flows;
+	uint8_t etqfs, ftqfs;
+
+	struct igb_clock clock;
 
 	/* intr.c */
 	uint32_t icr, ims, eicr, eims;
@@ -265,7 +283,8 @@ static inline struct dma_tag igb_tag(const struct igb_ring *r, uint32_t desc, co
 				.queue = r->index,
 				.id_kind = "descriptor",
 				.id = desc,
-				.part = part};
+				.part = part,
+				.old = r->old};
 }
 
 /* ---- regs.c ---- */
@@ -303,7 +322,8 @@ void igb_intr_init(struct igb *d);
 void igb_intr_reset(struct igb *d);
 void igb_intr_cause(struct igb *d, uint32_t icr);
 void igb_intr_queue(struct igb *d, bool tx, unsigned int queue);
-void igb_intr_update(struct igb *d); /* signals what is due */
+void igb_intr_hurry(struct igb *d, unsigned int queue); /* its next interrupt is not throttled */
+void igb_intr_update(struct igb *d);			/* signals what is due */
 uint32_t igb_icr_read(struct igb *d, unsigned int i);
 void igb_icr_write(struct igb *d, unsigned int i, uint32_t val);
 void igb_ics_write(struct igb *d, unsigned int i, uint32_t val);
@@ -321,7 +341,10 @@ void igb_gpie_write(struct igb *d, unsigned int i, uint32_t val);
 
 /* ---- ring.c ---- */
 void igb_ring_init(struct igb_ring *r, struct igb *d, unsigned int index, bool tx, union igb_desc *cache);
+/* As by software: RDBAL and TDBAL are undefined then (8.10.5, 8.12.10), and here still say what they said. */
 void igb_ring_reset(struct igb_ring *r);
+/* For a reset of the function, after the other one: of no ring of its owner's is anything left. */
+void igb_rings_forget(struct igb *d);
 /* Forgets what is in the cache; what is done in it has been written back, or is lost. */
 void igb_ring_drop(struct igb_ring *r);
 uint32_t igb_ring_read(struct igb_ring *r, unsigned int field); /* IGB_RDBAL and so on, of either direction */
@@ -335,6 +358,8 @@ bool igb_ring_fetch(struct igb_ring *r, unsigned int cap, unsigned int max);
 void igb_ring_flush(struct igb_ring *r);
 void igb_ring_flush_upto(struct igb_ring *r, unsigned int upto);
 uint32_t igb_ring_at(const struct igb_ring *r, unsigned int i); /* which of the ring cache[i] is */
+/* A driver erred with the ring's descriptor desc, as was seen when it wrote field. */
+void igb_ring_misuse(const struct igb_ring *r, unsigned int field, uint32_t desc, const char *text);
 
 /* ---- tx.c ---- */
 void igb_tx_init(struct igb *d);
@@ -377,6 +402,33 @@ bool igb_filter_table_has(const struct igb *d, uint32_t table, const uint8_t *ds
 enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr);
 /* Chooses the queue, and says what the descriptor says. May take a tag out. */
 void igb_rx_classify(struct igb *d, struct igb_rx_frame *fr);
+
+/* ---- flow.c ---- */
+void igb_flow_update(struct igb *d); /* after a change of the filters */
+void igb_flow_classify_slow(struct igb *d, struct igb_rx_frame *fr, const struct packet *p);
+static inline void igb_flow_classify(struct igb *d, struct igb_rx_frame *fr, const struct packet *p)
+{
+	if (unlikely(d->flows))
+		igb_flow_classify_slow(d, fr, p);
+}
+
+/* ---- clock.c ---- */
+uint64_t igb_clock_now(const struct igb *d);
+void igb_clock_set(struct igb *d, uint64_t time);
+uint32_t igb_systim_read(struct igb *d, unsigned int i);
+void igb_systim_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_timinca_write(struct igb *d, unsigned int i, uint32_t val);
+void igb_timadj_write(struct igb *d, unsigned int i, uint32_t val);
+uint32_t igb_rxstmp_read(struct igb *d, unsigned int i);
+uint32_t igb_txstmp_read(struct igb *d, unsigned int i);
+bool igb_stamp_tx_wanted(const struct igb *d);
+void igb_stamp_tx(struct igb *d, uint64_t time);
+void igb_stamp_rx_slow(struct igb *d, struct igb_rx_frame *fr, bool l4);
+static inline void igb_stamp_rx(struct igb *d, struct igb_rx_frame *fr, const struct packet *p)
+{
+	if (unlikely(igb_reg(d, IGB_TSYNCRXCTL) & IGB_TSYNC_ENABLE))
+		igb_stamp_rx_slow(d, fr, p->l4);
+}
 
 /* ---- live.c ---- */
 void igb_live_init(struct igb *d); /* after the BAR is there; without it every access is a trap */

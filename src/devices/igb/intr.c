@@ -143,6 +143,19 @@ void igb_intr_queue(struct igb *d, bool tx, unsigned int queue)
 		igb_intr_cause(d, tx ? IGB_ICR_TXDW : IGB_ICR_RXDW);
 }
 
+/* 8.8.15: what interrupts at once does so whatever EITR says. */
+void igb_intr_hurry(struct igb *d, unsigned int queue)
+{
+	uint32_t entry = igb_reg(d, IGB_IVAR + 4 * (queue & 7)) >> 16 * (queue >> 3);
+	unsigned int v = multiple(d) && entry & IGB_IVAR_VALID ? entry & IGB_IVAR_VECTOR : 0;
+
+	if (v >= IGB_VECTORS)
+		return;
+	d->vector[v].next = 0;
+	d->throttled &= ~BIT(v);
+	loop_timer_cancel(d->loop, &d->vector[v].timer);
+}
+
 void igb_intr_init(struct igb *d)
 {
 	for (unsigned int v = 0; v < IGB_VECTORS; v++) {

@@ -151,8 +151,8 @@ static __attribute__((noinline)) enum net_verdict offloads_emit(struct igb_txq *
 	if (!err && ask.cut && s.hdr_len + ask.mss > NET_FRAME_MAX)
 		err = -EINVAL;
 	if (err == -EINVAL)
-		pci_misuse(&d->f, MISUSE_PROTOCOL, 0, IGB_TXQ + 0x40ull * q->r.index + IGB_TDT, 4, true,
-			   "offloads whose headers do not fit the packet");
+		igb_ring_misuse(&q->r, IGB_TDT, igb_ring_at(&q->r, q->r.pos),
+				"offloads whose headers do not fit the packet");
 	if (err)
 		return NET_DROPPED;
 	if (ask.cut && !q->segment)
@@ -169,22 +169,6 @@ enum net_verdict igb_tx_emit(struct igb_txq *q, struct igb_tx_frame *fr)
 }
 
 /* ---- in ---- */
-
-/* 8.11.1: a type of frame that has a queue, and a name in the packet type, of its own. */
-static bool ethertype_match(const struct igb *d, struct igb_rx_frame *fr, const struct packet *p)
-{
-	for (unsigned int i = 0; i < IGB_ETQFS; i++) {
-		uint32_t etqf = igb_reg(d, IGB_ETQF + 4 * i);
-
-		if (!(etqf & IGB_ETQF_ENABLE) || (etqf & 0xffff) != p->ethertype)
-			continue;
-		fr->info = IGB_RXD_L2 | i << 4;
-		if (etqf & IGB_ETQF_QUEUE_ENABLE)
-			fr->queue = etqf >> 16 & 7;
-		return true;
-	}
-	return false;
-}
 
 /* 8.10.12: byte i of the key is in bits 8 (i % 4) and up of register i / 4. */
 static void key_update(struct igb *d)
@@ -303,8 +287,8 @@ void igb_rx_classify(struct igb *d, struct igb_rx_frame *fr)
 	packet_parse(fr->head, fr->head_len, fr->len, vet, &p);
 	fr->info = (p.kind & PACKET_TYPES) << 4;
 	queue_choose(d, fr, &p, rxcsum & IGB_RXCSUM_PCSD);
-	if (!fr->pooled)
-		ethertype_match(d, fr, &p);
+	igb_flow_classify(d, fr, &p);
+	igb_stamp_rx(d, fr, &p);
 	if (!(rxcsum & IGB_RXCSUM_PCSD))
 		packet_sum_report(fr, &p, rxcsum);
 	if (rxcsum & (IGB_RXCSUM_IP | IGB_RXCSUM_L4 | IGB_RXCSUM_CRC))

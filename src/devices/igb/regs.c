@@ -60,6 +60,36 @@ static void rssrk_write(struct igb *d, unsigned int i, uint32_t val)
 	d->rss_stale = true;
 }
 
+static void etqf_write(struct igb *d, unsigned int i, uint32_t val)
+{
+	d->reg[IGB_ETQF / 4 + i] = val;
+	igb_flow_update(d);
+}
+
+static void ftqf_write(struct igb *d, unsigned int i, uint32_t val)
+{
+	d->reg[IGB_FTQF / 4 + i] = val;
+	igb_flow_update(d);
+}
+
+static void imir_write(struct igb *d, unsigned int i, uint32_t val)
+{
+	d->reg[IGB_IMIR / 4 + i] = val;
+	igb_flow_update(d);
+}
+
+static void imirvp_write(struct igb *d, unsigned int i, uint32_t val)
+{
+	d->reg[IGB_IMIRVP / 4] = val & 0xf;
+	igb_flow_update(d);
+}
+
+static void synqf_write(struct igb *d, unsigned int i, uint32_t val)
+{
+	d->reg[IGB_SYNQF / 4] = val;
+	igb_flow_update(d);
+}
+
 #define ALL ~0u
 
 /* Registers of both directions' queues, whose fields have the same places. */
@@ -135,9 +165,9 @@ static const struct reg regs[] = {
     {IGB_EITR, IGB_VECTORS, 4, 0, 0, NULL, igb_eitr_write},
     {IGB_IVAR, 8, 4, 0x9f9f9f9f},
     {IGB_IVAR_MISC, 1, 4, 0x00009f9f},
-    {0x5a80, 8, 4, ALL}, /* IMIR */
-    {0x5aa0, 8, 4, ALL}, /* IMIREXT */
-    {0x5ac0, 1, 4, ALL}, /* IMIRVP */
+    {IGB_IMIR, IGB_FILTERS, 4, 0, 0, NULL, imir_write},
+    {IGB_IMIREXT, IGB_FILTERS, 4, ALL},
+    {IGB_IMIRVP, 1, 4, 0, 0, NULL, imirvp_write},
     /* 8.10 receiving */
     {IGB_RCTL, 1, 4, 0, 0, NULL, rctl_write},
     {IGB_PSRTYPE, 8, 4, ALL},
@@ -155,12 +185,12 @@ static const struct reg regs[] = {
     {0x5864, 2, 4, ALL}, /* RSSIM, RSSIR */
     {IGB_UTA, 128, 4, ALL},
     /* 8.11 filters by content */
-    {0x5cb0, 8, 4, ALL}, /* ETQF */
-    {0x5980, 8, 4, ALL}, /* SAQF */
-    {0x59a0, 8, 4, ALL}, /* DAQF */
-    {0x59c0, 8, 4, ALL}, /* SPQF */
-    {0x59e0, 8, 4, ALL}, /* FTQF */
-    {0x55fc, 1, 4, ALL}, /* SYNQF */
+    {IGB_ETQF, IGB_FILTERS, 4, 0, 0, NULL, etqf_write},
+    {IGB_SAQF, IGB_FILTERS, 4, ALL},
+    {IGB_DAQF, IGB_FILTERS, 4, ALL},
+    {IGB_SPQF, IGB_FILTERS, 4, 0xffff},
+    {IGB_FTQF, IGB_FILTERS, 4, 0, 0, NULL, ftqf_write},
+    {IGB_SYNQF, 1, 4, 0, 0, NULL, synqf_write},
     /* 8.12 sending */
     {IGB_TCTL, 1, 4, 0, 0x0400400a & ~IGB_TCTL_EN, NULL, tctl_write},
     {0x0404, 1, 4, ALL, 0x00010400}, /* TCTL_EXT */
@@ -196,6 +226,17 @@ static const struct reg regs[] = {
     {IGB_RPLOLR, 1, 4, ALL},
     {IGB_VLVF, IGB_VLVFS, 4, ALL},
     {IGB_VMVIR, IGB_POOLS, 4, ALL},
+    /* 8.16 time */
+    {IGB_SYSTIM, 2, 4, 0, 0, igb_systim_read, igb_systim_write},
+    {IGB_TIMINCA, 1, 4, 0, 0, NULL, igb_timinca_write},
+    {IGB_TIMADJ, 2, 4, 0, 0, NULL, igb_timadj_write},
+    {IGB_TSYNCTXCTL, 1, 4, ~IGB_TSYNC_VALID},
+    {IGB_TXSTMP, 2, 4, 0, 0, igb_txstmp_read, NULL},
+    {IGB_TSYNCRXCTL, 1, 4, ~IGB_TSYNC_VALID},
+    {IGB_RXSTMP, 2, 4, 0, 0, igb_rxstmp_read, NULL},
+    {IGB_RXSATR, 2, 4, 0},
+    {IGB_TSAUXC, 5, 4, ALL}, /* with TRGTTIM: no pin follows the clock */
+    {IGB_TSYNCRXCFG, 1, 4, 0xffff},
     /* wake up and management: nobody sleeps */
     {0x5800, 1, 4, ALL}, /* WUC */
     {0x5808, 1, 4, ALL}, /* WUFC */
@@ -218,9 +259,11 @@ void igb_regs_reset(struct igb *d)
 {
 	memset(d->reg, 0, sizeof(d->reg));
 	d->rss_stale = true;
+	igb_clock_set(d, 0);
 	for (size_t n = 0; n < ARRAY_SIZE(regs); n++)
 		for (unsigned int i = 0; i < regs[n].count; i++)
 			d->reg[(regs[n].off + i * regs[n].stride) / 4] = regs[n].init;
+	igb_flow_update(d);
 }
 
 static inline struct igb_ring *reg_ring(struct igb *d, const struct reg *r, unsigned int i)

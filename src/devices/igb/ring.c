@@ -29,17 +29,26 @@ void igb_ring_drop(struct igb_ring *r)
 
 void igb_ring_reset(struct igb_ring *r)
 {
-	r->base = 0;
+	r->old = r->base;
 	r->len = r->head = r->tail = r->dctl = r->dca = 0;
 	r->size = r->unread = 0;
 	r->broken = false;
 	igb_ring_drop(r);
 }
 
-static void ring_misuse(const struct igb_ring *r, unsigned int field, const char *text)
+void igb_rings_forget(struct igb *d)
 {
-	pci_misuse(&r->d->f, MISUSE_PROTOCOL, 0, (r->tx ? IGB_TXQ : IGB_RXQ) + 0x40ull * r->index + field, 4, true,
-		   text);
+	for (unsigned int i = 0; i < IGB_QUEUES; i++) {
+		d->txq[i].r.base = d->rxq[i].r.base = 0;
+		d->txq[i].r.old = d->rxq[i].r.old = false;
+	}
+}
+
+void igb_ring_misuse(const struct igb_ring *r, unsigned int field, uint32_t desc, const char *text)
+{
+	struct dma_tag tag = igb_tag(r, desc, NULL);
+
+	pci_misuse_of(&r->d->f, 0, (r->tx ? IGB_TXQ : IGB_RXQ) + 0x40ull * r->index + field, &tag, text);
 }
 
 /* ---- descriptors ---- */
@@ -103,6 +112,14 @@ static void ring_write(struct igb_ring *r, unsigned int from, unsigned int n)
 		r->broken = true;
 }
 
+/* Was the i-th of the cache otherwise when it was read? */
+static bool has_changed(const struct igb_ring *r, unsigned int i, const union igb_desc *now)
+{
+	if (!r->tx)
+		return now->q[0] != container_of(r, const struct igb_rxq, r)->addr[i];
+	return now->q[0] != r->cache[i].q[0] || now->d[2] != r->cache[i].d[2];
+}
+
 /* Is what was read of the descriptors still there? Not counted: who only looks on changes nothing. */
 static void compare(struct igb_ring *r, unsigned int from, unsigned int n)
 {
@@ -117,23 +134,22 @@ static void compare(struct igb_ring *r, unsigned int from, unsigned int n)
 	    guard_copy(now, iov.iov_base, n * sizeof(now[0])))
 		return;
 	for (unsigned int i = 0; i < n; i++) {
-		if (now[i].q[0] == r->cache[from + i].q[0] && now[i].d[2] == r->cache[from + i].d[2])
+		if (!has_changed(r, from + i, &now[i]))
 			continue;
-		ring_misuse(r, IGB_TDT, "a descriptor was changed before it had been written back");
+		igb_ring_misuse(r, IGB_RDT, igb_ring_at(r, from + i),
+				"a descriptor was changed before it had been written back");
 		return;
 	}
 }
 
-static void write_back(struct igb_ring *r, unsigned int upto)
+/* [flushed, upto) in pieces that lie together. */
+static void each_piece(struct igb_ring *r, unsigned int upto,
+		       void (*does)(struct igb_ring *r, unsigned int from, unsigned int n))
 {
-	bool listens = r->tx && event_wanted(r->d->f.evs, EVENT_MISUSE);
-
 	for (unsigned int i = r->flushed, n; i < upto && !r->broken; i += n) {
 		n = MIN(upto - i, WRITE_MAX);
 		n = MIN(n, r->size - igb_ring_at(r, i));
-		if (listens)
-			compare(r, i, n);
-		ring_write(r, i, n);
+		does(r, i, n);
 	}
 }
 
@@ -157,10 +173,13 @@ void igb_ring_flush_upto(struct igb_ring *r, unsigned int upto)
 
 	if (r->flushed >= upto)
 		return;
+	/* Who spoils rings on purpose cannot say whose doing a change was. */
+	if (event_wanted(r->d->f.evs, EVENT_MISUSE) && !r->d->f.inject)
+		each_piece(r, upto, compare);
 	if (shown && head_wb & IGB_TDWBAL_HEAD)
 		head_write_back(r, head_wb, head);
 	else if (shown)
-		write_back(r, upto);
+		each_piece(r, upto, ring_write);
 	r->flushed = (uint16_t)upto;
 	r->rs = shown && upto != r->pos;
 	if (!shown)
@@ -220,11 +239,11 @@ static void set_tail(struct igb_ring *r, uint32_t val)
 		return;
 	}
 	if (val >= r->size) {
-		ring_misuse(r, IGB_RDT, "a tail outside its ring");
+		igb_ring_misuse(r, IGB_RDT, val, "a tail outside its ring");
 		return;
 	}
 	if (igb_ring_used(r->unread, r->tail, r->size) + igb_ring_used(r->tail, val, r->size) >= r->size)
-		ring_misuse(r, IGB_RDT, "the tail went past descriptors that had not been written back");
+		igb_ring_misuse(r, IGB_RDT, r->unread, "the tail went past descriptors that had not been written back");
 	r->tail = val;
 	if (r->cached - r->pos > igb_ring_avail(r))
 		r->cached = (uint16_t)(r->pos + igb_ring_avail(r));
@@ -291,10 +310,12 @@ static void ring_set(struct igb_ring *r, unsigned int field, uint32_t val)
 	switch (field) {
 	case IGB_RDBAL:
 		r->base = (r->base & ~0xffffffffull) | (val & ~(IGB_RING_ALIGN - 1));
+		r->old = false;
 		ring_moved(r);
 		break;
 	case IGB_RDBAH:
 		r->base = (uint32_t)r->base | (uint64_t)val << 32;
+		r->old = false;
 		ring_moved(r);
 		break;
 	case IGB_RDLEN:

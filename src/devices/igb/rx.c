@@ -71,6 +71,7 @@ static void fill(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t len, u
 	union igb_desc *t = &q->cache[q->r.pos];
 	uint32_t status = IGB_RXD_DD | (last ? IGB_RXD_EOP | fr->status : 0);
 
+	q->addr[q->r.pos] = t->q[0];
 	if (IGB_SRRCTL_TYPE(q->srrctl) == IGB_RX_LEGACY) {
 		fill_legacy(t, fr, len, status);
 	} else {
@@ -200,7 +201,8 @@ static bool begin(struct igb_rx_frame *fr, const struct iovec *iov, unsigned int
 	fr->iov = iov;
 	fr->n = n;
 	fr->len = len;
-	fr->queue = fr->info = fr->hash = fr->status = fr->vlan = 0;
+	fr->queue = fr->info = fr->hash = fr->status = fr->vlan = fr->ptp = 0;
+	fr->urgent = false;
 	return headers_copy(fr);
 }
 
@@ -217,6 +219,8 @@ static enum net_verdict take(struct igb *d, struct igb_rx_frame *fr)
 		keeps_fcs = false;
 	if (unlikely(keeps_fcs) && !add_fcs(d, fr))
 		return NET_DROPPED;
+	if (unlikely(fr->urgent))
+		igb_intr_hurry(d, fr->queue % IGB_QUEUES);
 	return store(&d->rxq[fr->queue % IGB_QUEUES], fr);
 }
 

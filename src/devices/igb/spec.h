@@ -180,37 +180,80 @@ enum { IGB_RX_LEGACY, IGB_RX_ADVANCED, IGB_RX_SPLIT, IGB_RX_SPLIT_ALWAYS = 5 };
 #define IGB_DCTL_ENABLE	    BIT(25)
 #define IGB_DCTL_FLUSH	    BIT(26)
 
-#define IGB_RXCSUM	      0x5000
-#define IGB_RXCSUM_PCSS	      0x000000ff
-#define IGB_RXCSUM_IP	      BIT(8)
-#define IGB_RXCSUM_L4	      BIT(9)
-#define IGB_RXCSUM_CRC	      BIT(11)
-#define IGB_RXCSUM_IPID	      BIT(12)
-#define IGB_RXCSUM_PCSD	      BIT(13)
-#define IGB_RLPML	      0x5004
-#define IGB_RFCTL	      0x5008
-#define IGB_MTA		      0x5200
-#define IGB_RAL		      0x5400 /* of the first 16; RAH follows each */
-#define IGB_RAL_MORE	      0x54e0
-#define IGB_RAH_AV	      BIT(31)
-#define IGB_RAH_POOLS(v)      ((v) >> 18 & 0xff)
-#define IGB_PSRTYPE	      0x5480
-#define IGB_VFTA	      0x5600
-#define IGB_MRQC	      0x5818
-#define IGB_MRQC_MODE(v)      ((v)&7)
-#define IGB_MRQC_VMDQ	      3
-#define IGB_MRQC_VMDQ_RSS     5
-#define IGB_VT_CTL_DEF_PL(v)  ((v) >> 7 & 7)
-#define IGB_MRQC_RSS	      2
-#define IGB_MRQC_DEF_Q(v)     ((v) >> 3 & 7)
-#define IGB_RETA	      0x5c00
-#define IGB_RSSRK	      0x5c80
-#define IGB_ETQF	      0x5cb0
-#define IGB_ETQFS	      8
-#define IGB_ETQF_ENABLE	      BIT(26)
-#define IGB_ETQF_QUEUE_ENABLE BIT(31)
-#define IGB_UTA		      0xa000
-#define IGB_QDE		      0x2408
+/* 8.11: filters by content; 8.8.15 to 8.8.17: which of them interrupt at once. */
+#define IGB_FILTERS		 8 /* of a kind */
+#define IGB_ETQF		 0x5cb0
+#define IGB_ETQF_ENABLE		 BIT(26)
+#define IGB_ETQF_IMMEDIATE	 BIT(29)
+#define IGB_ETQF_1588		 BIT(30)
+#define IGB_ETQF_QUEUE_ENABLE	 BIT(31)
+#define IGB_SAQF		 0x5980
+#define IGB_DAQF		 0x59a0
+#define IGB_SPQF		 0x59c0
+#define IGB_FTQF		 0x59e0
+#define IGB_FTQF_QUEUE_ENABLE	 BIT(8)
+#define IGB_FTQF_VF(v)		 ((v) >> 12 & 7)
+#define IGB_FTQF_VF_BYPASS	 BIT(15)
+#define IGB_FTQF_1588		 BIT(27)
+#define IGB_FTQF_PROTOCOL_BYPASS BIT(28)
+#define IGB_FTQF_SRC_BYPASS	 BIT(29)
+#define IGB_FTQF_DST_BYPASS	 BIT(30)
+#define IGB_FTQF_SPORT_BYPASS	 BIT(31)
+#define IGB_SYNQF		 0x55fc
+#define IGB_SYNQF_ENABLE	 BIT(0)
+#define IGB_IMIR		 0x5a80 /* the other end's port, and the priority */
+#define IGB_IMIR_ENABLE		 BIT(16)
+#define IGB_IMIR_PORT_BYPASS	 BIT(17)
+#define IGB_IMIR_PRIORITY(v)	 ((v) >> 29)
+#define IGB_IMIREXT		 0x5aa0
+#define IGB_IMIREXT_SIZE_BYPASS	 BIT(12)
+#define IGB_IMIREXT_FLAGS_BYPASS BIT(19)
+#define IGB_IMIRVP		 0x5ac0
+#define IGB_IMIRVP_ENABLE	 BIT(3)
+#define IGB_RFCTL_SYNQFP	 BIT(19)
+
+/* ---- 8.16: time ---- */
+#define IGB_SYSTIM	    0xb600 /* its lower half; the upper one follows each */
+#define IGB_TIMINCA	    0xb608
+#define IGB_TIMADJ	    0xb60c
+#define IGB_TSYNCTXCTL	    0xb614
+#define IGB_TXSTMP	    0xb618
+#define IGB_TSYNCRXCTL	    0xb620
+#define IGB_RXSTMP	    0xb624
+#define IGB_RXSATR	    0xb62c
+#define IGB_TSAUXC	    0xb640
+#define IGB_TSYNCRXCFG	    0x5f50
+#define IGB_TSYNC_VALID	    BIT(0)
+#define IGB_TSYNC_ENABLE    BIT(4)
+#define IGB_TSYNCRX_TYPE(v) ((v) >> 1 & 7)
+
+#define IGB_RXCSUM	     0x5000
+#define IGB_RXCSUM_PCSS	     0x000000ff
+#define IGB_RXCSUM_IP	     BIT(8)
+#define IGB_RXCSUM_L4	     BIT(9)
+#define IGB_RXCSUM_CRC	     BIT(11)
+#define IGB_RXCSUM_IPID	     BIT(12)
+#define IGB_RXCSUM_PCSD	     BIT(13)
+#define IGB_RLPML	     0x5004
+#define IGB_RFCTL	     0x5008
+#define IGB_MTA		     0x5200
+#define IGB_RAL		     0x5400 /* of the first 16; RAH follows each */
+#define IGB_RAL_MORE	     0x54e0
+#define IGB_RAH_AV	     BIT(31)
+#define IGB_RAH_POOLS(v)     ((v) >> 18 & 0xff)
+#define IGB_PSRTYPE	     0x5480
+#define IGB_VFTA	     0x5600
+#define IGB_MRQC	     0x5818
+#define IGB_MRQC_MODE(v)     ((v)&7)
+#define IGB_MRQC_VMDQ	     3
+#define IGB_MRQC_VMDQ_RSS    5
+#define IGB_VT_CTL_DEF_PL(v) ((v) >> 7 & 7)
+#define IGB_MRQC_RSS	     2
+#define IGB_MRQC_DEF_Q(v)    ((v) >> 3 & 7)
+#define IGB_RETA	     0x5c00
+#define IGB_RSSRK	     0x5c80
+#define IGB_UTA		     0xa000
+#define IGB_QDE		     0x2408
 
 /* ---- 8.14: virtualization, as the card's driver has it ---- */
 #define IGB_POOLS	       8
@@ -336,6 +379,7 @@ _Static_assert(sizeof(union igb_desc) == 16, "a descriptor");
 #define IGB_RXD_IPCS	 BIT(6)
 #define IGB_RXD_PIF	 BIT(7)
 #define IGB_RXD_STRIPCRC BIT(12)
+#define IGB_RXD_TS	 BIT(16)
 #define IGB_RXD_HBO	 BIT(23)
 #define IGB_RXD_L4E	 BIT(29)
 #define IGB_RXD_IPE	 BIT(30)
@@ -347,6 +391,7 @@ _Static_assert(sizeof(union igb_desc) == 16, "a descriptor");
 #define IGB_TXD_LEN(t)	((t)->d[2] & 0xffff)
 #define IGB_TXD_DTYP(t) ((t)->d[2] >> 20 & 0xf)
 enum { IGB_TXD_CONTEXT = 2, IGB_TXD_DATA = 3 };
+#define IGB_TXD_STAMP	  BIT(19) /* in d[2] of advanced ones: MAC */
 #define IGB_TXD_EOP	  BIT(24) /* in d[2], in legacy and advanced ones */
 #define IGB_TXD_IFCS	  BIT(25)
 #define IGB_TXD_IC	  BIT(26) /* legacy: insert a checksum */

@@ -16,6 +16,7 @@
 #define R_STATS	 "igb.statistics"
 #define R_QUEUES "igb.queues"
 #define R_VF	 "igb.vf" /* of a virtual function */
+#define R_CLOCK	 "igb.clock"
 
 #define STATS ((IGB_STATS_END - IGB_STATS) / 4)
 
@@ -122,6 +123,10 @@ void igb_save(struct pci_func *f, struct state_out *o)
 	state_begin(o, R_QUEUES, VERSION, 0);
 	for (unsigned int i = 0; i < IGB_QUEUES; i++)
 		put_queues(o, d, i);
+	state_end(o);
+	/* It stands still on the way, as everything does. */
+	state_begin(o, R_CLOCK, VERSION, 0);
+	state_put_u64(o, igb_clock_now(d));
 	state_end(o);
 	if (!f->physfn)
 		return;
@@ -234,6 +239,9 @@ static int stage(const struct igb *d, struct state *s, struct igb *st)
 	for (unsigned int i = 0; i < IGB_QUEUES; i++)
 		if (!get_queues(&in, &st->txq[i], &st->rxq[i]))
 			return -EINVAL;
+	if (!state_good(&in) || state_take(s, R_CLOCK, VERSION, &in))
+		return -EINVAL;
+	st->clock.time = state_get_u64(&in);
 	if (!state_good(&in))
 		return -EINVAL;
 	if (d->f.physfn && (state_take(s, R_VF, VERSION, &in) || !get_vf(&in, st)))
@@ -244,6 +252,7 @@ static int stage(const struct igb *d, struct state *s, struct igb *st)
 static void ring_load(struct igb_ring *r, const struct igb_ring *from)
 {
 	r->base = from->base;
+	r->old = false;
 	r->len = from->len;
 	r->head = from->head;
 	r->tail = from->tail;
@@ -293,6 +302,8 @@ static void card_load(struct igb *d, const struct igb *st)
 	else
 		igb_nvm_init(d);
 	igb_filter_update(d);
+	igb_flow_update(d);
+	igb_clock_set(d, st->clock.time);
 }
 
 int igb_load(struct pci_func *f, struct state *s)

@@ -11,7 +11,7 @@
 
 static void tx_misuse(const struct igb_txq *q, const char *text)
 {
-	pci_misuse(&q->r.d->f, MISUSE_PROTOCOL, 0, IGB_TXQ + 0x40ull * q->r.index + IGB_TDT, 4, true, text);
+	igb_ring_misuse(&q->r, IGB_TDT, igb_ring_at(&q->r, q->r.pos), text);
 }
 
 /* ---- one packet ---- */
@@ -105,7 +105,8 @@ static bool packet_send(struct igb_txq *q, unsigned int n, size_t *len)
 {
 	struct igb_tx_frame fr;
 	enum net_verdict v;
-	bool bounced;
+	bool bounced, stamped;
+	uint64_t now = 0;
 	int err;
 
 	err = packet_gather(q, n, &fr);
@@ -122,9 +123,15 @@ static bool packet_send(struct igb_txq *q, unsigned int n, size_t *len)
 	memcpy(fr.first, q->r.cache[q->r.pos].d, sizeof(fr.first));
 	fr.cmd = q->r.cache[q->r.pos + n - 1].d[2];
 	fr.special = q->r.cache[q->r.pos + n - 1].d[3];
+	stamped = unlikely(fr.first[2] & IGB_TXD_STAMP) && fr.first[2] & IGB_TXD_DEXT && igb_stamp_tx_wanted(q->r.d);
+	/* Before the other end has it. */
+	if (stamped)
+		now = igb_clock_now(q->r.d);
 	v = igb_tx_emit(q, &fr);
 	if (v == NET_FULL)
 		return false;
+	if (stamped)
+		igb_stamp_tx(q->r.d, now);
 	q->segment = 0;
 	if (!bounced)
 		packet_account(q, n);

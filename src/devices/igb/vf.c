@@ -112,6 +112,7 @@ static void vf_reg_write(struct igb *d, uint32_t off, uint32_t val)
 		/* The mailbox is what a virtual function has in the place of other causes. */
 		d->reg[IGB_IVAR_MISC / 4] = (val & (IGB_IVAR_VALID | 3)) << 8;
 	} else if (off == IGB_CTRL && val & IGB_CTRL_RST) {
+		event_emit(d->f.evs, EVENT_RESET, .who = d->f.bdf, .name = "the function, through VTCTRL.RST,");
 		igb_vf_reset(d);
 	}
 }
@@ -234,7 +235,10 @@ void igb_vf_reset(struct igb *d)
 
 static void vf_func_reset(struct pci_func *f)
 {
-	igb_vf_reset(container_of(f, struct igb, f));
+	struct igb *d = container_of(f, struct igb, f);
+
+	igb_vf_reset(d);
+	igb_rings_forget(d);
 }
 
 /* The card may be gone already, and the cable with it. */

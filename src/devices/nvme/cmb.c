@@ -40,10 +40,12 @@ static const struct nvme_own *own_of(const struct nvme *c, uint64_t addr, uint64
 }
 
 /* Where it is. NULL: it runs over an end, which no host means to do. */
-static char *own_at(const struct nvme_own *m, uint64_t addr, uint64_t len)
+static char *own_at(struct nvme *c, const struct nvme_own *m, uint64_t addr, uint64_t len)
 {
 	if (addr < m->base || len > m->size - (addr - m->base))
 		return NULL;
+	if (m == &c->cmb)
+		barmem_settle(c->f.bar[CMB_BAR].mem);
 	return m->view + (addr - m->base);
 }
 
@@ -54,7 +56,7 @@ int nvme_mem_read(struct nvme *c, uint64_t addr, void *dst, size_t len, const st
 
 	if (likely(!m))
 		return pci_dma_read(&c->f, addr, dst, len, tag);
-	at = own_at(m, addr, len);
+	at = own_at(c, m, addr, len);
 	return at && !guard_copy(dst, at, len) ? 0 : -EFAULT;
 }
 
@@ -65,7 +67,7 @@ int nvme_mem_write(struct nvme *c, uint64_t addr, const void *src, size_t len, c
 
 	if (likely(!m))
 		return pci_dma_write(&c->f, addr, src, len, tag);
-	at = own_at(m, addr, len);
+	at = own_at(c, m, addr, len);
 	return at && !guard_copy(at, src, len) ? 0 : -EFAULT;
 }
 
@@ -77,7 +79,7 @@ int nvme_mem_iov(struct nvme *c, uint64_t addr, size_t len, bool write, struct i
 
 	if (likely(!m))
 		return dma_iov(c->f.dma, IOVA(addr), len, write, iov, n, tag);
-	at = own_at(m, addr, len);
+	at = own_at(c, m, addr, len);
 	if (!at || !*n)
 		return at ? -E2BIG : -EFAULT;
 	iov[0] = (struct iovec){.iov_base = at, .iov_len = len};
