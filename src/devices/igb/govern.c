@@ -4,10 +4,10 @@
  * resets, and who of them may send and receive.
  *
  * Nothing tells the card whether its driver means to be that: one that does not know of virtual functions sets up the
- * same card. So it is their host from its first use of VFRE or VFTE on, which only such a driver has, until the card is
- * reset as a function, which is what happens between two owners. At both ends the functions are reset, and told so:
- * what one host has given them is nothing to the next. A reset of the card by its driver (CTRL.RST) changes nothing of
- * that.
+ * same card. So it is their host from the moment on when it listens to their mailboxes (IMS.VMMB) or lets anyone send
+ * or receive (VFRE, VFTE), for which no other driver has a use, until the card is reset as a function, which is what
+ * happens between two owners. At both ends the functions are reset, and told so: what one host has given them is
+ * nothing to the next. A reset of the card by its driver (CTRL.RST) changes nothing of that.
  */
 #include "devices/igb/igb.h"
 
@@ -26,8 +26,10 @@ static void clear_all(struct igb *pf, uint32_t v2p)
 	}
 }
 
-static void begin(struct igb *pf)
+void igb_govern_begin(struct igb *pf)
 {
+	if (!pf->nvf || pf->governs)
+		return;
 	pf->governs = true;
 	pf->reg[IGB_MBVFICR / 4] = pf->reg[IGB_VFLRE / 4] = 0;
 	clear_all(pf, IGB_MBX_RSTD);
@@ -111,6 +113,8 @@ void igb_p2v_write(struct igb *d, unsigned int i, uint32_t val)
 	else if (!(vf->v2p & IGB_MBX_VFU))
 		vf->v2p |= IGB_MBX_PFU;
 	if (val & (P2V_STS | P2V_ACK))
+		vf->refusals = val & P2V_STS ? 0 : IGB_MBX_SEEN;
+	if (val & (P2V_STS | P2V_ACK))
 		igb_mbx_news(vf, (val & P2V_STS ? IGB_MBX_PFSTS : 0) | (val & P2V_ACK ? IGB_MBX_PFACK : 0));
 }
 
@@ -118,7 +122,14 @@ void igb_p2v_write(struct igb *d, unsigned int i, uint32_t val)
 
 void igb_mbvficr_write(struct igb *d, unsigned int i, uint32_t val)
 {
+	val &= igb_reg(d, IGB_MBVFICR);
 	d->reg[IGB_MBVFICR / 4] &= ~val;
+	for (i = 0; i < IGB_VFS; i++) {
+		struct igb *vf = val & IGB_MBVFICR_ACK(i) ? function(d, i) : NULL;
+
+		if (vf)
+			vf->refusals = MIN(vf->refusals, (unsigned int)IGB_MBX_SEEN);
+	}
 }
 
 void igb_vflre_write(struct igb *d, unsigned int i, uint32_t val)
@@ -129,8 +140,8 @@ void igb_vflre_write(struct igb *d, unsigned int i, uint32_t val)
 static void enables_write(struct igb *d, uint32_t reg, uint32_t val)
 {
 	val &= BIT(IGB_POOLS) - 1;
-	if (val && d->nvf && !d->governs)
-		begin(d);
+	if (val)
+		igb_govern_begin(d);
 	d->reg[reg / 4] = val;
 }
 

@@ -253,6 +253,7 @@ struct igb {
 	bool governs;		   /* its driver is the host of its virtual functions */
 	uint32_t mailbox[16], v2p; /* mbx.c */
 	bool cts;		   /* it has introduced itself */
+	unsigned int refusals;	   /* mbx.c: how often it does not get its mailbox yet */
 
 	/* rx.c */
 	struct list dirty; /* queues with descriptors to write back */
@@ -516,6 +517,7 @@ static inline bool igb_governed(const struct igb *vf) /* by its card's driver */
 {
 	return vf->pf && vf->pf->governs;
 }
+void igb_govern_begin(struct igb *pf);		      /* if there are functions */
 void igb_govern_reset(struct igb *pf);		      /* the driver resets the card */
 void igb_govern_reset_done(struct igb *pf);	      /* and says that this is over */
 void igb_govern_end(struct igb *pf);		      /* the functions are without it again */
@@ -551,6 +553,8 @@ enum {
 	IGB_MBX_RSTI = 1 << 6,
 	IGB_MBX_RSTD = 1 << 7
 };
+/* Of requests for the memory: while an acknowledgement has not been looked at, and for what may follow. */
+enum { IGB_MBX_UNSEEN = 9, IGB_MBX_SEEN = 3 };
 void igb_mbx_reset(struct igb *d);
 void igb_mbx_news(struct igb *d, uint32_t bits); /* for the function's driver, with an interrupt */
 void igb_mbx_ping(struct igb *d);		 /* the host tells it that all has changed */

@@ -216,8 +216,11 @@ uint32_t igb_ims_read(struct igb *d, unsigned int i)
 
 void igb_ims_write(struct igb *d, unsigned int i, uint32_t val)
 {
-	uint32_t opened = val & ~d->ims & d->icr & ~IGB_ICR_INTA;
+	uint32_t opened;
 
+	if (val & IGB_ICR_VMMB)
+		igb_govern_begin(d);
+	opened = val & ~d->ims & d->icr & ~IGB_ICR_INTA;
 	d->ims |= val & ~IGB_ICR_INTA;
 	if (opened)
 		other_cause(d);

@@ -34,6 +34,7 @@ void igb_mbx_reset(struct igb *d)
 {
 	memset(d->mailbox, 0, sizeof(d->mailbox));
 	d->cts = false;
+	d->refusals = 0;
 	/* Until PFRSTD the card's driver is in the midst of its own. */
 	d->v2p = igb_governed(d) ? d->v2p & IGB_MBX_RSTI : (uint32_t)IGB_MBX_RSTD;
 	address_set(d, d->mac);
@@ -174,17 +175,31 @@ uint32_t igb_mbx_read(struct igb *d)
 	return val;
 }
 
+/*
+ * A driver of the card that acknowledges a request writes its answer next, which not every driver of a function waits
+ * for; and DPDK's answers even an acknowledgement. Either goes over what is in the memory and drops what was asked with
+ * it. On a bus that is done before a function has begun its next message. Here both are programs, and who gets a
+ * processor first is anybody's guess. So a function that asks for the memory is refused it some times, as it has to
+ * expect (drivers try eleven times, a millisecond apart), unless the answer is there.
+ */
+static bool refused(struct igb *d)
+{
+	return d->v2p & IGB_MBX_PFU || (d->refusals && d->refusals--);
+}
+
 /* The card's driver has to ask for the memory, too: who comes first has it. */
 static void governed_write(struct igb *d, uint32_t val)
 {
 	if (!(val & IGB_MBX_VFU))
 		d->v2p &= ~(uint32_t)IGB_MBX_VFU;
-	else if (!(d->v2p & IGB_MBX_PFU))
+	else if (!(d->v2p & IGB_MBX_VFU) && !refused(d))
 		d->v2p |= IGB_MBX_VFU;
 	if (val & V2P_REQ)
 		igb_govern_tell(d, IGB_MBVFICR_REQ(d->f.virtfn));
-	if (val & V2P_ACK)
-		igb_govern_tell(d, IGB_MBVFICR_ACK(d->f.virtfn));
+	if (!(val & V2P_ACK))
+		return;
+	d->refusals = IGB_MBX_UNSEEN;
+	igb_govern_tell(d, IGB_MBVFICR_ACK(d->f.virtfn));
 }
 
 /* The memory is the card's for no longer than an answer takes, so whoever asks for it gets it. */
