@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The broker against a client that writes anything into the channel and sends anything over the socket. A broker with
- * one toy function runs in this process, its loop stepped by hand; each input is a client's life. What must hold: no
+ * one toy function and the checker, with all its classes, runs in this process, its loop stepped by hand; each input is
+ * a client's life. What must hold: no
  * sanitizer's complaint, no assertion, and afterwards no session, no object, no pin and no descriptor is left.
  *
  * Input: a byte names a step, its operands follow; what is missing at the end reads as zeros. Ioctls are played both
@@ -22,6 +23,8 @@
 #include "input.h"
 #include "base/log.h"
 #include "broker/private.h"
+#include "check/check.h"
+#include "check/class.h"
 #include "pci/pci.h"
 #include "vfio/vfio.h"
 
@@ -91,7 +94,8 @@ static void stop(void)
 
 static void start(void)
 {
-	struct broker_options o = {.memlock = MEM_BYTES / 2};
+	static const struct check_options check = {.classes = BIT64(CLASS_COUNT) - 1};
+	struct broker_options o = {.memlock = MEM_BYTES / 2, .check = &check};
 	char err[256];
 	int rw;
 
@@ -484,6 +488,22 @@ static void step_object(struct client *c, struct input *in)
 	}
 }
 
+/* Where the calls of a slot come from, from now on: code of this process, or anything. */
+static void step_origin(struct client *c, struct input *in)
+{
+	unsigned int slot = take(in, 1) % CHANNEL_SLOTS, how = take(in, 1), n = take(in, 1) % 16;
+	uint64_t *stack = (uint64_t *)channel_stack(c->ch, slot), code = (uintptr_t)LLVMFuzzerTestOneInput;
+	struct slot *sl = &c->ch->slot[slot];
+
+	sl->task = take(in, 1);
+	sl->ip = how & 1 ? code + take(in, 1) : take(in, 8);
+	sl->sp = how & 2 ? 0x10000 : take(in, 8);
+	sl->bp = how & 4 ? sl->sp + take(in, 1) * 8 : take(in, 8);
+	sl->stack_len = how & 8 ? SLOT_STACK : take(in, 4);
+	for (unsigned int i = 0; i < n; i++)
+		stack[i] = how & 16 ? code + take(in, 2) : how & 32 ? sl->sp + take(in, 1) : take(in, 8);
+}
+
 static void step(struct client *c, struct input *in)
 {
 	switch (take(in, 1) % 12) {
@@ -517,13 +537,14 @@ static void step(struct client *c, struct input *in)
 		open_path(c, 0, take(in, 1) & 1 ? "/sys/bus/pci/devices/../../../.." : "/sys/bus/pci/devices", 0);
 		break;
 	default:
+		step_origin(c, in);
 		pump();
 		break;
 	}
 }
 
-/* What the broker opens once and keeps. */
-#define FDS_KEPT 4
+/* What the broker opens once and keeps; the files of this process, for its stacks, too. */
+#define FDS_KEPT 48
 
 /* Descriptors of odd kinds are closed by a thread, soon. */
 static void check_fds(void)

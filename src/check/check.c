@@ -359,11 +359,13 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	c->opt = *o;
 	c->evs = evs;
 	c->began_ns = loop_now();
+	c->symbols = symbols_new();
 	c->worker = worker_new();
 	c->reader = worker_new();
 	c->modules = c->reader ? modules_new(c->reader) : NULL;
 	c->stacks = c->modules ? stacks_new(c->modules, o->depth ? o->depth : DEPTH) : NULL;
-	c->symbols = c->modules ? symbols_new(c->modules) : NULL;
+	if (c->symbols)
+		symbols_use(c->symbols, c->modules);
 	c->threads = threads_new();
 	c->history = history_new();
 	c->refusals = refusals_new();

@@ -12,6 +12,7 @@
 #include "check/left.h"
 #include "check/module.h"
 #include "check/private.h"
+#include "check/symbol.h"
 #include "check/text.h"
 #include "check/worker.h"
 
@@ -144,11 +145,12 @@ static void say_cost(const struct check *c, FILE *out)
 	struct rusage all;
 	char size[32];
 	double own = c->cost.ns / 1e6, beside = (worker_cpu_ns(c->worker) + worker_cpu_ns(c->reader)) / 1e6, ms;
+	double names = symbols_cpu_ns(c->symbols) / 1e6;
 
 	getrusage(RUSAGE_SELF, &all);
 	ms = ms_of(&all.ru_utime) + ms_of(&all.ru_stime) - beside;
 	fprintf(out, "  the checker took %.1f ms of the broker's %.1f ms, %.1f ms beside it, and %s\n", MIN(own, ms),
-		ms, beside, human(bytes_kept(c), size));
+		ms, beside + names, human(bytes_kept(c), size));
 }
 
 /* ---- saying it ---- */

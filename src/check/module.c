@@ -2,13 +2,12 @@
 #include "check/module.h"
 
 #include <dwarf.h>
+#include <elf.h>
 #include <fcntl.h>
-#include <gelf.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,6 +15,8 @@
 #include "base/lock.h"
 #include "base/loop.h"
 #include "base/util.h"
+#include "check/cfi.h"
+#include "check/text.h"
 #include "check/worker.h"
 
 #define MODULES_MAX	4096
@@ -24,6 +25,7 @@
 #define RANGES_MAX	4096
 #define FILE_MAX	(1ull << 40)
 #define IMAGE_MAX	(256ul << 20) /* of one file's unwind tables */
+#define IMAGES_MAX	(1ul << 30)   /* of all files' */
 #define PATIENCE_MS	2000	      /* for one reading of a process */
 #define PATIENCE_ALL_MS 10000	      /* for all that hang */
 #define READ_AGAIN_NS	100000000     /* between two readings of a process that has code nobody knows */
@@ -35,19 +37,17 @@ static const char deleted[] = " (deleted)";
 
 /* A file that was unlinked, or replaced by another, goes by its old name: which it was is known by dev and ino. */
 struct module {
-	char *path;
+	char *path, *shown; /* in a report */
 	uint64_t dev, ino, size;
 	struct timespec mtime;
 	int fd; /* -1: there is none */
 	size_t nsegments;
-	GElf_Phdr segment[SEGMENTS_MAX]; /* PT_LOAD */
-	GElf_Phdr frames;		 /* PT_GNU_EH_FRAME; p_filesz 0: none */
+	Elf64_Phdr segment[SEGMENTS_MAX]; /* PT_LOAD */
+	Elf64_Phdr frames;		  /* PT_GNU_EH_FRAME; p_filesz 0: none */
 	/* Only when its code is first unwound. */
 	bool loaded;
 	char *image; /* a private copy, of what is needed: the file may be cut while it is read */
-	size_t image_bytes;
-	Elf *elf;
-	Dwarf_CFI *cfi;
+	struct cfi cfi;
 };
 
 struct range {
@@ -99,9 +99,19 @@ static bool file_read(int fd, void *buf, size_t size, uint64_t at)
 	return true;
 }
 
+/* A regular file alone: to open anything else may do something. */
 static int path_open(const char *path)
 {
-	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int at = open(path, O_PATH | O_CLOEXEC), fd = -1;
+	struct stat st;
+	char self[40];
+
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", at);
+	if (at >= 0 && !fstat(at, &st) && S_ISREG(st.st_mode))
+		fd = open(self, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (at >= 0)
+		close(at);
+	return fd;
 }
 
 /* As the process sees it, which may have a root of its own, or the file as its own in spite of its being unlinked. */
@@ -130,8 +140,8 @@ static int file_open(const char *path, uint32_t pid, bool gone, uint64_t start, 
 /* The program headers, of which this is as much as is needed. */
 static void headers_read(struct module *mod)
 {
-	GElf_Ehdr eh;
-	GElf_Phdr ph;
+	Elf64_Ehdr eh;
+	Elf64_Phdr ph;
 
 	if (!file_read(mod->fd, &eh, sizeof(eh), 0) || memcmp(eh.e_ident, ELFMAG, SELFMAG) ||
 	    eh.e_ident[EI_CLASS] != ELFCLASS64 || eh.e_phentsize != sizeof(ph))
@@ -177,7 +187,7 @@ static bool module_unchanged(const struct module *mod)
  * Where the unwind tables begin. The header (Linux Standard Base, "Exception Frames") points at them; linkers put it
  * before them or behind, and both into one segment.
  */
-static uint64_t tables_start(const struct module *mod, const GElf_Phdr *in)
+static uint64_t tables_start(const struct module *mod, const Elf64_Phdr *in)
 {
 	uint64_t at = mod->frames.p_offset, frames;
 	struct {
@@ -191,15 +201,11 @@ static uint64_t tables_start(const struct module *mod, const GElf_Phdr *in)
 	return MAX(MIN(at, frames), in->p_offset);
 }
 
-/*
- * A private copy that has the headers and the tables, and nothing where the rest of the file would be: programs with
- * debug information are big.
- */
-static void module_load(struct module *mod)
+/* A private copy of the tables: programs with debug information are big, and files change. */
+static void module_load(struct modules *m, struct module *mod)
 {
-	const GElf_Phdr *in = NULL;
-	uint64_t start, end;
-	GElf_Ehdr *eh;
+	const Elf64_Phdr *in = NULL;
+	uint64_t start, end, vaddr, last;
 
 	for (size_t i = 0; i < mod->nsegments; i++)
 		if (mod->frames.p_offset - mod->segment[i].p_offset < mod->segment[i].p_filesz)
@@ -208,36 +214,25 @@ static void module_load(struct module *mod)
 		return;
 	start = tables_start(mod, in);
 	end = MIN(in->p_offset + in->p_filesz, mod->size);
-	if (end <= start || end - start > IMAGE_MAX || mod->size < sizeof(*eh))
+	if (end <= start || end - start > IMAGE_MAX || end - start > IMAGES_MAX - MIN(m->bytes, IMAGES_MAX))
 		return;
-	mod->image = mmap(NULL, mod->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mod->image == MAP_FAILED) {
-		mod->image = NULL;
+	vaddr = in->p_vaddr + (start - in->p_offset);
+	if (add_overflows(vaddr, end - start, &last))
 		return;
-	}
-	mod->image_bytes = end - start;
-	eh = (GElf_Ehdr *)mod->image;
-	if (!file_read(mod->fd, eh, sizeof(*eh), 0) || eh->e_phoff > mod->size ||
-	    (uint64_t)eh->e_phnum * sizeof(GElf_Phdr) > mod->size - eh->e_phoff ||
-	    !file_read(mod->fd, mod->image + eh->e_phoff, eh->e_phnum * sizeof(GElf_Phdr), eh->e_phoff) ||
-	    !file_read(mod->fd, mod->image + start, end - start, start))
+	mod->image = malloc(end - start);
+	if (!mod->image || !file_read(mod->fd, mod->image, end - start, start))
 		return;
-	eh->e_shoff = eh->e_shnum = eh->e_shstrndx = 0; /* which have not been copied */
-	mod->elf = elf_memory(mod->image, mod->size);
-	mod->cfi = mod->elf ? dwarf_getcfi_elf(mod->elf) : NULL;
+	mod->cfi = (struct cfi){
+	    .image = (const uint8_t *)mod->image, .len = end - start, .vaddr = vaddr, .header = mod->frames.p_vaddr};
 }
 
 static void module_free(struct module *mod)
 {
-	if (mod->cfi)
-		dwarf_cfi_end(mod->cfi);
-	if (mod->elf)
-		elf_end(mod->elf);
-	if (mod->image)
-		munmap(mod->image, mod->size);
+	free(mod->image);
 	if (mod->fd >= 0)
 		close(mod->fd);
 	free(mod->path);
+	free(mod->shown);
 	free(mod);
 }
 
@@ -256,10 +251,12 @@ static uint32_t module_get(struct modules *m, char *path, uint64_t dev, uint64_t
 	if (m->n + 1 >= MODULES_MAX)
 		return 0;
 	mod = calloc(1, sizeof(*mod));
-	if (!mod || !(mod->path = strdup(path))) {
+	if (!mod || !(mod->path = strdup(path)) || !(mod->shown = strdup(path))) {
+		free(mod ? mod->path : NULL);
 		free(mod);
 		return 0;
 	}
+	text_make_readable(mod->shown);
 	mod->dev = dev;
 	mod->ino = ino;
 	module_open(m, mod, pid, gone, at->start, at->end);
@@ -275,7 +272,7 @@ static uint32_t module_get(struct modules *m, char *path, uint64_t dev, uint64_t
 static bool module_bias(const struct module *mod, uint64_t start, uint64_t off, uint64_t *bias)
 {
 	for (size_t i = 0; i < mod->nsegments; i++) {
-		const GElf_Phdr *ph = &mod->segment[i];
+		const Elf64_Phdr *ph = &mod->segment[i];
 
 		if (off < ALIGN_DOWN(ph->p_offset, PF_PAGE_SIZE) || off >= ph->p_offset + ph->p_filesz)
 			continue;
@@ -378,7 +375,6 @@ struct modules *modules_new(struct worker *w)
 
 	if (!m)
 		return NULL;
-	elf_version(EV_CURRENT);
 	m->worker = w;
 	lock_init(&m->lock, LOCK_MODULES);
 	for (size_t i = 0; i < SPACE_BUCKETS; i++)
@@ -524,9 +520,10 @@ static void loading_run(struct job *j)
 {
 	struct loading *l = container_of(j, struct loading, job);
 
-	if (!l->mod->loaded)
-		module_load(l->mod);
-	l->m->bytes += l->mod->loaded ? 0 : l->mod->image_bytes;
+	if (!l->mod->loaded) {
+		module_load(l->m, l->mod);
+		l->m->bytes += l->mod->cfi.len;
+	}
 	lock_take(&l->m->lock);
 	l->mod->loaded = true;
 	lock_drop(&l->m->lock);
@@ -543,23 +540,25 @@ static bool module_loaded(struct modules *m, const struct module *mod)
 	return loaded;
 }
 
-Dwarf_CFI *module_cfi(struct modules *m, uint32_t module)
+const struct cfi *module_cfi(struct modules *m, uint32_t module)
 {
 	struct module *mod = module ? m->module[module] : NULL;
 	struct loading *l;
 
 	if (!mod)
 		return NULL;
-	if (module_loaded(m, mod))
-		return mod->cfi;
-	/* Whose loading hangs is not asked for again: the worker hangs, and patience ends. */
-	l = m->waited_ms < PATIENCE_ALL_MS ? calloc(1, sizeof(*l)) : NULL;
-	if (!l)
-		return NULL;
-	*l = (struct loading){.job.run = loading_run, .m = m, .mod = mod};
-	worker_submit(m->worker, &l->job);
-	wait_a_moment(m);
-	return module_loaded(m, mod) ? mod->cfi : NULL;
+	if (!module_loaded(m, mod)) {
+		/* Whose loading hangs is not asked for again: the worker hangs, and patience ends. */
+		l = m->waited_ms < PATIENCE_ALL_MS ? calloc(1, sizeof(*l)) : NULL;
+		if (!l)
+			return NULL;
+		*l = (struct loading){.job.run = loading_run, .m = m, .mod = mod};
+		worker_submit(m->worker, &l->job);
+		wait_a_moment(m);
+		if (!module_loaded(m, mod))
+			return NULL;
+	}
+	return mod->cfi.len ? &mod->cfi : NULL;
 }
 
 const char *module_path(struct modules *m, uint32_t module)
@@ -567,7 +566,7 @@ const char *module_path(struct modules *m, uint32_t module)
 	const char *path;
 
 	lock_take(&m->lock);
-	path = module && module <= m->n ? m->module[module]->path : "";
+	path = module && module <= m->n ? m->module[module]->shown : "";
 	lock_drop(&m->lock);
 	return path;
 }

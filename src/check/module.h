@@ -6,10 +6,10 @@
 #ifndef PINFOLD_CHECK_MODULE_H
 #define PINFOLD_CHECK_MODULE_H
 
-#include <elfutils/libdw.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+struct cfi;
 struct modules;
 struct worker;
 
@@ -38,7 +38,7 @@ uint32_t modules_generation(const struct modules *m);	  /* changes when an answe
 void modules_forget(struct modules *m, uint64_t session); /* it has ended */
 
 /* For unwinding, on the caller's thread alone: NULL if there is none. May wait like modules_find. */
-Dwarf_CFI *module_cfi(struct modules *m, uint32_t module);
+const struct cfi *module_cfi(struct modules *m, uint32_t module);
 /* "" for module 0. Any thread; stays until modules_free. */
 const char *module_path(struct modules *m, uint32_t module);
 /* The file, as it was when its code was first seen: a descriptor that is the caller's, or -1. Belongs on the worker. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * From places in code to what a person reads: function, file, line, with inlined functions as frames of their own.
- * Reads files, so it belongs on the worker.
+ * A process of its own looks them up, which is waited for: so this belongs on the worker. What brings it down, or takes
+ * it too long, has no names.
  */
 #ifndef PINFOLD_CHECK_SYMBOL_H
 #define PINFOLD_CHECK_SYMBOL_H
@@ -23,8 +24,11 @@ struct symbol {
 	    offset; /* in the module, as its program headers and addr2line have it; of generated code in the function */
 };
 
-struct symbols *symbols_new(struct modules *m);
+/* Forks: before there are threads, and anything that another process should not hold on to. */
+struct symbols *symbols_new(void);
+void symbols_use(struct symbols *s, struct modules *m); /* before the first question */
 void symbols_free(struct symbols *s);
+uint64_t symbols_cpu_ns(const struct symbols *s);		      /* that process's time, so far */
 const char *symbols_module(struct symbols *s, const struct place *p); /* the file's path, or "" */
 /* Calls each for the functions inlined at p, innermost first, and for the one they are in. Strings end with the call.
  */

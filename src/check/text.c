@@ -10,6 +10,32 @@
 #include "check/symbol.h"
 #include "check/threads.h"
 
+/* The bytes of one character of UTF-8 that can be shown; 0: they are none. */
+static unsigned int character(const unsigned char *p)
+{
+	unsigned int n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : 4;
+
+	if (p[0] < ' ' || p[0] == 0x7f || (p[0] >= 0x80 && p[0] < 0xc2) || p[0] > 0xf4 ||
+	    (p[0] == 0xc2 && p[1] < 0xa0) || (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	for (unsigned int i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+void text_make_readable(char *text)
+{
+	for (unsigned char *p = (unsigned char *)text; *p;) {
+		unsigned int n = character(p);
+
+		if (!n)
+			*p = '?';
+		p += MAX(n, 1u);
+	}
+}
+
 struct printer {
 	FILE *out;
 	unsigned int n;

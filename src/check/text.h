@@ -21,4 +21,7 @@ void text_place(char *buf, size_t size, uint32_t stack, struct stacks *stacks, s
 /* "    #0 function file:line" and so on. */
 void text_stack(FILE *out, uint32_t stack, struct stacks *stacks, struct symbols *symbols);
 
+/* What is no character that can be shown becomes '?': a file's own words, among ours on a terminal and in a report. */
+void text_make_readable(char *text);
+
 #endif

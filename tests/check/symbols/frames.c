@@ -124,9 +124,12 @@ static void generated(char **argv)
 	fprintf(map, "%lx 80 Interpreter:before\n%lx %zx LazyCompile:~unmap queue.js:42\n", (long)at, (long)at + 256,
 		sizeof(code));
 	fclose(map);
+	printf("%s\n", path);
+	fflush(stdout);
+	if (*argv)
+		expect(fopen(*argv, "r") != NULL); /* until somebody opens the other end */
 	call();
 	done++;
-	printf("%s\n", path);
 }
 
 /* As a C++ compiler names driver::queue::free(int). */
