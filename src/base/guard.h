@@ -22,12 +22,6 @@ int guard_cas(uint64_t *p, uint64_t old, uint64_t new);
 /* For fault handlers: true if the fault was theirs; uc has been changed so that it returns short. */
 bool guard_fixup(ucontext_t *uc);
 
-/*
- * Calls fn, which may read a file through a mapping of it. False: the file was cut meanwhile (SIGBUS), and fn left in
- * the middle of what it did. Needs guard_install; never the boundary.
- */
-bool guard_attempt(void (*fn)(void *arg), void *arg);
-
 /* Installs SIGSEGV and SIGBUS handlers that do that and otherwise die as usual. Broker, tests; never the boundary. */
 int guard_install(void);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <string.h>
 #include "base/guard.h"
@@ -9,16 +8,12 @@
 static const int guard_signals[] = {SIGSEGV, SIGBUS};
 static struct sigaction guard_old[ARRAY_SIZE(guard_signals)];
 
-static __thread sigjmp_buf *attempt;
-
 static void guard_handler(int sig, siginfo_t *si, void *uc)
 {
 	int saved = errno;
 
 	if (guard_fixup(uc))
 		return;
-	if (sig == SIGBUS && si->si_code == BUS_ADRERR && attempt)
-		siglongjmp(*attempt, 1);
 	/* Not ours: whoever was there before (the default, or a sanitizer's report) has it. A fault comes again by
 	 * itself when this returns; a signal that somebody sent does not. */
 	for (size_t i = 0; i < ARRAY_SIZE(guard_signals); i++)
@@ -46,18 +41,4 @@ int guard_install(void)
 			return -errno;
 	}
 	return 0;
-}
-
-bool guard_attempt(void (*fn)(void *arg), void *arg)
-{
-	sigjmp_buf here;
-
-	if (sigsetjmp(here, 0)) {
-		attempt = NULL;
-		return false;
-	}
-	attempt = &here;
-	fn(arg);
-	attempt = NULL;
-	return true;
 }

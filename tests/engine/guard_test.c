@@ -164,40 +164,6 @@ static void test_other_faults_kill(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
-static volatile int attempts;
-
-static void read_through(void *arg)
-{
-	volatile uint8_t *p = arg;
-
-	attempts++;
-	(void)*p;
-	attempts++;
-}
-
-/* Who reads a file through a mapping is told that it was cut; the next attempt is none the worse. */
-static void test_attempt(void **state)
-{
-	int fd = memfd_create("cut", MFD_CLOEXEC);
-	uint8_t *p;
-
-	assert_int_equal(ftruncate(fd, 4096), 0);
-	p = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
-	assert_ptr_not_equal(p, MAP_FAILED);
-	attempts = 0;
-	assert_int_equal(guard_install(), 0); /* cmocka has put its own in place */
-	assert_true(guard_attempt(read_through, p));
-	assert_int_equal(attempts, 2);
-	assert_int_equal(ftruncate(fd, 0), 0);
-	assert_false(guard_attempt(read_through, p));
-	assert_int_equal(attempts, 3);
-	assert_int_equal(ftruncate(fd, 4096), 0);
-	assert_true(guard_attempt(read_through, p));
-	assert_int_equal(attempts, 5);
-	munmap(p, 4096);
-	close(fd);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,9 +172,7 @@ int main(void)
 	    cmocka_unit_test(test_destination_ends),
 	    cmocka_unit_test(test_wild_pointers),
 	    cmocka_unit_test(test_truncated_file),
-	    /* Before anything has left a handler by a jump, after which ThreadSanitizer holds back what is sent. */
 	    cmocka_unit_test(test_other_faults_kill),
-	    cmocka_unit_test(test_attempt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
