@@ -8,94 +8,22 @@
 #include <linux/pci_regs.h>
 #include <string.h>
 
-#include "host.h"
+#include "vfs.h"
 #include "pci/sriov.h"
 
 #define VFS	  2
-#define DESCS	  16
-#define BUFFER	  2048
-#define VF_RXQ	  0x2800 /* VTRDBAL */
-#define VF_TXQ	  0x3800
-#define REQ	  0x01u /* of V2PMAILBOX */
-#define ACKED	  0x02u
-#define VFU	  0x04u
-#define PFSTS	  0x10u
-#define PFACK	  0x20u
-#define RSTD	  0x80u
-#define ACK	  BIT(31)
-#define NACK	  BIT(30)
-#define CTS	  BIT(29)
 #define NOBODY	  "02:00:00:00:00:77"
 #define EVERYBODY "ff:ff:ff:ff:ff:ff"
-
-struct vf {
-	struct pci_func *f;
-	struct pci_irq_sink sink;
-	unsigned int irqs[IGB_VF_VECTORS];
-	uint64_t rx, tx, data; /* IOVAs of rings and of the receive ring's buffers */
-	unsigned int rx_seen, tx_tail;
-};
 
 static struct host h;
 static struct ring pf_rx;
 static struct vf vf[VFS];
 
-static uint32_t vrd(struct vf *v, uint32_t off)
-{
-	uint64_t val;
-
-	assert_int_equal(pci_bar_read(v->f, 0, off, 4, &val), 0);
-	return (uint32_t)val;
-}
-
-static void vwr(struct vf *v, uint32_t off, uint32_t val)
-{
-	assert_int_equal(pci_bar_write(v->f, 0, off, 4, val), 0);
-}
-
-static void vf_msix(struct pci_irq_sink *s, unsigned int vector)
-{
-	container_of(s, struct vf, sink)->irqs[vector]++;
-}
-
-static void vf_plug(struct vf *v, unsigned int i)
-{
-	*v = (struct vf){.f = h.m.f->sriov->vf[i], .sink.msix = vf_msix};
-	pci_func_place(v->f, 0, pci_vf_bdf(h.m.f, i), 2 + i);
-	dma_dev_attach(v->f->dma, h.m.domain);
-	pci_cfg_write(v->f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
-	v->f->sink = &v->sink;
-	pci_msix_enable(v->f, true);
-	for (unsigned int n = 0; n < IGB_VF_VECTORS; n++)
-		pci_msix_set_entry_masked(v->f, n, false);
-}
-
-static void vf_rings(struct vf *v)
-{
-	v->rx = host_alloc(&h, DESCS * 16, 128);
-	v->tx = host_alloc(&h, DESCS * 16, 128);
-	v->data = host_alloc(&h, DESCS * BUFFER, 64);
-	memset(host_ptr(&h, v->rx), 0, DESCS * 16);
-	v->rx_seen = v->tx_tail = 0;
-	for (unsigned int i = 0; i < DESCS; i++)
-		((union igb_desc *)host_ptr(&h, v->rx))[i].q[0] = v->data + i * BUFFER;
-	for (unsigned int tx = 0; tx < 2; tx++) {
-		uint32_t at = tx ? VF_TXQ : VF_RXQ;
-
-		vwr(v, at + IGB_RDBAL, (uint32_t)(tx ? v->tx : v->rx));
-		vwr(v, at + IGB_RDLEN, DESCS * 16);
-		if (!tx)
-			vwr(v, at + IGB_SRRCTL, BUFFER / 1024 | IGB_RX_ADVANCED << 25);
-		vwr(v, at + IGB_RXDCTL, IGB_DCTL_ENABLE);
-	}
-	vwr(v, VF_RXQ + IGB_RDT, DESCS - 1);
-}
-
 static int setup(void **state)
 {
 	host_open(&h, "vfs=2");
 	for (unsigned int i = 0; i < VFS; i++)
-		vf_plug(&vf[i], i);
+		vf_plug(&vf[i], &h, i);
 	host_settle(&h);
 	for (unsigned int i = 0; i < VFS; i++)
 		vf_rings(&vf[i]);
@@ -198,37 +126,6 @@ static void refusals(void **state)
 }
 
 /* ---- frames ---- */
-
-static void tx(struct vf *v, const char *dst, size_t len)
-{
-	union igb_desc *t = (union igb_desc *)host_ptr(&h, v->tx) + v->tx_tail;
-	uint64_t at = host_alloc(&h, len, 8);
-	uint8_t *p = host_ptr(&h, at);
-
-	frame_make(p, len, 3);
-	CHECK(sscanf(dst, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", p, p + 1, p + 2, p + 3, p + 4, p + 5) == 6);
-	t->q[0] = at;
-	t->d[2] = CMD_ONE | (uint32_t)len;
-	t->d[3] = (uint32_t)len << 14;
-	v->tx_tail = (v->tx_tail + 1) % DESCS;
-	vwr(v, VF_TXQ + IGB_TDT, v->tx_tail);
-	host_settle(&h);
-}
-
-/* Frames that have arrived since the last time. */
-static unsigned int arrived(struct vf *v)
-{
-	unsigned int n = 0;
-
-	while (((union igb_desc *)host_ptr(&h, v->rx))[v->rx_seen].d[2] & IGB_RXD_DD) {
-		((union igb_desc *)host_ptr(&h, v->rx))[v->rx_seen].q[0] = v->data + v->rx_seen * BUFFER;
-		((union igb_desc *)host_ptr(&h, v->rx))[v->rx_seen].q[1] = 0;
-		v->rx_seen = (v->rx_seen + 1) % DESCS;
-		vwr(v, VF_RXQ + IGB_RDT, (v->rx_seen + DESCS - 1) % DESCS);
-		n++;
-	}
-	return n;
-}
 
 static unsigned int pf_arrived(void)
 {
@@ -425,7 +322,7 @@ static void order(void **state)
 {
 	host_open(&h, "vfs=2");
 	for (unsigned int i = 0; i < VFS; i++)
-		vf_plug(&vf[i], i);
+		vf_plug(&vf[i], &h, i);
 	host_settle(&h);
 	vf_rings(&vf[0]);
 	net_close(h.far.net);
