@@ -48,6 +48,19 @@ static inline struct iotlb_entry *iotlb_block(struct dma_dev *d, uint64_t iova)
 	return &d->blocks[iova / IOTLB_BLOCK % IOTLB_BLOCKS];
 }
 
+/* An entry that has all of [iova, iova + len), which is the common case; NULL: there is none. */
+static inline const struct iotlb_entry *iotlb_whole(struct dma_dev *d, uint64_t iova, size_t len, unsigned int need)
+{
+	const struct iotlb_entry *e = iotlb_block(d, iova);
+
+	if (!iotlb_holds(e, iova, need)) {
+		e = iotlb_slot(d, iova);
+		if (!iotlb_holds(e, iova, need))
+			return NULL;
+	}
+	return len && len <= e->size - (iova - e->first) ? e : NULL;
+}
+
 /* Fills the slots. The answer is why there is no translation, as in enum dma_fault. */
 static int iotlb_fill(struct dma_dev *d, uint64_t iova, unsigned int need, struct iotlb_entry **out)
 {
@@ -221,7 +234,14 @@ static int dma_copy_fault(struct dma_dev *d, uint64_t iova, size_t done, size_t 
 	return dma_fault_emit(d, IOVA(iova + done), len - done, write, reason, tag);
 }
 
-static void dma_account(struct dma_dev *d, uint64_t iova, size_t len, bool write, const struct dma_tag *tag)
+static __attribute__((noinline)) void dma_tell(struct dma_dev *d, uint64_t iova, size_t len, bool write,
+					       const struct dma_tag *tag)
+{
+	event_emit(d->evs, EVENT_DMA, .who = d->bdf, .ioas = domain_event_id(d->dom), .addr = iova, .len = len,
+		   .flags = access_flags(d, write), .tag = tag);
+}
+
+static inline void dma_account(struct dma_dev *d, uint64_t iova, size_t len, bool write, const struct dma_tag *tag)
 {
 	if (write) {
 		d->stats.writes++;
@@ -230,12 +250,12 @@ static void dma_account(struct dma_dev *d, uint64_t iova, size_t len, bool write
 		d->stats.reads++;
 		d->stats.read_bytes += len;
 	}
-	event_emit(d->evs, EVENT_DMA, .who = d->bdf, .ioas = domain_event_id(d->dom), .addr = iova, .len = len,
-		   .flags = access_flags(d, write), .tag = tag);
+	if (event_wanted(d->evs, EVENT_DMA))
+		dma_tell(d, iova, len, write, tag);
 }
 
-static inline __attribute__((always_inline)) int dma_copy(struct dma_dev *d, uint64_t iova, char *buf, size_t len,
-							  bool write, const struct dma_tag *tag)
+static __attribute__((noinline)) int dma_copy_pieces(struct dma_dev *d, uint64_t iova, char *buf, size_t len,
+						     bool write, const struct dma_tag *tag)
 {
 	size_t done = 0;
 
@@ -270,6 +290,21 @@ static inline __attribute__((always_inline)) int dma_copy(struct dma_dev *d, uin
 	return 0;
 }
 
+static inline __attribute__((always_inline)) int dma_copy(struct dma_dev *d, uint64_t iova, char *buf, size_t len,
+							  bool write, const struct dma_tag *tag)
+{
+	const struct iotlb_entry *e = iotlb_whole(d, iova, len, write ? IOMMU_WRITE : IOMMU_READ);
+	char *host = e ? e->host + (iova - e->first) : NULL;
+
+	/* What faults half way is done again, and told apart, there. */
+	if (unlikely(!e || (write ? guard_copy(host, buf, len) : guard_copy(buf, host, len))))
+		return dma_copy_pieces(d, iova, buf, len, write, tag);
+	d->stats.iotlb_hits++;
+	dma_logged(d, iova, len, write);
+	dma_account(d, iova, len, write, tag);
+	return 0;
+}
+
 int dma_read(struct dma_dev *d, iova_t src, void *dst, size_t len, const struct dma_tag *tag)
 {
 	return dma_copy(d, src.a, dst, len, false, tag);
@@ -280,21 +315,12 @@ int dma_write(struct dma_dev *d, iova_t dst, const void *src, size_t len, const 
 	return dma_copy(d, dst.a, (char *)src, len, true, tag);
 }
 
-int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec *iov, unsigned int *n,
-	    const struct dma_tag *tag)
+static __attribute__((noinline)) int dma_iov_pieces(struct dma_dev *d, iova_t iova, size_t len, bool write,
+						    struct iovec *iov, unsigned int *n, const struct dma_tag *tag)
 {
-	struct iotlb_entry *hit = iotlb_slot(d, iova.a);
 	unsigned int used = 0;
 	size_t done = 0;
 
-	if (likely(len && *n && iotlb_holds(hit, iova.a, write ? IOMMU_WRITE : IOMMU_READ) &&
-		   len <= hit->size - (iova.a - hit->first))) {
-		d->stats.iotlb_hits++;
-		dma_logged(d, iova.a, len, write);
-		iov[0] = (struct iovec){.iov_base = hit->host + (iova.a - hit->first), .iov_len = len};
-		*n = 1;
-		return 0;
-	}
 	if (len && len - 1 > UINT64_MAX - iova.a)
 		return dma_fault_emit(d, iova, len, write, DMA_FAULT_WRAP, tag);
 	while (done < len) {
@@ -322,6 +348,20 @@ int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec
 	/* Before the system call: it may write a part, and say only that it failed. */
 	dma_logged(d, iova.a, len, write);
 	*n = used;
+	return 0;
+}
+
+int dma_iov(struct dma_dev *d, iova_t iova, size_t len, bool write, struct iovec *iov, unsigned int *n,
+	    const struct dma_tag *tag)
+{
+	const struct iotlb_entry *e = iotlb_whole(d, iova.a, len, write ? IOMMU_WRITE : IOMMU_READ);
+
+	if (unlikely(!e || !*n))
+		return dma_iov_pieces(d, iova, len, write, iov, n, tag);
+	d->stats.iotlb_hits++;
+	dma_logged(d, iova.a, len, write);
+	iov[0] = (struct iovec){.iov_base = e->host + (iova.a - e->first), .iov_len = len};
+	*n = 1;
 	return 0;
 }
 

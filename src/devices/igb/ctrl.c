@@ -14,7 +14,7 @@ static void reset(struct igb *d)
 	igb_tx_reset(d);
 	igb_rx_reset(d);
 	igb_intr_reset(d);
-	memset(d->stat, 0, sizeof(d->stat));
+	igb_stats_reset(d);
 	igb_regs_reset(d);
 	d->reg[IGB_CTRL / 4] = IGB_CTRL_FD | IGB_CTRL_SPEED_1000;
 	igb_rx_sizes(d);

@@ -80,6 +80,7 @@ struct igb_ring {
 	uint16_t cached, pos, flushed;
 	bool rs; /* among [flushed, pos) some are to be written back */
 	union igb_desc *cache;
+	struct dma_tag tag;
 
 	/* trouble.c */
 	bool taken;    /* the packet at pos: what becomes of it has been asked for */
@@ -102,6 +103,16 @@ static inline uint32_t igb_ring_used(uint32_t head, uint32_t tail, uint32_t size
 static inline uint32_t igb_ring_avail(const struct igb_ring *r)
 {
 	return igb_ring_used(r->head, r->tail, r->size);
+}
+
+/* Which of the ring cache[i] is. */
+static inline uint32_t igb_ring_at(const struct igb_ring *r, unsigned int i)
+{
+	uint32_t at = r->first + i;
+
+	while (unlikely(at >= r->size))
+		at -= r->size;
+	return at;
 }
 
 struct igb_context {
@@ -196,6 +207,14 @@ struct igb_live {
 	uint32_t seen[IGB_LIVE_WORDS], now[IGB_LIVE_WORDS];
 };
 
+/* Frames that are not in the registers of statistics yet. */
+#define IGB_SIZES 6
+enum { IGB_TALLY_RX, IGB_TALLY_TX };
+
+struct igb_tally {
+	uint64_t frames[IGB_QUEUES], octets[IGB_QUEUES], sizes[IGB_SIZES];
+};
+
 struct igb {
 	struct pci_func f; /* first */
 	struct loop *loop;
@@ -207,6 +226,7 @@ struct igb {
 	uint32_t reg[IGB_BAR_SIZE / 4];
 	uint16_t map[IGB_BAR_SIZE / 4]; /* the register's place in the table, + 1; 0: none */
 	uint64_t stat[(IGB_STATS_END - IGB_STATS) / 4];
+	struct igb_tally tally[2];
 	unsigned int half_read; /* the upper half of the counter whose lower one, of half_val, was read last; or 0 */
 	uint64_t half_val;
 
@@ -277,15 +297,13 @@ static inline bool igb_frame_head(const struct iovec *iov, unsigned int n, void 
 	return !frame_copy(iov, n, 0, dst, len);
 }
 
-/* What a DMA was for, in the fault line: "TX queue 0 descriptor 5 data". */
-static inline struct dma_tag igb_tag(const struct igb_ring *r, uint32_t desc, const char *part)
+/* What a DMA is for, in the fault line: "TX queue 0 descriptor 5 data". Until the next one of the ring. */
+static inline const struct dma_tag *igb_tag(struct igb_ring *r, uint32_t desc, const char *part)
 {
-	return (struct dma_tag){.queue_kind = r->tx ? "TX queue " : "RX queue ",
-				.queue = r->index,
-				.id_kind = "descriptor",
-				.id = desc,
-				.part = part,
-				.old = r->old};
+	r->tag.id = desc;
+	r->tag.part = part;
+	r->tag.old = r->old;
+	return &r->tag;
 }
 
 /* ---- regs.c ---- */
@@ -358,7 +376,6 @@ bool igb_ring_fetch(struct igb_ring *r, unsigned int cap, unsigned int max);
 /* Writes back [flushed, pos), or nothing while completions are held back; or the part before upto in any case. */
 void igb_ring_flush(struct igb_ring *r);
 void igb_ring_flush_upto(struct igb_ring *r, unsigned int upto);
-uint32_t igb_ring_at(const struct igb_ring *r, unsigned int i); /* which of the ring cache[i] is */
 /* A driver erred with the ring's descriptor desc, as was seen when it wrote field. */
 void igb_ring_misuse(const struct igb_ring *r, unsigned int field, uint32_t desc, const char *text);
 
@@ -576,7 +593,34 @@ static inline void igb_count(struct igb *d, uint32_t stat, uint64_t n)
 	d->stat[(stat - IGB_STATS) / 4] += n;
 }
 uint32_t igb_stat_read(struct igb *d, unsigned int i);
-void igb_stat_tx(struct igb *d, unsigned int queue, size_t len, const uint8_t *head);
-void igb_stat_rx(struct igb *d, unsigned int queue, size_t len, const uint8_t *head);
+uint32_t igb_queue_stat_read(struct igb *d, unsigned int i);
+void igb_stats_fold(struct igb *d); /* before d->stat, or a queue's counter, is looked at */
+void igb_stats_reset(struct igb *d);
+void igb_stat_tx_multicast(struct igb *d, const uint8_t *head);
+void igb_stat_rx_multicast(struct igb *d, unsigned int queue, const uint8_t *head);
+/* A frame of len bytes without FCS; sizes are up to 64, 127, 255, 511, 1023 bytes, and more, with it. */
+static inline void igb_tally(struct igb *d, unsigned int way, unsigned int queue, size_t len)
+{
+	struct igb_tally *t = &d->tally[way];
+	uint32_t size;
+
+	len += IGB_FCS;
+	size = len <= 64 ? 0 : 26 - (uint32_t)__builtin_clz((uint32_t)len);
+	t->sizes[MIN(size, IGB_SIZES - 1u)]++;
+	t->frames[queue]++;
+	t->octets[queue] += len;
+}
+static inline void igb_stat_tx(struct igb *d, unsigned int queue, size_t len, const uint8_t *head)
+{
+	igb_tally(d, IGB_TALLY_TX, queue, len);
+	if (unlikely(head[0] & 1))
+		igb_stat_tx_multicast(d, head);
+}
+static inline void igb_stat_rx(struct igb *d, unsigned int queue, size_t len, const uint8_t *head)
+{
+	igb_tally(d, IGB_TALLY_RX, queue, len);
+	if (unlikely(head[0] & 1))
+		igb_stat_rx_multicast(d, queue, head);
+}
 
 #endif

@@ -245,7 +245,7 @@ static const struct reg regs[] = {
     {0x5838, 1, 4, ALL}, /* IPAV */
     /* statistics */
     {IGB_STATS, (IGB_STATS_END - IGB_STATS) / 4, 4, 0, 0, igb_stat_read, NULL},
-    {IGB_QSTATS, IGB_QUEUES * 0x40, 4, 0},
+    {IGB_QSTATS, IGB_QUEUES * 0x40, 4, 0, 0, igb_queue_stat_read, NULL},
 };
 
 void igb_regs_init(struct igb *d)

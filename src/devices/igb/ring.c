@@ -13,6 +13,8 @@ void igb_ring_init(struct igb_ring *r, struct igb *d, unsigned int index, bool t
 	r->index = (uint8_t)index;
 	r->tx = tx;
 	r->cache = cache;
+	r->tag =
+	    (struct dma_tag){.queue_kind = tx ? "TX queue " : "RX queue ", .queue = index, .id_kind = "descriptor"};
 	igb_trouble_init(r);
 }
 
@@ -46,21 +48,15 @@ void igb_rings_forget(struct igb *d)
 
 void igb_ring_misuse(const struct igb_ring *r, unsigned int field, uint32_t desc, const char *text)
 {
-	struct dma_tag tag = igb_tag(r, desc, NULL);
+	struct dma_tag tag = r->tag;
 
+	tag.id = desc;
+	tag.part = NULL;
+	tag.old = r->old;
 	pci_misuse_of(&r->d->f, 0, (r->tx ? IGB_TXQ : IGB_RXQ) + 0x40ull * r->index + field, &tag, text);
 }
 
 /* ---- descriptors ---- */
-uint32_t igb_ring_at(const struct igb_ring *r, unsigned int i)
-{
-	uint32_t at = r->first + i;
-
-	while (unlikely(at >= r->size))
-		at -= r->size;
-	return at;
-}
-
 static void make_room(struct igb_ring *r, unsigned int cap)
 {
 	if (r->pos != r->cached && r->cached != cap)
@@ -74,10 +70,10 @@ static void make_room(struct igb_ring *r, unsigned int cap)
 
 static bool ring_read(struct igb_ring *r, uint32_t at, unsigned int n)
 {
-	struct dma_tag tag = igb_tag(r, at, "fetch");
+	const struct dma_tag *tag = igb_tag(r, at, "fetch");
 
 	if (likely(!pci_dma_read(&r->d->f, r->base + at * sizeof(r->cache[0]), r->cache + r->cached,
-				 n * sizeof(r->cache[0]), &tag))) {
+				 n * sizeof(r->cache[0]), tag))) {
 		r->cached += n;
 		return true;
 	}
@@ -106,9 +102,9 @@ bool igb_ring_fetch(struct igb_ring *r, unsigned int cap, unsigned int max)
 static void ring_write(struct igb_ring *r, unsigned int from, unsigned int n)
 {
 	uint32_t at = igb_ring_at(r, from);
-	struct dma_tag tag = igb_tag(r, at, "write-back");
+	const struct dma_tag *tag = igb_tag(r, at, "write-back");
 
-	if (pci_dma_write(&r->d->f, r->base + at * sizeof(r->cache[0]), r->cache + from, n * sizeof(r->cache[0]), &tag))
+	if (pci_dma_write(&r->d->f, r->base + at * sizeof(r->cache[0]), r->cache + from, n * sizeof(r->cache[0]), tag))
 		r->broken = true;
 }
 
@@ -156,12 +152,12 @@ static void each_piece(struct igb_ring *r, unsigned int upto,
 /* 7.2.3: the head instead of descriptors. */
 static void head_write_back(struct igb_ring *r, uint64_t addr, uint32_t head)
 {
-	struct dma_tag tag = igb_tag(r, head, "head write-back");
+	const struct dma_tag *tag = igb_tag(r, head, "head write-back");
 
 	if (unlikely(r->head_noise))
 		head = (head + 1 + r->head_noise % r->size) % r->size;
 	r->head_noise = 0;
-	if (pci_dma_write(&r->d->f, addr & ~3ull, &head, sizeof(head), &tag))
+	if (pci_dma_write(&r->d->f, addr & ~3ull, &head, sizeof(head), tag))
 		r->broken = true;
 }
 

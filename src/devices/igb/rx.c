@@ -36,23 +36,28 @@ static bool copy_pieces(const struct igb_rx_frame *fr, size_t off, const struct 
 /* [off, off + len) of the frame to an address. What cannot be reached has been reported, and the card goes on. */
 static void copy_to(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t off, size_t len, uint64_t addr)
 {
-	struct dma_tag tag = igb_tag(&q->r, igb_ring_at(&q->r, q->r.pos), "data");
+	const struct dma_tag *tag = igb_tag(&q->r, igb_ring_at(&q->r, q->r.pos), "data");
 	struct igb *d = q->r.d;
 	struct iovec to[PLACE_IOVS];
 	unsigned int n = PLACE_IOVS;
 	int rc;
 
-	rc = dma_iov(d->f.dma, IOVA(addr), len, true, to, &n, &tag);
+	/* Most frames are so short that all of it is at hand. */
+	if (off + len <= fr->head_len) {
+		pci_dma_write(&d->f, addr, fr->head + off, len, tag);
+		return;
+	}
+	rc = dma_iov(d->f.dma, IOVA(addr), len, true, to, &n, tag);
 	if (rc == -EFAULT)
 		return;
 	if (likely(!rc && n == 1 && fr->n == 1 && !guard_copy(to->iov_base, (char *)fr->iov->iov_base + off, len))) {
-		dma_iov_done(d->f.dma, IOVA(addr), len, true, &tag);
+		dma_iov_done(d->f.dma, IOVA(addr), len, true, tag);
 		return;
 	}
 	if (!rc && copy_pieces(fr, off, to, n))
-		dma_iov_done(d->f.dma, IOVA(addr), len, true, &tag);
+		dma_iov_done(d->f.dma, IOVA(addr), len, true, tag);
 	else if (!frame_copy(fr->iov, fr->n, off, d->rx_bounce, len))
-		pci_dma_write(&d->f, addr, d->rx_bounce, len, &tag);
+		pci_dma_write(&d->f, addr, d->rx_bounce, len, tag);
 }
 
 /* ---- descriptors ---- */

@@ -102,8 +102,9 @@ static void put_queues(struct state_out *o, const struct igb *d, unsigned int i)
 
 void igb_save(struct pci_func *f, struct state_out *o)
 {
-	const struct igb *d = container_of(f, struct igb, f);
+	struct igb *d = container_of(f, struct igb, f);
 
+	igb_stats_fold(d);
 	state_begin(o, R_CARD, VERSION, 0);
 	put_card(o, d);
 	state_end(o);
@@ -290,6 +291,7 @@ static void card_load(struct igb *d, const struct igb *st)
 	d->phy_link_lost = st->phy_link_lost;
 	d->link = st->link;
 	memcpy(d->reg, st->reg, sizeof(d->reg));
+	igb_stats_reset(d);
 	memcpy(d->stat, st->stat, sizeof(d->stat));
 	d->icr = st->icr;
 	d->ims = st->ims;

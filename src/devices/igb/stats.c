@@ -2,6 +2,87 @@
 /* Statistics. Sizes of frames are with FCS, as the registers have them. */
 #include "devices/igb/igb.h"
 
+/* ---- frames ---- */
+/*
+ * Most registers count the same frames in different ways. For each frame the least is noted that tells all of them, in
+ * the tally of its direction, and who looks at a register has that added up first.
+ */
+static const struct {
+	uint32_t frames[3], octets[3], sizes;
+	uint32_t queue_frames, queue_octets;
+} counters[] = {
+    [IGB_TALLY_RX] = {{IGB_STAT_GPRC, IGB_STAT_TPR, IGB_STAT_RPTHC},
+		      {IGB_STAT_GORC, IGB_STAT_TOR, IGB_STAT_HGORC},
+		      IGB_STAT_PRC64,
+		      IGB_PQGPRC,
+		      IGB_PQGORC},
+    [IGB_TALLY_TX] = {{IGB_STAT_GPTC, IGB_STAT_TPT, IGB_STAT_HGPTC},
+		      {IGB_STAT_GOTC, IGB_STAT_TOT, IGB_STAT_HGOTC},
+		      IGB_STAT_PTC64,
+		      IGB_PQGPTC,
+		      IGB_PQGOTC},
+};
+
+static inline uint32_t *queue_stat(struct igb *d, unsigned int queue, uint32_t stat)
+{
+	return &d->reg[(IGB_QSTATS + 0x100 * queue + stat) / 4];
+}
+
+static void fold(struct igb *d, unsigned int way)
+{
+	uint64_t frames = 0, octets = 0;
+	struct igb_tally *t = &d->tally[way];
+
+	for (unsigned int q = 0; q < IGB_QUEUES; q++) {
+		frames += t->frames[q];
+		octets += t->octets[q];
+		*queue_stat(d, q, counters[way].queue_frames) += (uint32_t)t->frames[q];
+		*queue_stat(d, q, counters[way].queue_octets) += (uint32_t)t->octets[q];
+	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(counters[way].frames); i++) {
+		igb_count(d, counters[way].frames[i], frames);
+		igb_count(d, counters[way].octets[i], octets);
+	}
+	for (unsigned int i = 0; i < IGB_SIZES; i++)
+		igb_count(d, counters[way].sizes + 4 * i, t->sizes[i]);
+	memset(t, 0, sizeof(*t));
+}
+
+void igb_stats_fold(struct igb *d)
+{
+	fold(d, IGB_TALLY_RX);
+	fold(d, IGB_TALLY_TX);
+}
+
+void igb_stats_reset(struct igb *d)
+{
+	memset(d->stat, 0, sizeof(d->stat));
+	memset(d->tally, 0, sizeof(d->tally));
+}
+
+static bool broadcast(const uint8_t *head)
+{
+	static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+	return !memcmp(head, all, sizeof(all));
+}
+
+void igb_stat_tx_multicast(struct igb *d, const uint8_t *head)
+{
+	igb_count(d, broadcast(head) ? IGB_STAT_BPTC : IGB_STAT_MPTC, 1);
+}
+
+void igb_stat_rx_multicast(struct igb *d, unsigned int queue, const uint8_t *head)
+{
+	if (broadcast(head)) {
+		igb_count(d, IGB_STAT_BPRC, 1);
+	} else {
+		igb_count(d, IGB_STAT_MPRC, 1);
+		++*queue_stat(d, queue, IGB_PQMPRC);
+	}
+}
+
+/* ---- registers ---- */
 static bool octets(uint32_t stat)
 {
 	switch (stat) {
@@ -23,8 +104,10 @@ static bool octets(uint32_t stat)
  */
 uint32_t igb_stat_read(struct igb *d, unsigned int i)
 {
-	uint64_t val = d->stat[i];
+	uint64_t val;
 
+	igb_stats_fold(d);
+	val = d->stat[i];
 	if (octets(IGB_STATS + 4 * i)) {
 		d->half_read = i + 1;
 		d->half_val = val;
@@ -40,60 +123,8 @@ uint32_t igb_stat_read(struct igb *d, unsigned int i)
 	return val > UINT32_MAX ? UINT32_MAX : (uint32_t)val;
 }
 
-/* PRC64 and PTC64, and the five that follow each: up to 127, 255, 511, 1023 bytes, and longer. */
-static uint32_t size_class(size_t len)
+uint32_t igb_queue_stat_read(struct igb *d, unsigned int i)
 {
-	uint32_t class = len <= 64 ? 0 : 26 - (uint32_t)__builtin_clz((uint32_t)len);
-
-	return MIN(class, 5u);
-}
-
-static inline uint32_t *queue_stat(struct igb *d, unsigned int queue, uint32_t stat)
-{
-	return &d->reg[(IGB_QSTATS + 0x100 * queue + stat) / 4];
-}
-
-static bool broadcast(const uint8_t *head)
-{
-	static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-
-	return !memcmp(head, all, sizeof(all));
-}
-
-void igb_stat_tx(struct igb *d, unsigned int queue, size_t len, const uint8_t *head)
-{
-	len += IGB_FCS;
-	igb_count(d, IGB_STAT_GPTC, 1);
-	igb_count(d, IGB_STAT_TPT, 1);
-	igb_count(d, IGB_STAT_HGPTC, 1);
-	igb_count(d, IGB_STAT_GOTC, len);
-	igb_count(d, IGB_STAT_TOT, len);
-	igb_count(d, IGB_STAT_HGOTC, len);
-	igb_count(d, IGB_STAT_PTC64 + 4 * size_class(len), 1);
-	if (unlikely(head[0] & 1))
-		igb_count(d, broadcast(head) ? IGB_STAT_BPTC : IGB_STAT_MPTC, 1);
-	++*queue_stat(d, queue, IGB_PQGPTC);
-	*queue_stat(d, queue, IGB_PQGOTC) += (uint32_t)len;
-}
-
-void igb_stat_rx(struct igb *d, unsigned int queue, size_t len, const uint8_t *head)
-{
-	len += IGB_FCS;
-	igb_count(d, IGB_STAT_GPRC, 1);
-	igb_count(d, IGB_STAT_TPR, 1);
-	igb_count(d, IGB_STAT_RPTHC, 1);
-	igb_count(d, IGB_STAT_GORC, len);
-	igb_count(d, IGB_STAT_TOR, len);
-	igb_count(d, IGB_STAT_HGORC, len);
-	igb_count(d, IGB_STAT_PRC64 + 4 * size_class(len), 1);
-	++*queue_stat(d, queue, IGB_PQGPRC);
-	*queue_stat(d, queue, IGB_PQGORC) += (uint32_t)len;
-	if (likely(!(head[0] & 1)))
-		return;
-	if (broadcast(head)) {
-		igb_count(d, IGB_STAT_BPRC, 1);
-	} else {
-		igb_count(d, IGB_STAT_MPRC, 1);
-		++*queue_stat(d, queue, IGB_PQMPRC);
-	}
+	igb_stats_fold(d);
+	return d->reg[IGB_QSTATS / 4 + i];
 }

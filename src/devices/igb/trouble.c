@@ -68,10 +68,10 @@ bool igb_frame_lost_slow(struct igb_ring *r)
 static void misplace(struct igb_ring *r, unsigned int i, uint64_t noise)
 {
 	uint32_t at = (igb_ring_at(r, i) + 1 + (uint32_t)(noise % (r->size - 1))) % r->size;
-	struct dma_tag tag = igb_tag(r, at, "write-back");
+	const struct dma_tag *tag = igb_tag(r, at, "write-back");
 	union igb_desc *t = &r->cache[i];
 
-	pci_dma_write(&r->d->f, r->base + at * sizeof(*t), t, sizeof(*t), &tag);
+	pci_dma_write(&r->d->f, r->base + at * sizeof(*t), t, sizeof(*t), tag);
 	if (r->tx)
 		t->d[3] &= ~IGB_TXD_DD;
 	else

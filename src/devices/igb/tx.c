@@ -46,7 +46,7 @@ static int packet_gather(struct igb_txq *q, unsigned int n, struct igb_tx_frame 
 	fr->len = 0;
 	for (unsigned int i = r->pos; i < r->pos + n; i++) {
 		const union igb_desc *t = &r->cache[i];
-		struct dma_tag tag = igb_tag(r, igb_ring_at(r, i), "data");
+		const struct dma_tag *tag = igb_tag(r, igb_ring_at(r, i), "data");
 		unsigned int pieces = NET_IOV_MAX - fr->n;
 		int rc;
 
@@ -55,7 +55,7 @@ static int packet_gather(struct igb_txq *q, unsigned int n, struct igb_tx_frame 
 		if (!pieces)
 			return -E2BIG;
 		rc = dma_iov(r->d->f.dma, IOVA(igb_ring_data(r, i)), IGB_TXD_LEN(t), false, fr->iov + fr->n, &pieces,
-			     &tag);
+			     tag);
 		if (rc)
 			return rc;
 		fr->n += pieces;
@@ -73,11 +73,11 @@ static int packet_bounce(struct igb_txq *q, unsigned int n, struct igb_tx_frame 
 	fr->len = 0;
 	for (unsigned int i = r->pos; i < r->pos + n; i++) {
 		const union igb_desc *t = &r->cache[i];
-		struct dma_tag tag = igb_tag(r, igb_ring_at(r, i), "data");
+		const struct dma_tag *tag = igb_tag(r, igb_ring_at(r, i), "data");
 
 		if (fr->len + IGB_TXD_LEN(t) > sizeof(d->bounce))
 			return -EINVAL;
-		if (pci_dma_read(&d->f, igb_ring_data(r, i), d->bounce + fr->len, IGB_TXD_LEN(t), &tag))
+		if (pci_dma_read(&d->f, igb_ring_data(r, i), d->bounce + fr->len, IGB_TXD_LEN(t), tag))
 			return -EFAULT;
 		fr->len += IGB_TXD_LEN(t);
 	}
@@ -93,10 +93,10 @@ static void packet_account(struct igb_txq *q, unsigned int n)
 
 	for (unsigned int i = r->pos; i < r->pos + n; i++) {
 		const union igb_desc *t = &r->cache[i];
-		struct dma_tag tag = igb_tag(r, igb_ring_at(r, i), "data");
+		const struct dma_tag *tag = igb_tag(r, igb_ring_at(r, i), "data");
 
 		if (IGB_TXD_LEN(t))
-			dma_iov_done(r->d->f.dma, IOVA(igb_ring_data(r, i)), IGB_TXD_LEN(t), false, &tag);
+			dma_iov_done(r->d->f.dma, IOVA(igb_ring_data(r, i)), IGB_TXD_LEN(t), false, tag);
 	}
 }
 

@@ -64,6 +64,7 @@ static uint32_t stat_read(struct igb *d, uint32_t off)
 {
 	uint32_t sum = 0;
 
+	igb_stats_fold(d);
 	for (unsigned int i = 0; i < ARRAY_SIZE(vf_stats); i++)
 		for (unsigned int q = 0; vf_stats[i].vf == off && q < VF_QUEUES; q++)
 			sum += igb_reg(d, IGB_QSTATS + 0x100 * 8 * q + vf_stats[i].queue);
@@ -200,7 +201,7 @@ void igb_vf_clear(struct igb *d)
 	igb_tx_reset(d);
 	igb_rx_reset(d);
 	igb_intr_reset(d);
-	memset(d->stat, 0, sizeof(d->stat));
+	igb_stats_reset(d);
 	igb_regs_reset(d);
 	hosted(d, 0);
 	igb_rx_sizes(d);
