@@ -200,6 +200,7 @@ static long ioctl_rounds(struct rpc *r, uint64_t object, uint32_t cmd, uint64_t 
 		}
 		if (ret || round++ > 4096 + waits) {
 			ret = ret ? ret : -EIO;
+			r->slot->payload_len = 0; /* it was not an answer */
 			break;
 		}
 		r->slot->op = RPC_IOCTL;
@@ -254,7 +255,8 @@ static long ioctl_run(ucontext_t *uc, uint64_t object, bool following)
 	}
 	rpc_origin(&r, uc);
 	ret = ioctl_rounds(&r, object, UC_ARG2(uc), UC_ARG3(uc), s, following);
-	if (ret != -EIO && ret != FOLLOW_FIRST)
+	/* An answer of EIO is one, too; only without a broker there is none. */
+	if (atomic_load_explicit(&r.slot->state, memory_order_relaxed) == SLOT_REPLY && ret != FOLLOW_FIRST)
 		ret = apply_copy_out(&r, ret);
 	if (r.slot->flags & SLOT_HAS_FD)
 		ret = take_fd(&r, ret);

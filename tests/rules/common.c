@@ -12,7 +12,7 @@
 
 const struct client_case *const client_tables[] = {memory_cases,  account_cases, trust_cases,  wait_cases,
 						   nested_cases,  process_cases, follow_cases, peer_cases,
-						   revoked_cases, NULL};
+						   revoked_cases, smmu_cases,	 NULL};
 
 uint32_t devid;
 static uint8_t *mirror;
