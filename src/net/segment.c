@@ -12,6 +12,7 @@
 #include "net/segment.h"
 
 #define MAC_ADDRESSES 12
+#define TAG	      4
 
 static uint16_t get16(const uint8_t *p)
 {
@@ -42,13 +43,18 @@ static size_t l4_field(enum segment_l4 l4, size_t *size)
 	return l4 == SEGMENT_TCP ? 16 : l4 == SEGMENT_UDP ? 6 : 8;
 }
 
+static size_t tag_at(const struct segment_ask *ask)
+{
+	return MAC_ADDRESSES + (ask->behind ? TAG : 0);
+}
+
 /* How many bytes from the beginning have to be private, because something in them is read or changed. */
 static int headers_needed(const struct segment_ask *ask, size_t *out)
 {
 	size_t l4 = ask->mac_len + ask->ip_len, need = 0, field, size;
 
 	if (ask->vlan)
-		need = MAC_ADDRESSES;
+		need = tag_at(ask);
 	if (ask->ip_sum && ask->ipv4) {
 		if (ask->ip_len < 20)
 			return -EINVAL;
@@ -67,7 +73,7 @@ static int headers_needed(const struct segment_ask *ask, size_t *out)
 			return -EINVAL;
 		need = l4 + ask->l4_len;
 	}
-	if (need && ask->vlan && need < MAC_ADDRESSES)
+	if (need && ask->vlan && need < tag_at(ask))
 		return -EINVAL;
 	*out = need;
 	return 0;
@@ -191,13 +197,14 @@ static int l4_sum_insert(const struct segments *s, uint8_t *hdr, size_t off, siz
 static size_t tag_insert(const struct segments *s, uint8_t *made)
 {
 	const struct segment_ask *ask = s->ask;
+	size_t at = tag_at(ask);
 
 	if (!ask->vlan)
 		return s->hdr_len;
-	memmove(made + MAC_ADDRESSES + 4, made + MAC_ADDRESSES, s->hdr_len - MAC_ADDRESSES);
-	put16(made + MAC_ADDRESSES, ask->vet);
-	put16(made + MAC_ADDRESSES + 2, ask->tci);
-	return s->hdr_len + 4;
+	memmove(made + at + TAG, made + at, s->hdr_len - at);
+	put16(made + at, ask->vet);
+	put16(made + at + 2, ask->tci);
+	return s->hdr_len + TAG;
 }
 
 int segments_make(struct segments *s, uint32_t i, struct iovec *out, unsigned int *cnt, size_t *len)

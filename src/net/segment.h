@@ -22,7 +22,8 @@
 enum segment_l4 { SEGMENT_UDP, SEGMENT_TCP, SEGMENT_SCTP, SEGMENT_L4_NONE }; /* as TUCMD.L4T has them */
 
 struct segment_ask {
-	bool vlan;	   /* insert a tag behind the addresses */
+	bool vlan;	   /* insert a tag behind the addresses, */
+	bool behind;	   /* or behind a tag that is there */
 	uint16_t vet, tci; /* its EtherType and content */
 	bool ip_sum;	   /* insert the IPv4 header's checksum */
 	bool l4_sum;	   /* insert the transport's; the field holds the pseudo-header's sum (not for SCTP) */

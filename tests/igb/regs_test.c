@@ -63,7 +63,7 @@ static void nvm(void **state)
 {
 	uint16_t sum = 0;
 
-	assert_int_equal(rd(&h, IGB_EECD), 0x2310);
+	assert_int_equal(rd(&h, IGB_EECD), 0x2710);
 	wr(&h, IGB_EECD, rd(&h, IGB_EECD) | IGB_EECD_REQ);
 	assert_true(rd(&h, IGB_EECD) & IGB_EECD_GNT);
 	for (uint32_t i = 0; i <= IGB_NVM_CHECKSUM; i++)

@@ -83,11 +83,15 @@ static bool address_accepted(const struct igb *d, const uint8_t *dst)
 /* 7.4.3: a tag's EtherType is in VET's lower half; frames without one pass. */
 static bool vlan_accepted(const struct igb *d, const struct igb_rx_frame *fr)
 {
-	uint32_t rctl = igb_reg(d, IGB_RCTL), tci = (uint32_t)fr->head[14] << 8 | fr->head[15];
-	uint32_t type = (uint32_t)fr->head[12] << 8 | fr->head[13];
+	uint32_t rctl = igb_reg(d, IGB_RCTL), tci;
+	unsigned int at;
 
-	if (!(rctl & IGB_RCTL_VFE) || type != (igb_reg(d, IGB_VET) & 0xffff))
+	if (!(rctl & IGB_RCTL_VFE))
 		return true;
+	at = igb_tag_at(d, fr->head);
+	if (!at)
+		return true;
+	tci = (uint32_t)fr->head[at + 2] << 8 | fr->head[at + 3];
 	if (rctl & IGB_RCTL_CFIEN && !!(tci & 0x1000) != !!(rctl & IGB_RCTL_CFI))
 		return false;
 	return igb_reg(d, IGB_VFTA + 4 * (tci >> 5 & 0x7f)) >> (tci & 31) & 1;

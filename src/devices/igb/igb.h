@@ -5,6 +5,7 @@
  *   regs.c	BAR 0: the table of registers, and accesses to it
  *   ctrl.c	reset, device control and status, semaphores
  *   nvm.c	the EEPROM
+ *   spi.c	its lines
  *   phy.c	the PHY, and the link
  *   intr.c	causes, vectors, throttling
  *   ring.c	what the queues of both directions have in common: registers, descriptors in and out
@@ -169,6 +170,7 @@ struct igb_rx_frame {
 	uint8_t pool;
 	uint32_t offload;		       /* VMOLR, or RPLOLR if others have got it, too */
 	uint16_t ptp;			       /* where an IEEE 1588 message begins that a filter has found; 0: none */
+	uint16_t header;		       /* bytes that are to be split off (7.1.10); 0: none */
 	bool urgent;			       /* the interrupt is not throttled */
 	struct iovec changed[NET_IOV_MAX + 2]; /* iov, if bytes of it were taken out or added */
 };
@@ -178,6 +180,16 @@ struct igb_vector {
 	uint8_t index;
 	uint64_t next; /* not before */
 	struct loop_timer timer;
+};
+
+/* What the EEPROM knows of the transfer that is under way over its lines. */
+#define IGB_SPI_PAGE 32u
+struct igb_spi {
+	uint8_t state, op, bits;
+	bool enabled; /* to be written to */
+	uint16_t shift, addr;
+	uint32_t filled; /* bytes of page that have come */
+	uint8_t page[IGB_SPI_PAGE];
 };
 
 struct igb_clock {
@@ -232,6 +244,7 @@ struct igb {
 
 	/* nvm.c, phy.c */
 	uint16_t nvm[IGB_NVM_WORDS];
+	struct igb_spi spi;
 	uint16_t phy[32], phy_page;
 	bool phy_link_lost; /* since BMSR was read last */
 	bool link;	    /* STATUS.LU */
@@ -289,6 +302,23 @@ static inline uint32_t igb_reg(const struct igb *d, uint32_t off)
 	return d->reg[off / 4];
 }
 
+/*
+ * Where the tag is that filters and stripping go by, in the first bytes of a frame; 0: it has none. 7.4.5: with
+ * EXT_VLAN, behind one that only VET's upper half is for.
+ */
+static inline unsigned int igb_tag_at(const struct igb *d, const uint8_t *head)
+{
+	uint32_t vet = igb_reg(d, IGB_VET);
+	unsigned int at = 12;
+
+	if (unlikely(igb_reg(d, IGB_CTRL_EXT) & IGB_CTRL_EXT_EXT_VLAN)) {
+		if (((uint32_t)head[12] << 8 | head[13]) != vet >> 16)
+			return 0;
+		at += VLAN_LEN;
+	}
+	return ((uint32_t)head[at] << 8 | head[at + 1]) == (vet & 0xffff) ? at : 0;
+}
+
 /* The first bytes of a frame, which mostly lie in one piece. */
 static inline bool igb_frame_head(const struct iovec *iov, unsigned int n, void *dst, size_t len)
 {
@@ -325,10 +355,14 @@ uint32_t igb_frtimer_read(struct igb *d, unsigned int i);
 
 /* ---- nvm.c ---- */
 void igb_nvm_init(struct igb *d);
-uint32_t igb_eecd_read(struct igb *d, unsigned int i);
 uint32_t igb_eerd_read(struct igb *d, unsigned int i);
 void igb_eerd_write(struct igb *d, unsigned int i, uint32_t val);
 void igb_nvm_load(struct igb *d); /* the address, into RAL and RAH */
+
+/* ---- spi.c ---- */
+uint32_t igb_eecd_read(struct igb *d, unsigned int i);
+void igb_eecd_write(struct igb *d, unsigned int i, uint32_t val);
+bool igb_spi_sound(const struct igb_spi *s); /* it could have come to this */
 
 /* ---- phy.c ---- */
 void igb_phy_reset(struct igb *d);
@@ -622,5 +656,8 @@ static inline void igb_stat_rx(struct igb *d, unsigned int queue, size_t len, co
 	if (unlikely(head[0] & 1))
 		igb_stat_rx_multicast(d, queue, head);
 }
+/* A frame that has come and is not wanted. */
+void igb_stat_unwanted(struct igb *d, size_t len);
+void igb_stat_control(struct igb *d, const uint8_t *head); /* one of MAC control, wanted or not */
 
 #endif

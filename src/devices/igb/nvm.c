@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The EEPROM (3.3, 6, 8.4): an image with a checksum, read a word at a time through EERD. */
+/* The EEPROM (3.3, 6, 8.4): an image with a checksum, read a word at a time through EERD, or as spi.c has it. */
 #include "devices/igb/igb.h"
 
 /* Words, as section 6.1 numbers them. Those that are not here are unprogrammed. */
@@ -37,15 +37,6 @@ void igb_nvm_load(struct igb *d)
 	d->reg[IGB_RAL / 4] = d->nvm[0] | (uint32_t)d->nvm[1] << 16;
 	d->reg[IGB_RAL / 4 + 1] = d->nvm[2] | IGB_RAH_AV;
 	igb_filter_update(d);
-}
-
-/* 8.4.1: no other agent wants it, so it is granted at once. */
-uint32_t igb_eecd_read(struct igb *d, unsigned int i)
-{
-	uint32_t val = igb_reg(d, IGB_EECD);
-
-	val |= IGB_EECD_PRES | IGB_EECD_AUTO_RD | IGB_EECD_SIZE(IGB_NVM_SIZE);
-	return val & IGB_EECD_REQ ? val | IGB_EECD_GNT : val;
 }
 
 uint32_t igb_eerd_read(struct igb *d, unsigned int i)

@@ -47,6 +47,8 @@ static bool ask_read(const struct igb_txq *q, const struct igb_tx_frame *fr, con
 	ask->l4 = SEGMENT_L4_NONE;
 	ask->vlan = tag;
 	ask->vet = igb_reg(d, IGB_VET) & 0xffff;
+	ask->behind = igb_reg(d, IGB_CTRL_EXT) & IGB_CTRL_EXT_EXT_VLAN && fr->len > 16 &&
+		      ((uint32_t)fr->head[12] << 8 | fr->head[13]) == igb_reg(d, IGB_VET) >> 16;
 	if (!(first->d[2] & IGB_TXD_DEXT)) {
 		ask->tci = pool_tag ? pool_tag & 0xffff : fr->special >> 16;
 		return tag;
@@ -257,34 +259,48 @@ static void sums_check(struct igb_rx_frame *fr, const struct packet *p, uint32_t
 }
 
 /* Takes the tag out (7.4.3). */
-static void tag_strip(struct igb_rx_frame *fr, const struct packet *p)
+static bool tag_strip(struct igb_rx_frame *fr, unsigned int at)
 {
-	int before = frame_slice(fr->iov, fr->n, 0, 12, fr->changed, ARRAY_SIZE(fr->changed));
+	int before = frame_slice(fr->iov, fr->n, 0, at, fr->changed, ARRAY_SIZE(fr->changed));
 	int behind;
 
 	if (before < 0)
-		return;
-	behind = frame_slice(fr->iov, fr->n, 12 + VLAN_LEN, fr->len - 12 - VLAN_LEN, fr->changed + before,
+		return false;
+	behind = frame_slice(fr->iov, fr->n, at + VLAN_LEN, fr->len - at - VLAN_LEN, fr->changed + before,
 			     ARRAY_SIZE(fr->changed) - before);
 	if (behind < 0)
-		return;
+		return false;
 	fr->status |= IGB_RXD_VP;
-	fr->vlan = p->tci;
+	fr->vlan = ntohs(*(const uint16_t *)(fr->head + at + 2));
 	fr->iov = fr->changed;
 	fr->n = before + behind;
 	fr->len -= VLAN_LEN;
 	fr->head_len -= VLAN_LEN;
-	memmove(fr->head + 12, fr->head + 12 + VLAN_LEN, fr->head_len - 12);
+	memmove(fr->head + at, fr->head + at + VLAN_LEN, fr->head_len - at);
+	return true;
+}
+
+/* 8.10.3: how much of a packet is header. What is behind UDP and TCP is not looked into. */
+static uint16_t header_end(const struct igb *d, const struct igb_rx_frame *fr, const struct packet *p)
+{
+	uint32_t psr = igb_reg(d, IGB_PSRTYPE + (fr->pooled && d == fr->by ? 4 * fr->pool : 0));
+	uint32_t ip = p->kind & PACKET_IPV4 ? IGB_PSRTYPE_IPV4 : IGB_PSRTYPE_IPV6;
+
+	if (!(p->kind & (PACKET_IPV4 | PACKET_IPV6)))
+		return 0;
+	if ((p->kind & PACKET_TCP && psr & ip << 1) || (p->kind & PACKET_UDP && psr & ip << 2))
+		return p->headers_end;
+	return psr & ip ? p->l3 + p->l3_len : 0;
 }
 
 void igb_rx_classify(struct igb *d, struct igb_rx_frame *fr)
 {
-	uint32_t rxcsum = igb_reg(fr->by, IGB_RXCSUM);
-	uint16_t vet = igb_reg(fr->by, IGB_VET) & 0xffff;
+	uint32_t rxcsum = igb_reg(fr->by, IGB_RXCSUM), vet = igb_reg(fr->by, IGB_VET);
+	bool strip, double_tags = igb_reg(fr->by, IGB_CTRL_EXT) & IGB_CTRL_EXT_EXT_VLAN;
+	unsigned int tag = igb_tag_at(fr->by, fr->head);
 	struct packet p;
-	bool strip;
 
-	packet_parse(fr->head, fr->head_len, fr->len, vet, &p);
+	packet_parse(fr->head, fr->head_len, fr->len, double_tags ? vet >> 16 : vet & 0xffff, &p);
 	fr->info = (p.kind & PACKET_TYPES) << 4;
 	queue_choose(d, fr, &p, rxcsum & IGB_RXCSUM_PCSD);
 	igb_flow_classify(d, fr, &p);
@@ -293,8 +309,10 @@ void igb_rx_classify(struct igb *d, struct igb_rx_frame *fr)
 		packet_sum_report(fr, &p, rxcsum);
 	if (rxcsum & (IGB_RXCSUM_IP | IGB_RXCSUM_L4 | IGB_RXCSUM_CRC))
 		sums_check(fr, &p, rxcsum);
+	if (unlikely(IGB_SRRCTL_TYPE(d->rxq[fr->queue % IGB_QUEUES].srrctl) >= IGB_RX_SPLIT))
+		fr->header = header_end(d, fr, &p);
 	/* 7.10.3.8: of pools, CTRL.VME is nobody's. */
 	strip = fr->pooled ? fr->offload & IGB_VMOLR_STRVLAN : igb_reg(d, IGB_CTRL) & IGB_CTRL_VME;
-	if (strip && p.tagged && ntohs(*(const uint16_t *)(fr->head + 12)) == vet)
-		tag_strip(fr, &p);
+	if (strip && tag && tag_strip(fr, tag) && fr->header)
+		fr->header -= VLAN_LEN;
 }

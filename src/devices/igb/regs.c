@@ -125,7 +125,7 @@ static const struct reg regs[] = {
     {0x3004, 1, 4, ALL, 0x14}, /* SWPBS */
     {0x1008, 1, 4, ALL, 0x40}, /* PBS */
     /* 8.4 EEPROM */
-    {IGB_EECD, 1, 4, IGB_EECD_LINES | IGB_EECD_FWE | IGB_EECD_REQ, 0x10, igb_eecd_read, NULL},
+    {IGB_EECD, 1, 4, 0, 0x10, igb_eecd_read, igb_eecd_write},
     {IGB_EERD, 1, 4, 0, IGB_EERD_DONE, igb_eerd_read, igb_eerd_write},
     {0x001c, 1, 4, ALL}, /* FLA */
     /* 8.5 flow control */
@@ -170,7 +170,7 @@ static const struct reg regs[] = {
     {IGB_IMIRVP, 1, 4, 0, 0, NULL, imirvp_write},
     /* 8.10 receiving */
     {IGB_RCTL, 1, 4, 0, 0, NULL, rctl_write},
-    {IGB_PSRTYPE, 8, 4, ALL},
+    {IGB_PSRTYPE, 8, 4, ALL, IGB_PSRTYPE_ALL},
     {0x54c0, 1, 4, ALL}, /* RPLPSRTYPE */
     {IGB_RXCSUM, 1, 4, 0x00003bff, IGB_RXCSUM_IP | IGB_RXCSUM_L4},
     {IGB_RLPML, 1, 4, 0x3fff, 0x2600},
@@ -259,6 +259,7 @@ void igb_regs_reset(struct igb *d)
 {
 	memset(d->reg, 0, sizeof(d->reg));
 	d->rss_stale = true;
+	memset(&d->spi, 0, sizeof(d->spi));
 	igb_clock_set(d, 0);
 	for (size_t n = 0; n < ARRAY_SIZE(regs); n++)
 		for (unsigned int i = 0; i < regs[n].count; i++)

@@ -34,9 +34,10 @@ static bool copy_pieces(const struct igb_rx_frame *fr, size_t off, const struct 
 }
 
 /* [off, off + len) of the frame to an address. What cannot be reached has been reported, and the card goes on. */
-static void copy_to(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t off, size_t len, uint64_t addr)
+static void copy_to(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t off, size_t len, uint64_t addr,
+		    const char *part)
 {
-	const struct dma_tag *tag = igb_tag(&q->r, igb_ring_at(&q->r, q->r.pos), "data");
+	const struct dma_tag *tag = igb_tag(&q->r, igb_ring_at(&q->r, q->r.pos), part);
 	struct igb *d = q->r.d;
 	struct iovec to[PLACE_IOVS];
 	unsigned int n = PLACE_IOVS;
@@ -60,6 +61,40 @@ static void copy_to(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t off
 		pci_dma_write(&d->f, addr, d->rx_bounce, len, tag);
 }
 
+/* ---- headers (7.1.10, and its table of lengths) ---- */
+struct split {
+	size_t header;	       /* bytes that go to the header's buffer; what follows them goes to the packet's */
+	uint32_t info, status; /* of the first descriptor: d[0] and d[2] */
+};
+
+/*
+ * A header that is longer than its buffer is not split off, but its length is told. "Always" fills the header's buffer
+ * first, whatever is in it.
+ */
+static void split_off(const struct igb_rxq *q, const struct igb_rx_frame *fr, struct split *s)
+{
+	unsigned int type = IGB_SRRCTL_TYPE(q->srrctl);
+	bool always = type == IGB_RX_SPLIT_ALWAYS, fits = fr->header && fr->header <= q->header_size;
+
+	if ((type != IGB_RX_SPLIT && !always) || !q->header_size)
+		return;
+	if (always && fr->len <= q->header_size) {
+		s->header = fr->len;
+		s->info = IGB_RXD_HDR(fr->len);
+		return;
+	}
+	if (fits)
+		s->header = fr->header;
+	else if (always)
+		s->header = q->header_size;
+	if (fr->header)
+		s->info = IGB_RXD_SPH | IGB_RXD_HDR(fr->header);
+	else if (always)
+		s->info = IGB_RXD_HDR(q->header_size);
+	if (fr->header && !fits)
+		s->status = IGB_RXD_HBO;
+}
+
 /* ---- descriptors ---- */
 /* 7.1.4: status and errors in a byte each. */
 static void fill_legacy(union igb_desc *t, const struct igb_rx_frame *fr, size_t len, uint32_t status)
@@ -70,17 +105,17 @@ static void fill_legacy(union igb_desc *t, const struct igb_rx_frame *fr, size_t
 	t->d[3] = (status & 0xff) | errors << 8 | (uint32_t)fr->vlan << 16;
 }
 
-/* What is said of the frame counts in its last descriptor. */
-static void fill(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t len, uint32_t info, bool last)
+/* What is said of the frame counts in its last descriptor, what is said of its header in its first. */
+static void fill(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t len, const struct split *s, bool last)
 {
 	union igb_desc *t = &q->cache[q->r.pos];
-	uint32_t status = IGB_RXD_DD | (last ? IGB_RXD_EOP | fr->status : 0);
+	uint32_t status = IGB_RXD_DD | (last ? IGB_RXD_EOP | fr->status : 0) | s->status;
 
 	q->addr[q->r.pos] = t->q[0];
 	if (IGB_SRRCTL_TYPE(q->srrctl) == IGB_RX_LEGACY) {
 		fill_legacy(t, fr, len, status);
 	} else {
-		t->d[0] = info;
+		t->d[0] = fr->info | s->info;
 		t->d[1] = fr->hash;
 		t->d[2] = status;
 		t->d[3] = (uint32_t)len | (uint32_t)fr->vlan << 16;
@@ -90,16 +125,20 @@ static void fill(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t len, u
 	q->r.rs = true;
 }
 
-/* The bytes at off, as many as the next descriptor takes. 0: the descriptor cannot be had. */
-static size_t place(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t off)
+/* The bytes at *off, as many as the next descriptor takes. False: the descriptor cannot be had. */
+static bool place(struct igb_rxq *q, const struct igb_rx_frame *fr, size_t *off, const struct split *s)
 {
-	size_t len = MIN(fr->len - off, (size_t)q->packet_size);
+	size_t len = MIN(fr->len - *off, (size_t)q->packet_size);
 
 	if (q->r.pos == q->r.cached && !igb_ring_fetch(&q->r, IGB_FETCH, IGB_FETCH))
-		return 0;
-	copy_to(q, fr, off, len, igb_ring_data(&q->r, q->r.pos));
-	fill(q, fr, len, fr->info, off + len == fr->len);
-	return len;
+		return false;
+	if (unlikely(s->header))
+		copy_to(q, fr, 0, s->header, q->cache[q->r.pos].q[1] & ~1ull, "header");
+	if (likely(len))
+		copy_to(q, fr, *off, len, igb_ring_data(&q->r, q->r.pos), "data");
+	*off += len;
+	fill(q, fr, len, s, *off == fr->len);
+	return true;
 }
 
 static enum net_verdict no_room(struct igb_rxq *q, uint32_t need)
@@ -118,10 +157,16 @@ static enum net_verdict no_room(struct igb_rxq *q, uint32_t need)
 
 static enum net_verdict store(struct igb_rxq *q, const struct igb_rx_frame *fr)
 {
-	uint32_t need = fr->len <= q->packet_size ? 1 : (uint32_t)DIV_ROUND_UP(fr->len, q->packet_size);
+	static const struct split whole;
+	struct split s = whole;
 	struct igb *d = q->r.d;
-	size_t n;
+	uint32_t need;
+	size_t off;
 
+	if (unlikely(IGB_SRRCTL_TYPE(q->srrctl) >= IGB_RX_SPLIT))
+		split_off(q, fr, &s);
+	off = s.header;
+	need = fr->len - off <= q->packet_size ? 1 : (uint32_t)DIV_ROUND_UP(fr->len - off, q->packet_size);
 	if (unlikely(!q->r.size || q->r.broken))
 		return NET_DROPPED;
 	if (unlikely(need > igb_ring_avail(&q->r)) || unlikely(q->r.held) || !igb_ring_take(&q->r))
@@ -130,11 +175,11 @@ static enum net_verdict store(struct igb_rxq *q, const struct igb_rx_frame *fr)
 		return NET_TAKEN;
 	if (list_empty(&q->node))
 		list_add_tail(&d->dirty, &q->node);
-	for (size_t off = 0; off < fr->len; off += n) {
-		n = place(q, fr, off);
-		if (!n)
+	if (!place(q, fr, &off, &s))
+		return NET_DROPPED;
+	while (off < fr->len)
+		if (!place(q, fr, &off, &whole))
 			return NET_DROPPED;
-	}
 	igb_ring_taken(&q->r, q->r.pos - MIN(need, (uint32_t)q->r.pos));
 	igb_stat_rx(d, q->r.index, fr->len, fr->head);
 	return NET_TAKEN;
@@ -144,10 +189,11 @@ static enum net_verdict store(struct igb_rxq *q, const struct igb_rx_frame *fr)
 /* 8.10.1 LPE, 8.10.14, 8.14.20: lengths with FCS; without LPE a tag may make a frame longer. */
 static bool too_long(const struct igb_rx_frame *fr)
 {
-	uint32_t type = (uint32_t)fr->head[12] << 8 | fr->head[13], normal = 1518, max;
+	unsigned int tag = igb_tag_at(fr->by, fr->head);
+	uint32_t normal = 1518, max;
 
-	if (type == (igb_reg(fr->by, IGB_VET) & 0xffff))
-		normal += VLAN_LEN;
+	if (tag)
+		normal += tag + VLAN_LEN - 12;
 	max = igb_reg(fr->by, IGB_RCTL) & IGB_RCTL_LPE ? igb_reg(fr->by, IGB_RLPML) : normal;
 	if (fr->pooled) {
 		uint32_t vmolr = igb_reg(fr->by, IGB_VMOLR + 4 * fr->pool);
@@ -206,7 +252,7 @@ static bool begin(struct igb_rx_frame *fr, const struct iovec *iov, unsigned int
 	fr->iov = iov;
 	fr->n = n;
 	fr->len = len;
-	fr->queue = fr->info = fr->hash = fr->status = fr->vlan = fr->ptp = 0;
+	fr->queue = fr->info = fr->hash = fr->status = fr->vlan = fr->ptp = fr->header = 0;
 	fr->urgent = false;
 	return headers_copy(fr);
 }
@@ -229,6 +275,15 @@ static enum net_verdict take(struct igb *d, struct igb_rx_frame *fr)
 	return store(&d->rxq[fr->queue % IGB_QUEUES], fr);
 }
 
+static enum net_verdict counted(struct igb *d, enum net_verdict v, size_t len, const struct igb_rx_frame *fr)
+{
+	if (unlikely(fr->head[12] == 0x88 && fr->head[13] == 0x08 && v != NET_FULL && !(fr->status & IGB_RXD_VP)))
+		igb_stat_control(d, fr->head);
+	if (unlikely(v == NET_DROPPED))
+		igb_stat_unwanted(d, len);
+	return v;
+}
+
 enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, unsigned int n, size_t len)
 {
 	struct igb *d = container_of(c, struct igb, card);
@@ -240,9 +295,9 @@ enum net_verdict igb_rx_receive(struct net_card *c, const struct iovec *iov, uns
 		return NET_FULL;
 	fr.by = d;
 	fr.pooled = false;
-	if (unlikely(!begin(&fr, iov, n, len)) || !igb_filter_accepts(d, &fr))
+	if (unlikely(!begin(&fr, iov, n, len)))
 		return NET_DROPPED;
-	return take(d, &fr);
+	return counted(d, igb_filter_accepts(d, &fr) ? take(d, &fr) : NET_DROPPED, len, &fr);
 }
 
 enum net_verdict igb_rx_pool(struct igb *d, unsigned int pool, bool copy, const struct iovec *iov, unsigned int n,
@@ -259,7 +314,9 @@ enum net_verdict igb_rx_pool(struct igb *d, unsigned int pool, bool copy, const 
 	fr.pooled = true;
 	fr.pool = (uint8_t)pool;
 	fr.offload = igb_reg(pf, copy ? IGB_RPLOLR : IGB_VMOLR + 4 * pool);
-	return begin(&fr, iov, n, len) ? take(d, &fr) : NET_DROPPED;
+	if (!begin(&fr, iov, n, len))
+		return NET_DROPPED;
+	return counted(d, take(d, &fr), len, &fr);
 }
 
 void igb_rx_received(struct net_card *c)

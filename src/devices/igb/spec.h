@@ -47,6 +47,7 @@
 #define IGB_CTRL_EXT	      0x0018
 #define IGB_CTRL_EXT_EE_RST   BIT(13)
 #define IGB_CTRL_EXT_PFRSTD   BIT(14)
+#define IGB_CTRL_EXT_EXT_VLAN BIT(26)
 #define IGB_CTRL_EXT_IAME     BIT(27)
 #define IGB_CTRL_EXT_DRV_LOAD BIT(28)
 #define IGB_CTRL_EXT_PBA_CLR  BIT(31)
@@ -68,12 +69,12 @@
 
 /* ---- 8.4: EEPROM ---- */
 #define IGB_EECD	 0x0010
-#define IGB_EECD_LINES	 0x000f /* SK, CS, DI, DO */
 #define IGB_EECD_FWE	 0x0030
 #define IGB_EECD_REQ	 BIT(6)
 #define IGB_EECD_GNT	 BIT(7)
 #define IGB_EECD_PRES	 BIT(8)
 #define IGB_EECD_AUTO_RD BIT(9)
+#define IGB_EECD_ADDR_16 BIT(10)
 #define IGB_EECD_SIZE(n) ((uint32_t)(n) << 11) /* 2^(n + 6) words */
 
 #define IGB_EERD	 0x0014
@@ -241,6 +242,9 @@ enum { IGB_RX_LEGACY, IGB_RX_ADVANCED, IGB_RX_SPLIT, IGB_RX_SPLIT_ALWAYS = 5 };
 #define IGB_RAL_MORE	     0x54e0
 #define IGB_RAH_AV	     BIT(31)
 #define IGB_RAH_POOLS(v)     ((v) >> 18 & 0xff)
+#define IGB_PSRTYPE_IPV4     BIT(1) /* the header ends with this one; the next two: with TCP, with UDP */
+#define IGB_PSRTYPE_IPV6     BIT(7)
+#define IGB_PSRTYPE_ALL	     0x6dbfe
 #define IGB_PSRTYPE	     0x5480
 #define IGB_VFTA	     0x5600
 #define IGB_MRQC	     0x5818
@@ -327,32 +331,35 @@ enum { IGB_RX_LEGACY, IGB_RX_ADVANCED, IGB_RX_SPLIT, IGB_RX_SPLIT_ALWAYS = 5 };
 #define IGB_VF_IVAR_MISC 0x1740
 
 /* ---- statistics: cleared when they are read ---- */
-#define IGB_STATS      0x4000
-#define IGB_STATS_END  0x4140
-#define IGB_STAT_MPC   0x4010
-#define IGB_STAT_PRC64 0x405c /* and five more, to 1522 bytes */
-#define IGB_STAT_GPRC  0x4074
-#define IGB_STAT_BPRC  0x4078
-#define IGB_STAT_MPRC  0x407c
-#define IGB_STAT_GPTC  0x4080
-#define IGB_STAT_GORC  0x4088 /* of 64 bits, as all that count octets */
-#define IGB_STAT_GOTC  0x4090
-#define IGB_STAT_RNBC  0x40a0
-#define IGB_STAT_RUC   0x40a4
-#define IGB_STAT_ROC   0x40ac
-#define IGB_STAT_TOR   0x40c0
-#define IGB_STAT_TOT   0x40c8
-#define IGB_STAT_TPR   0x40d0
-#define IGB_STAT_TPT   0x40d4
-#define IGB_STAT_PTC64 0x40d8
-#define IGB_STAT_MPTC  0x40f0
-#define IGB_STAT_BPTC  0x40f4
-#define IGB_STAT_TSCTC 0x40f8
-#define IGB_STAT_IAC   0x4100
-#define IGB_STAT_RPTHC 0x4104
-#define IGB_STAT_HGPTC 0x4118
-#define IGB_STAT_HGORC 0x4128
-#define IGB_STAT_HGOTC 0x4130
+#define IGB_STATS	 0x4000
+#define IGB_STATS_END	 0x4140
+#define IGB_STAT_MPC	 0x4010
+#define IGB_STAT_XONRXC	 0x4048
+#define IGB_STAT_XOFFRXC 0x4050
+#define IGB_STAT_FCRUC	 0x4058
+#define IGB_STAT_PRC64	 0x405c /* and five more, to 1522 bytes */
+#define IGB_STAT_GPRC	 0x4074
+#define IGB_STAT_BPRC	 0x4078
+#define IGB_STAT_MPRC	 0x407c
+#define IGB_STAT_GPTC	 0x4080
+#define IGB_STAT_GORC	 0x4088 /* of 64 bits, as all that count octets */
+#define IGB_STAT_GOTC	 0x4090
+#define IGB_STAT_RNBC	 0x40a0
+#define IGB_STAT_RUC	 0x40a4
+#define IGB_STAT_ROC	 0x40ac
+#define IGB_STAT_TOR	 0x40c0
+#define IGB_STAT_TOT	 0x40c8
+#define IGB_STAT_TPR	 0x40d0
+#define IGB_STAT_TPT	 0x40d4
+#define IGB_STAT_PTC64	 0x40d8
+#define IGB_STAT_MPTC	 0x40f0
+#define IGB_STAT_BPTC	 0x40f4
+#define IGB_STAT_TSCTC	 0x40f8
+#define IGB_STAT_IAC	 0x4100
+#define IGB_STAT_RPTHC	 0x4104
+#define IGB_STAT_HGPTC	 0x4118
+#define IGB_STAT_HGORC	 0x4128
+#define IGB_STAT_HGOTC	 0x4130
 /* Of each queue, at 0x100 n; these wrap, and reading leaves them. */
 #define IGB_QSTATS 0x10000
 #define IGB_PQGPRC 0x10

@@ -17,6 +17,7 @@
 #define R_QUEUES "igb.queues"
 #define R_VF	 "igb.vf" /* of a virtual function */
 #define R_CLOCK	 "igb.clock"
+#define R_NVM	 "igb.eeprom"
 
 #define STATS ((IGB_STATS_END - IGB_STATS) / 4)
 
@@ -100,6 +101,18 @@ static void put_queues(struct state_out *o, const struct igb *d, unsigned int i)
 	state_put_u32(o, r->dropped);
 }
 
+static void put_spi(struct state_out *o, const struct igb_spi *s)
+{
+	state_put_u8(o, s->state);
+	state_put_u8(o, s->op);
+	state_put_u8(o, s->bits);
+	state_put_u8(o, s->enabled);
+	state_put_u16(o, s->shift);
+	state_put_u16(o, s->addr);
+	state_put_u32(o, s->filled);
+	state_put(o, s->page, sizeof(s->page));
+}
+
 void igb_save(struct pci_func *f, struct state_out *o)
 {
 	struct igb *d = container_of(f, struct igb, f);
@@ -128,6 +141,11 @@ void igb_save(struct pci_func *f, struct state_out *o)
 	/* It stands still on the way, as everything does. */
 	state_begin(o, R_CLOCK, VERSION, 0);
 	state_put_u64(o, igb_clock_now(d));
+	state_end(o);
+	state_begin(o, R_NVM, VERSION, 0);
+	for (unsigned int i = 0; i < IGB_NVM_WORDS; i++)
+		state_put_u16(o, d->nvm[i]);
+	put_spi(o, &d->spi);
 	state_end(o);
 	if (!f->physfn)
 		return;
@@ -223,6 +241,21 @@ static bool get_vf(struct state_in *in, struct igb *st)
 	return sound && state_good(in);
 }
 
+static bool get_spi(struct state_in *in, struct igb_spi *s)
+{
+	bool sound;
+
+	s->state = state_get_u8(in);
+	s->op = state_get_u8(in);
+	s->bits = state_get_u8(in);
+	sound = get_bool(in, &s->enabled) && igb_spi_sound(s);
+	s->shift = state_get_u16(in);
+	s->addr = state_get_u16(in);
+	s->filled = state_get_u32(in);
+	state_get(in, s->page, sizeof(s->page));
+	return state_good(in) && sound;
+}
+
 static int stage(const struct igb *d, struct state *s, struct igb *st)
 {
 	struct state_in in;
@@ -243,7 +276,11 @@ static int stage(const struct igb *d, struct state *s, struct igb *st)
 	if (!state_good(&in) || state_take(s, R_CLOCK, VERSION, &in))
 		return -EINVAL;
 	st->clock.time = state_get_u64(&in);
-	if (!state_good(&in))
+	if (!state_good(&in) || state_take(s, R_NVM, VERSION, &in))
+		return -EINVAL;
+	for (unsigned int i = 0; i < IGB_NVM_WORDS; i++)
+		st->nvm[i] = state_get_u16(&in);
+	if (!get_spi(&in, &st->spi))
 		return -EINVAL;
 	if (d->f.physfn && (state_take(s, R_VF, VERSION, &in) || !get_vf(&in, st)))
 		return -EINVAL;
@@ -301,8 +338,8 @@ static void card_load(struct igb *d, const struct igb *st)
 	d->rss_stale = true;
 	if (d->f.physfn)
 		igb_vf_load(d, st);
-	else
-		igb_nvm_init(d);
+	memcpy(d->nvm, st->nvm, sizeof(d->nvm));
+	d->spi = st->spi;
 	igb_filter_update(d);
 	igb_flow_update(d);
 	igb_clock_set(d, st->clock.time);

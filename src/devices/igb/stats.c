@@ -128,3 +128,20 @@ uint32_t igb_queue_stat_read(struct igb *d, unsigned int i)
 	igb_stats_fold(d);
 	return d->reg[IGB_QSTATS / 4 + i];
 }
+
+/* IEEE 802.3 annex 31B: a PAUSE frame, to all stations or to this one, or another that controls. */
+void igb_stat_control(struct igb *d, const uint8_t *head)
+{
+	static const uint8_t pause[6] = {0x01, 0x80, 0xc2, 0x00, 0x00, 0x01};
+
+	if (head[14] || head[15] != 1 || (memcmp(head, pause, sizeof(pause)) != 0 && !igb_filter_has_address(d, head)))
+		igb_count(d, IGB_STAT_FCRUC, 1);
+	else
+		igb_count(d, head[16] | head[17] ? IGB_STAT_XOFFRXC : IGB_STAT_XONRXC, 1);
+}
+
+void igb_stat_unwanted(struct igb *d, size_t len)
+{
+	igb_count(d, IGB_STAT_TPR, 1);
+	igb_count(d, IGB_STAT_TOR, len + IGB_FCS);
+}
