@@ -4,7 +4,7 @@
 import hashlib
 
 import tap
-from client import equal, has
+from client import PINFOLD, Serve, equal, has, nvme
 from guest import (VIOMMU, Guest, check, ext4, file_in, mount, needs_guest, sum_of, summary_is_clean, vfio,
                    write_file)
 
@@ -88,6 +88,42 @@ def test_interrupt_pin():
         said = g.finish()
     check("disk.img")
     summary_is_clean(said)
+
+
+def test_sleep():
+    """
+    The guest suspends to RAM, which takes the controllers to D3hot, and wakes up: configuration and BARs are as they were,
+    those of memory too (the second one's queues lie in it), and work goes on.
+    """
+    ext4("disk.img")
+    ext4("buffer.img")
+    with Serve("--summary", "--check=all", "-d", nvme("buffer.img") + ",cmb-size=1M") as s:
+        def states():
+            return s.run("cat", *(f"/sys/bus/pci/devices/0000:0{n}:00.0/power_state" for n in (1, 2)))[0].split()
+        with Guest(*vfio(1), *vfio(2), command=[PINFOLD, "run", "--connect", s.socket, "--"]) as g:
+            g.sh("mkdir -p /a /b")
+            mount(g, "nvme0n1", "/a")
+            mount(g, "nvme1n1", "/b")
+            digests = [write_file(g, "/a/file", 2), write_file(g, "/b/file", 2)]
+            equal(states(), ["D0", "D0"])
+            g.sh("(while cp /a/file /b/copy && sync && [ ! -e /stop ]; do :; done) & echo $! >/copier")
+            g.shell.send("echo mem >/sys/power/state\n")
+            g.event("SUSPEND")
+            equal(states(), ["D3hot", "D3hot"])
+            g.do("system_wakeup")
+            g.event("WAKEUP")
+            equal(g.shell.line(), "@@0")
+            g.sh("touch /stop")
+            g.wait_for("! kill -0 $(cat /copier)")
+            equal([sum_of(g, "/a/file"), sum_of(g, "/b/file"), sum_of(g, "/b/copy")], [*digests, digests[0]])
+            g.sh("umount /b; umount /a")
+            # After that this machine neither switches itself off nor sleeps, whatever devices it has.
+            g.do("quit")
+            g.process.wait()
+    check("disk.img")
+    check("buffer.img")
+    equal(hashlib.sha256(file_in("buffer.img", "file")).hexdigest(), digests[1])
+    summary_is_clean(s.err)
 
 
 if __name__ == "__main__":
