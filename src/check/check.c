@@ -70,6 +70,7 @@ static void on_map(struct check *c, const struct event *ev)
 	/* Whose addresses these are, if it is the process that asks. */
 	if (!(ev->flags & EVENT_FILE) && c->evs->origin && c->evs->origin->pid == ev->who)
 		n.session = c->evs->origin->session;
+	n.bar = check_unsafe_is_next(c, ev);
 	n.others = left_unmapped(c->left, n.mapped_stack, n.pid);
 	history_map(c->history, ev->ioas, ev->addr, ev->len, &n);
 	kin_mapped(c->kin, n.session);

@@ -26,6 +26,7 @@ struct mapping_note {
 	uint32_t gone_pid, gone_tid;
 	uint32_t mapped_stack, gone_stack;
 	bool writable;
+	bool bar;	 /* the address of one: nothing is pinned */
 	uint64_t others; /* of the same stack that had been unmapped before it was mapped */
 	/* Private memory that a fork left with its parent: when, and where. */
 	uint64_t forked_ns, ended_ns; /* 0: it has not been; the process whose memory it is has not ended */

@@ -45,12 +45,15 @@ uint64_t left_unmapped(struct left *l, uint32_t stack, uint32_t pid)
 	return group_of(l, stack, pid)->unmapped;
 }
 
-/* Whoever unmaps what is mapped there again and again has no use for one that stays; unless it is not known where. */
+/*
+ * Whoever unmaps what is mapped there again and again has no use for one that stays; unless it is not known where. A
+ * BAR keeps nothing pinned: a virtual machine that is switched off leaves those of devices as they are.
+ */
 static void leak_note(struct left_group *g, const struct mapping_note *n)
 {
 	uint64_t others = g->unmapped - n->others;
 
-	if (!g->stack || others < LEAK_OTHERS)
+	if (!g->stack || n->bar || others < LEAK_OTHERS)
 		return;
 	if (!g->leaked++)
 		g->leak = (struct leak){n->ioas, n->node.start, n->node.last, others, n->tid};

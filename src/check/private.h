@@ -99,6 +99,7 @@ void check_dma_done(struct check *c, const struct event *ev); /* while there are
 struct unsafes *unsafes_new(void);
 void unsafes_free(struct unsafes *u);
 void check_taint(struct check *c, const struct event *ev);
+bool check_unsafe_is_next(const struct check *c, const struct event *ev); /* a BAR's address is about to be noted */
 void check_unsafe_mapped(struct check *c, const struct event *ev);
 void check_unsafe_unmapped(struct check *c, const struct event *ev);
 void check_unsafe_dma(struct check *c, const struct event *ev); /* while there are some */

@@ -57,8 +57,12 @@ static void forget(struct check *c, struct unsafe *m)
 
 void check_taint(struct check *c, const struct event *ev)
 {
-	if (check_wants(c, CLASS_UNSAFE_MAP))
-		c->unsafes->next = (struct unsafe){.va = ev->value, .target = ev->who, .mapped = deed_now(c)};
+	c->unsafes->next = (struct unsafe){.va = ev->value, .target = ev->who, .mapped = deed_now(c)};
+}
+
+bool check_unsafe_is_next(const struct check *c, const struct event *ev)
+{
+	return unlikely(c->unsafes->next.va) && c->unsafes->next.va == ev->value;
 }
 
 void check_unsafe_mapped(struct check *c, const struct event *ev)
@@ -68,7 +72,7 @@ void check_unsafe_mapped(struct check *c, const struct event *ev)
 
 	if (likely(!u->next.va))
 		return;
-	m = u->next.va == ev->value ? malloc(sizeof(*m)) : NULL;
+	m = check_unsafe_is_next(c, ev) && check_wants(c, CLASS_UNSAFE_MAP) ? malloc(sizeof(*m)) : NULL;
 	if (m) {
 		*m = u->next;
 		m->ioas = ev->ioas;

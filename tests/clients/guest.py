@@ -105,6 +105,12 @@ class Stream:
         self.socket.sendall(text.encode())
 
 
+def kernel(image):
+    """Unpacked, if it is there, so that the guest need not do it."""
+    unpacked = os.path.join(image, "vmlinux")
+    return unpacked if os.path.exists(unpacked) else os.path.join(image, "vmlinuz")
+
+
 class Guest:
     """with Guest(...) as g: a machine that has booted. options are pinfold's; devices QEMU's."""
     count = 0
@@ -128,7 +134,7 @@ class Guest:
                 "-chardev", f"file,id=console,path={self.console}", "-serial", "chardev:console",
                 "-chardev", f"{chardev}.sh,id=sh", "-serial", "chardev:sh",
                 "-chardev", f"{chardev}.qmp,id=qmp", "-qmp", "chardev:qmp",
-                "-kernel", os.path.join(image, "vmlinuz"), "-initrd", os.path.join(image, "initramfs.gz"),
+                "-kernel", kernel(image), "-initrd", os.path.join(image, "initramfs.gz"),
                 "-append", "console=ttyS0 panic=-1 no_timer_check tsc=reliable random.trust_cpu=on quiet " + append,
                 *devices, stdout=err, stderr=err, cwd=WORK.name, **kw)
         self.pid = self.process.pid
