@@ -178,6 +178,29 @@ static void closing_keeps(void **state)
 	}
 }
 
+/* After an opening that was worth it one tail that is trapped is enough for the next, which has to prove itself anew.
+ */
+static void opens_again(void **state)
+{
+	start();
+	open_pages();
+	for (unsigned int i = 0; i < 2000; i++) {
+		send(true);
+		turns(2);
+	}
+	close_kept();
+	turns(2);
+	assert_false(d->live.page.open);
+	ring_ring(&r);
+	turns(1);
+	assert_true(d->live.page.open);
+	close_kept();
+	turns(2);
+	ring_ring(&r);
+	turns(2);
+	assert_false(d->live.page.open);
+}
+
 static void wake(struct loop_timer *timer)
 {
 }
@@ -349,19 +372,10 @@ static void hostile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(opens_with_traffic),
-	    TEST(registers_read),
-	    TEST(receives),
-	    TEST(closing_keeps),
-	    TEST(sleeping_closes),
-	    TEST(trapped_too),
-	    TEST(set_up_anew),
-	    TEST(reads_push),
-	    TEST(calls_come_after),
-	    TEST(memory_off),
-	    TEST(new_owner),
-	    TEST(reset_forgets),
-	    TEST(hostile),
+	    TEST(opens_with_traffic), TEST(registers_read),   TEST(receives),	 TEST(closing_keeps),
+	    TEST(opens_again),	      TEST(sleeping_closes),  TEST(trapped_too), TEST(set_up_anew),
+	    TEST(reads_push),	      TEST(calls_come_after), TEST(memory_off),	 TEST(new_owner),
+	    TEST(reset_forgets),      TEST(hostile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
