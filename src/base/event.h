@@ -37,6 +37,8 @@ enum event_type {
 	EVENT_CLIENT, /* who = pid, addr = session, flags = EVENT_START or EVENT_END, value = descriptors given (END) */
 	EVENT_MEMORY, /* memory */
 	EVENT_PIN_REFUSED, /* who = client pid, value = pages asked for, addr = pages held, len = bytes allowed */
+	EVENT_DESCRIBED,   /* addr = client VA, len, name = what a person calls that memory: of the call that is being
+			      carried out */
 	EVENT_CRASH,	   /* who = pid, value = signal, addr = what it could not reach: it is about to die of it */
 	EVENT_TYPES
 };

@@ -17,7 +17,8 @@
 #include "boundary/maps.h"
 
 #define ADOPTED_NAME "pinfold-adopted"
-#define ADOPTED_VMA  "/memfd:" ADOPTED_NAME
+#define ADOPTED_VMA  "/memfd:" ADOPTED_NAME  /* ":" and what it was */
+#define SHARED_VMA   "/memfd:pinfold-shared" /* shared.c */
 
 /* Every address ever adopted lies in [low, high): most calls can be told to be none of ours by that. */
 static _Atomic uint64_t hull_low = UINT64_MAX, hull_high;
@@ -66,6 +67,51 @@ static int vma_prot(const struct vma *v)
 {
 	return (v->flags & VMA_READ ? PROT_READ : 0) | (v->flags & VMA_WRITE ? PROT_WRITE : 0) |
 	       (v->flags & VMA_EXEC ? PROT_EXEC : 0);
+}
+
+/* ---- what a person calls it ---- */
+static void where_set(char where[PAGE_WHERE], const char *prefix, const char *name)
+{
+	static const char deleted[] = " (deleted)";
+	size_t n = strlen(prefix), len = strlen(name), tail = sizeof(deleted) - 1;
+
+	if (len > tail && !strcmp(name + len - tail, deleted))
+		len -= tail;
+	memcpy(where, prefix, n);
+	len = MIN(len, PAGE_WHERE - 1 - n);
+	memcpy(where + n, name, len);
+	where[n + len] = 0;
+}
+
+static const char *last_part(const char *path)
+{
+	const char *last = path;
+
+	for (; *path; path++)
+		if (*path == '/')
+			last = path + 1;
+	return last;
+}
+
+/* By the name that the kernel has for it. What we moved has a name that says what it was. */
+static void where_of(const struct vma *v, char where[PAGE_WHERE])
+{
+	static const char memfd[] = "/memfd:";
+
+	if (!strncmp(v->name, ADOPTED_VMA ":", sizeof(ADOPTED_VMA)))
+		where_set(where, "", v->name + sizeof(ADOPTED_VMA));
+	else if (!strcmp(v->name, "[heap]"))
+		where_set(where, "heap", "");
+	else if (!strncmp(v->name, "[stack", 6))
+		where_set(where, "stack", "");
+	else if (!strncmp(v->name, "/anon_hugepage", 14))
+		where_set(where, "hugetlb", "");
+	else if (v->name[0] != '/' || !strncmp(v->name, "/dev/zero", 9) || !strncmp(v->name, SHARED_VMA, 21))
+		where_set(where, "anonymous", "");
+	else if (!strncmp(v->name, memfd, sizeof(memfd) - 1))
+		where_set(where, "memfd:", v->name + sizeof(memfd) - 1);
+	else
+		where_set(where, "file ", last_part(v->name));
 }
 
 /* ---- adoption ---- */
@@ -147,8 +193,11 @@ static int adopt(uint64_t start, uint64_t end, const struct vma *v)
 {
 	struct scratch *s = scratch_get_nested();
 	struct adoption *a = (struct adoption *)s->buf;
-	int fd = sys2(__NR_memfd_create, ADOPTED_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	char name[sizeof(ADOPTED_NAME) + PAGE_WHERE] = ADOPTED_NAME ":";
+	int fd;
 
+	where_of(v, name + sizeof(ADOPTED_NAME));
+	fd = sys2(__NR_memfd_create, name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	*a = (struct adoption){start, end, NULL, fd, -EFAULT};
 	if (fd >= 0 && !sys2(__NR_ftruncate, fd, end - start)) {
 		struct vma *copy = (struct vma *)(a + 1);
@@ -267,6 +316,8 @@ static int describe_vma(struct rpc *r, const struct vma *v, uint64_t va, uint64_
 	bool readable = v->flags & VMA_READ;
 
 	*d = (struct page_desc){.len = end - va, .writable = !!(v->flags & VMA_WRITE)};
+	if (image.stacks)
+		where_of(v, d->where);
 	if (!readable || !strncmp(v->name, "[v", 2))
 		return -EFAULT;
 	if (v->flags & VMA_SHARED && !(fresh && memory_is_adopted(v) && is_lost(v->dev, v->ino))) {
@@ -291,7 +342,7 @@ static int describe_vma(struct rpc *r, const struct vma *v, uint64_t va, uint64_
 }
 
 /* Descriptors of one part; the broker asks again for what did not fit. */
-#define DESCS_PER_PART 128
+#define DESCS_PER_PART 64
 
 static int describe_locked(struct rpc *r, uint64_t va, uint64_t len, bool fresh)
 {

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -437,6 +438,35 @@ static int collect_slices(struct call *c, uint64_t va, uint64_t len, bool holes,
 	return stale ? -ESTALE : 0;
 }
 
+/* A client's own words; as many as anybody will want to read. */
+#define TOLD_MAX 32
+
+static void tell_where(struct call *c, uint64_t va, uint64_t len, const char *where)
+{
+	char name[PAGE_WHERE] = "";
+
+	for (size_t i = 0; i < sizeof(name) - 1 && where[i]; i++)
+		name[i] = where[i] < ' ' || where[i] > '~' ? '?' : where[i];
+	event_emit(&c->s->b->events, EVENT_DESCRIBED, .addr = va, .len = len, .name = name);
+}
+
+static void tell_pages(struct call *c, uint64_t va, uint64_t len)
+{
+	uint64_t at = va, end = va + len;
+	unsigned int told = 0;
+	const struct part *p;
+
+	while (at < end && told < TOLD_MAX && (p = find_part(c, PART_PAGES, at))) {
+		const struct page_desc *d = (const struct page_desc *)p->data;
+		size_t n = p->h.got / sizeof(*d);
+
+		if (!n)
+			return;
+		for (size_t i = 0; i < n && at < end && told < TOLD_MAX; at += d[i++].len, told++)
+			tell_where(c, at, d[i].len, d[i].kind == PAGE_WINDOW ? "BAR" : d[i].where);
+	}
+}
+
 static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, enum ucall_pages how, struct pages **out)
 {
 	struct call *c = call_of(u);
@@ -465,6 +495,8 @@ static int call_get_pages(struct ucall *u, uint64_t va, uint64_t len, enum ucall
 	}
 	if (!err)
 		err = pages_new(va, l.s, l.n, u->owner, out);
+	if (!err && event_wanted(&c->s->b->events, EVENT_DESCRIBED))
+		tell_pages(c, va, low);
 	for (size_t i = 0; i < l.n; i++)
 		backing_put(l.s[i].backing);
 	free(l.s);
@@ -488,7 +520,29 @@ static int call_get_mapped(struct ucall *u, uint64_t va, uint64_t len, struct uf
 		return -EFAULT;
 	*f = rpc_mapped_file(c->s, d->ino);
 	*off = d->offset;
+	if (*f && event_wanted(&c->s->b->events, EVENT_DESCRIBED))
+		tell_pages(c, va, len);
 	return *f ? 0 : -EFAULT;
+}
+
+/* By its path, which the kernel knows without asking anybody. */
+static void tell_file(struct call *c, uint64_t off, uint64_t len, int fd)
+{
+	char link[40], path[256], where[PAGE_WHERE];
+	ssize_t n;
+	char *name;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return;
+	path[n] = 0;
+	if (n > 10 && !strcmp(path + n - 10, " (deleted)"))
+		path[n - 10] = 0;
+	name = strrchr(path, '/');
+	name = name ? name + 1 : path;
+	snprintf(where, sizeof(where), "%s%.*s", strncmp(name, "memfd:", 6) ? "file " : "", PAGE_WHERE - 8, name);
+	tell_where(c, off, len, where);
 }
 
 static int call_get_file_pages(struct ucall *u, int client_fd, uint64_t off, uint64_t len, struct pages **out)
@@ -510,6 +564,8 @@ static int call_get_file_pages(struct ucall *u, int client_fd, uint64_t off, uin
 		err = pages_new(off, &s, 1, u->owner, out);
 		backing_put(s.backing);
 	}
+	if (!err && event_wanted(&c->s->b->events, EVENT_DESCRIBED))
+		tell_file(c, off, len, p->fd);
 	return err == -EFAULT ? -EINVAL : err;
 }
 

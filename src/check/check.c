@@ -26,6 +26,7 @@
 #include "check/threads.h"
 #include "check/timeline.h"
 #include "check/trace.h"
+#include "check/where.h"
 #include "check/worker.h"
 
 #define DEPTH	    16
@@ -71,6 +72,8 @@ static void on_map(struct check *c, const struct event *ev)
 	if (!(ev->flags & EVENT_FILE) && c->evs->origin && c->evs->origin->pid == ev->who)
 		n.session = c->evs->origin->session;
 	n.bar = check_unsafe_is_next(c, ev);
+	if (c->evs->origin)
+		n.where = wheres_find(c->wheres, c->evs->origin->session, n.va);
 	n.others = left_unmapped(c->left, n.mapped_stack, n.pid);
 	history_map(c->history, ev->ioas, ev->addr, ev->len, &n);
 	kin_mapped(c->kin, n.session);
@@ -207,6 +210,10 @@ static void take_event(struct check *c, const struct event *ev)
 	case EVENT_CLIENT:
 		if (ev->flags & EVENT_END)
 			on_client_end(c, ev);
+		break;
+	case EVENT_DESCRIBED:
+		if (c->evs->origin)
+			wheres_note(c->wheres, c->evs->origin->session, ev->addr, ev->len, ev->name);
 		break;
 	case EVENT_CRASH:
 		check_crash(c, ev);
@@ -373,6 +380,7 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	c->left = left_new();
 	c->devices = devices_new();
 	c->unsafes = unsafes_new();
+	c->wheres = wheres_new();
 	c->limits = limits_new();
 	c->kin = kin_new();
 	c->findings = findings_new(print_finding, c);
@@ -380,7 +388,7 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	    .mask = BIT(EVENT_MAP) | BIT(EVENT_UNMAP) | BIT(EVENT_MAP_REFUSED) | BIT(EVENT_UNMAP_ASKED) |
 		    BIT(EVENT_PIN) | BIT(EVENT_UNPIN) | BIT(EVENT_PIN_REFUSED) | BIT(EVENT_MEMORY) | BIT(EVENT_FAULT) |
 		    BIT(EVENT_MISUSE) | BIT(EVENT_TAINT) | BIT(EVENT_ATTACH) | BIT(EVENT_MASTER) | BIT(EVENT_RESET) |
-		    BIT(EVENT_IRQS) | BIT(EVENT_CLIENT) | BIT(EVENT_CRASH),
+		    BIT(EVENT_IRQS) | BIT(EVENT_CLIENT) | BIT(EVENT_CRASH) | BIT(EVENT_DESCRIBED),
 	    .notify = on_event};
 	if (check_wants(c, CLASS_IRQ_LOST))
 		c->listener.mask |= BIT(EVENT_IRQ);
@@ -400,7 +408,7 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 	ret = read_suppressions(c, err, errlen);
 	ret = ret ?: check_outputs(o, err, errlen);
 	if (!ret && c->worker && c->reader && c->stacks && c->symbols && c->threads && c->history && c->refusals &&
-	    c->left && c->devices && c->unsafes && c->limits && c->kin && c->findings &&
+	    c->left && c->devices && c->unsafes && c->wheres && c->limits && c->kin && c->findings &&
 	    (!is_page(o->report) || c->timeline) && (!o->trace || c->trace))
 		return c;
 	check_free(c);
@@ -466,6 +474,7 @@ void check_free(struct check *c)
 	kin_free(c->kin);
 	devices_free(c->devices);
 	unsafes_free(c->unsafes);
+	wheres_free(c->wheres);
 	timeline_free(c->timeline);
 	trace_free(c->trace);
 	free(c);

@@ -12,11 +12,18 @@
 /* How far from a mapping a stray access is called one past its end. */
 #define NEAR 4096
 
+void check_mapping_text(const struct mapping_note *n, char *buf, size_t size)
+{
+	snprintf(buf, size, "(va 0x%" PRIx64 "%s%s)", n->va, n->where ? ", " : "", n->where ?: "");
+}
+
 static void range_text(const struct mapping_note *n, char *buf, size_t size)
 {
-	snprintf(buf, size,
-		 "%" PRIu64 "-byte mapping [0x%" PRIx64 ",0x%" PRIx64 "] of ioas %" PRIu64 " (va 0x%" PRIx64 ")",
-		 n->node.last - n->node.start + 1, n->node.start, n->node.last, n->ioas, n->va);
+	char va[96];
+
+	check_mapping_text(n, va, sizeof(va));
+	snprintf(buf, size, "%" PRIu64 "-byte mapping [0x%" PRIx64 ",0x%" PRIx64 "] of ioas %" PRIu64 " %s",
+		 n->node.last - n->node.start + 1, n->node.start, n->node.last, n->ioas, va);
 }
 
 void check_say_mapped(struct finding *f, const struct mapping_note *n, const char *word)
@@ -26,9 +33,10 @@ void check_say_mapped(struct finding *f, const struct mapping_note *n, const cha
 
 void check_say_where(struct finding *f, const struct mapping_note *n, uint64_t addr)
 {
-	char range[160];
+	char range[208];
 
 	range_text(n, range, sizeof(range));
+	f->memory = n->where;
 	if (addr < n->node.start)
 		finding_part(f, ROLE_NOTE, 0, 0, "0x%" PRIx64 " is %" PRIu64 " bytes before the %s", addr,
 			     n->node.start - addr, range);

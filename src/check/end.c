@@ -14,6 +14,7 @@
 #include "check/private.h"
 #include "check/symbol.h"
 #include "check/text.h"
+#include "check/where.h"
 #include "check/worker.h"
 
 #define PATIENCE_MS  10000
@@ -132,7 +133,7 @@ void cost_end(struct check *c, unsigned int type, uint64_t began)
 static uint64_t bytes_kept(const struct check *c)
 {
 	return history_bytes(c->history) + stacks_bytes(c->stacks) + modules_bytes(c->modules) +
-	       findings_bytes(c->findings);
+	       findings_bytes(c->findings) + wheres_bytes(c->wheres);
 }
 
 static double ms_of(const struct timeval *tv)

@@ -13,7 +13,7 @@
 #include "check/class.h"
 
 #define FINDING_PARTS 6
-#define FINDING_TEXT  224
+#define FINDING_TEXT  288
 
 enum finding_role { ROLE_NOTE, ROLE_CALL, ROLE_MAPPED, ROLE_UNMAPPED, ROLE_FREED, ROLE_ALLOCATED };
 
@@ -35,7 +35,8 @@ struct finding {
 	bool has_device, has_range, write;
 	uint32_t bdf; /* domain << 16 | bdf */
 	uint64_t ioas, addr, len;
-	uint32_t blame; /* which part's stack is to be named in one line */
+	const char *memory; /* what is, or was, mapped there; NULL: not known */
+	uint32_t blame;	    /* which part's stack is to be named in one line */
 	unsigned int nparts;
 	struct finding_part part[FINDING_PARTS];
 };

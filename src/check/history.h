@@ -20,6 +20,7 @@ struct mapping_note {
 	struct list order;	 /* by when it was mapped, or when it went */
 	uint64_t ioas;
 	uint64_t va;
+	const char *where;		/* what a person calls that memory; NULL: not known */
 	uint64_t mapped_ns, gone_ns;	/* gone_ns 0: it is there */
 	uint64_t session, gone_session; /* whose memory it is, 0: no process's; who unmapped */
 	uint32_t pid, tid;		/* who mapped */

@@ -96,7 +96,7 @@ static void explain_refusal(struct check *c, const struct refusal *r, const stru
 {
 	const struct mapping_note *there = history_live(c->history, ev->ioas, ev->addr);
 	struct finding f = check_finding(c, CLASS_MAP_OVERLAP_IGNORED);
-	char ago[48];
+	char ago[48], va[96];
 
 	f.pid = r->pid;
 	f.has_device = f.has_range = true;
@@ -114,11 +114,13 @@ static void explain_refusal(struct check *c, const struct refusal *r, const stru
 		     " here:",
 		     r->first, r->last, r->va, strerrorname_np(r->error), ago, r->tid);
 	f.blame = f.nparts - 1;
-	if (there)
+	if (there) {
+		check_mapping_text(there, va, sizeof(va));
+		f.memory = there->where;
 		finding_part(&f, ROLE_MAPPED, there->tid, there->mapped_stack,
-			     "what is there is [0x%" PRIx64 ",0x%" PRIx64 "] (va 0x%" PRIx64
-			     "), mapped by thread %" PRIu32 " here:",
-			     there->node.start, there->node.last, there->va, there->tid);
+			     "what is there is [0x%" PRIx64 ",0x%" PRIx64 "] %s, mapped by thread %" PRIu32 " here:",
+			     there->node.start, there->node.last, va, there->tid);
+	}
 	findings_add(c->findings, &f, 0);
 }
 
@@ -141,6 +143,7 @@ void check_unmap_asked(struct check *c, const struct event *ev)
 	const struct mapping_note *there, *meant;
 	uint64_t last = ev->addr + ev->len - 1;
 	uint32_t tid = c->evs->origin ? c->evs->origin->tid : 0;
+	char va[96];
 
 	/* More than one mapping, or a hole among them, is nothing that anybody relies on. */
 	if (!ev->len || last < ev->addr || ev->value)
@@ -159,9 +162,11 @@ void check_unmap_asked(struct check *c, const struct event *ev)
 		     "unmapping [0x%" PRIx64 ",0x%" PRIx64 "] of ioas %" PRIu64
 		     " removed nothing (%s), in thread %" PRIu32 " here:",
 		     ev->addr, last, ev->ioas, ev->error ? strerrorname_np(ev->error) : "but succeeded", tid);
+	check_mapping_text(meant, va, sizeof(va));
+	f.memory = meant->where;
 	finding_part(&f, ROLE_MAPPED, meant->tid, meant->mapped_stack,
-		     "%s is [0x%" PRIx64 ",0x%" PRIx64 "] (va 0x%" PRIx64 "), mapped by thread %" PRIu32 " here:",
-		     there ? "what is there" : "a mapping of that length", meant->node.start, meant->node.last,
-		     meant->va, meant->tid);
+		     "%s is [0x%" PRIx64 ",0x%" PRIx64 "] %s, mapped by thread %" PRIu32 " here:",
+		     there ? "what is there" : "a mapping of that length", meant->node.start, meant->node.last, va,
+		     meant->tid);
 	findings_add(c->findings, &f, 0);
 }

@@ -37,6 +37,7 @@ struct check {
 	uint32_t dma_wanted; /* enum dma_reason */
 	struct devices *devices;
 	struct unsafes *unsafes;
+	struct wheres *wheres;
 	uint64_t pinned, pinned_peak; /* pages */
 	struct {
 		uint64_t ns, events[EVENT_TYPES];
@@ -67,6 +68,7 @@ void check_want_dma(struct check *c, enum dma_reason why, bool on);
 
 /* dma.c: what devices do */
 void check_dma_fault(struct check *c, const struct event *ev);
+void check_mapping_text(const struct mapping_note *n, char *buf, size_t size); /* "(va 0x7f12, heap)" */
 void check_say_where(struct finding *f, const struct mapping_note *n, uint64_t addr);
 void check_say_mapped(struct finding *f, const struct mapping_note *n, const char *word);
 

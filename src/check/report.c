@@ -99,6 +99,8 @@ static struct json_object *finding_json(const struct check *c, const struct find
 		json_object_object_add(o, "iova", hex(f->addr));
 		json_object_object_add(o, "length", hex(f->len));
 	}
+	if (f->memory)
+		json_object_object_add(o, "memory", json_object_new_string(f->memory));
 	for (unsigned int i = 0; i < f->nparts; i++)
 		json_object_array_add(parts, part_json(c, &f->part[i]));
 	json_object_object_add(o, "blame", json_object_new_int(f->blame));
@@ -223,6 +225,8 @@ static void add_mapping(struct page *p, const struct mapping_note *n)
 	json_object_object_add(o, "first", hex(n->node.start));
 	json_object_object_add(o, "last", hex(n->node.last));
 	json_object_object_add(o, "va", hex(n->va));
+	if (n->where)
+		json_object_object_add(o, "where", json_object_new_string(n->where));
 	json_object_object_add(o, "thread", json_object_new_int64(n->tid));
 	json_object_object_add(o, "writable", json_object_new_boolean(n->writable));
 	json_object_object_add(o, "mapped", json_object_new_double(seconds(p->c, n->mapped_ns)));

@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define CHANNEL_MAGIC	0x50464348u /* "PFCH" */
-#define CHANNEL_VERSION 4u
+#define CHANNEL_VERSION 5u
 
 #define CHANNEL_SLOTS 32u
 #define SLOT_PAYLOAD  (64u * 1024u)
@@ -200,13 +200,16 @@ enum {
 
 /*
  * A stretch of the caller's memory, in PART_PAGES: bytes [offset, offset + len) of the file (dev, ino). PAGE_WINDOW: it
- * is a mapping of one of our descriptors, ino is its OBJECT, offset what it was mapped at.
+ * is a mapping of one of our descriptors, ino is its OBJECT, offset what it was mapped at. where, with HELLO_STACKS:
+ * what a person calls such memory, "heap" or "memfd:NAME"; for people alone.
  */
 enum page_kind { PAGE_FILE, PAGE_WINDOW };
+#define PAGE_WHERE 40
 struct page_desc {
 	uint64_t dev, ino, offset, len;
 	uint32_t writable;
 	uint32_t kind; /* enum page_kind */
+	char where[PAGE_WHERE];
 };
 
 /* ret of a reply whose payload is a list of ucall_parts without data: supply them and call again. */

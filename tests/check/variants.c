@@ -430,11 +430,80 @@ static void igb_right(void)
 	}
 }
 
+/* ---- what memory is called ---- */
+
+/* Mapped twice: what is said of it lasts, whatever became of the memory behind it meanwhile. */
+static void where_is(void *at)
+{
+	expect_eq(dma_map(at, 2 * DATA_IOVA, PAGE, MAP_RW), 0);
+	expect_eq(dma_map(at, 3 * DATA_IOVA, PAGE, MAP_RW), 0);
+	expect_eq(dma_unmap(2 * DATA_IOVA, PAGE, 0, NULL), 0);
+	dma_unmap(2 * DATA_IOVA, PAGE, 0, NULL); /* where */
+}
+
+static void *shared(int fd)
+{
+	expect(fd >= 0);
+	expect_eq(ftruncate(fd, PAGE), 0);
+	return mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+static void where_heap(void)
+{
+	void *at = sbrk(2 * PAGE);
+
+	where_is((void *)(((uintptr_t)at + PAGE - 1) & -PAGE));
+}
+
+static void where_stack(void)
+{
+	_Alignas(PAGE) char page[PAGE] = "";
+
+	where_is(page);
+}
+
+static void where_anonymous(void)
+{
+	where_is(pages_alloc(PAGE));
+}
+
+static void where_shared(void)
+{
+	where_is(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+}
+
+static void where_memfd(void)
+{
+	where_is(shared(memfd_create("ring", MFD_CLOEXEC)));
+}
+
+static void where_file(void)
+{
+	char name[] = "/dev/shm/pinfold-where-XXXXXX";
+	int fd = mkstemp(name);
+
+	where_is(shared(fd));
+	unlink(name);
+}
+
+/* A terminal's own words are none of ours. */
+static void where_odd(void)
+{
+	where_is(shared(memfd_create("\033[2Jring", MFD_CLOEXEC)));
+}
+
 static const struct variant {
 	const char *name;
 	void (*run)(void);
 	enum { NVME, NVME_MSIX, IOAT, IGB } kind;
 } table[] = {
+    {"where-heap", where_heap, NVME},
+    {"where-stack", where_stack, NVME},
+    {"where-anonymous", where_anonymous, NVME},
+    {"where-shared", where_shared, NVME},
+    {"where-memfd", where_memfd, NVME},
+    {"where-file", where_file, NVME},
+    {"where-odd", where_odd, NVME},
     {"config-identity", config_identity, NVME},
     {"config-sizing", config_sizing, NVME},
     {"config-overlap", config_overlap, NVME},

@@ -15,6 +15,13 @@ PATIENCE = 300
 
 # {what the program is told: (class, words of the finding, the mark in the program if it is not that name)}
 EXPECTED = {
+    "where-heap": ("unmap-mismatch", r"\(va 0x[0-9a-f]+, heap\)", "where"),
+    "where-stack": ("unmap-mismatch", r"\(va 0x[0-9a-f]+, stack\)", "where"),
+    "where-anonymous": ("unmap-mismatch", r"\(va 0x[0-9a-f]+, anonymous\)", "where"),
+    "where-shared": ("unmap-mismatch", r"\(va 0x[0-9a-f]+, anonymous\)", "where"),
+    "where-memfd": ("unmap-mismatch", r"\(va 0x[0-9a-f]+, memfd:ring\)", "where"),
+    "where-file": ("unmap-mismatch", r"\(va 0x[0-9a-f]+, file pinfold-where-\w+\)", "where"),
+    "where-odd": ("unmap-mismatch", r"\(va 0x[0-9a-f]+, memfd:\?\[2Jring\)", "where"),
     "config-identity": ("config-invalid", "offset 0x0, write of 2 bytes: the register is read-only"),
     "config-sizing": ("config-invalid", "a BAR as it was left by sizing"),
     "config-overlap": ("config-invalid", "two BARs at the same addresses"),

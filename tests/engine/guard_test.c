@@ -167,12 +167,9 @@ static void test_other_faults_kill(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_copies),
-	    cmocka_unit_test(test_source_ends),
-	    cmocka_unit_test(test_destination_ends),
-	    cmocka_unit_test(test_wild_pointers),
-	    cmocka_unit_test(test_truncated_file),
-	    cmocka_unit_test(test_other_faults_kill),
+	    cmocka_unit_test(test_copies),	     cmocka_unit_test(test_source_ends),
+	    cmocka_unit_test(test_destination_ends), cmocka_unit_test(test_wild_pointers),
+	    cmocka_unit_test(test_truncated_file),   cmocka_unit_test(test_other_faults_kill),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
