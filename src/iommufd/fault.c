@@ -16,34 +16,35 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "iommufd/internal.h"
+#include "iommufd/eventq.h"
 
 #define REQUESTS_MAX 65536u /* not answered yet, in one queue; more are answered with INVALID at once */
 
 struct request {
-	struct list node;
+	struct eventq_entry entry; /* in q.waiting, then in unanswered */
 	struct iommufd_device *dev;
 	uint32_t pasid; /* that the page table is attached to */
 	struct iommu_hwpt_pgfault record;
-	size_t sent;
 	struct dma_request *asker; /* NULL: nobody waits for the answer */
 };
 
 struct fault_queue {
-	struct iommufd_object obj;
-	struct ufile file;
-	struct iommufd_ctx *ctx; /* held while the descriptor is open */
-	bool open;
-	struct list waiting, unanswered;
+	struct eventq q;
+	struct list unanswered;
 	unsigned int nrequests;
 	uint32_t last_cookie;
 	uint8_t response[sizeof(struct iommu_hwpt_page_response)]; /* as much of one as has come */
 	size_t have;
 };
 
-static struct fault_queue *queue_of(struct ufile *f)
+static struct fault_queue *queue_of(struct eventq *q)
 {
-	return container_of(f, struct fault_queue, file);
+	return container_of(q, struct fault_queue, q);
+}
+
+static struct request *request_of(struct eventq_entry *e)
+{
+	return container_of(e, struct request, entry);
 }
 
 /* ---- requests ---- */
@@ -52,7 +53,7 @@ static void request_end(struct fault_queue *q, struct request *r, bool ok)
 {
 	struct dma_request *asker = r->asker;
 
-	list_del(&r->node);
+	list_del(&r->entry.node);
 	q->nrequests--;
 	if (asker)
 		dma_request_answer(asker, ok);
@@ -63,7 +64,7 @@ static struct request *request_find(struct fault_queue *q, uint32_t cookie)
 {
 	struct request *r;
 
-	list_for_each (r, &q->unanswered, node)
+	list_for_each (r, &q->unanswered, entry.node)
 		if (r->record.cookie == cookie)
 			return r;
 	return NULL;
@@ -80,19 +81,14 @@ static uint32_t cookie_new(struct fault_queue *q)
 	return q->last_cookie;
 }
 
-static void queue_send(struct fault_queue *q)
+static void request_begin(struct eventq *q, struct eventq_entry *e)
 {
-	while (q->open && !list_empty(&q->waiting)) {
-		struct request *r = list_first(&q->waiting, struct request, node);
+	request_of(e)->record.cookie = cookie_new(queue_of(q));
+}
 
-		if (!r->sent)
-			r->record.cookie = cookie_new(q);
-		r->sent += ufile_send(&q->file, (char *)&r->record + r->sent, sizeof(r->record) - r->sent);
-		if (r->sent < sizeof(r->record))
-			return;
-		list_del(&r->node);
-		list_add_tail(&q->unanswered, &r->node);
-	}
+static void request_sent(struct eventq *q, struct eventq_entry *e)
+{
+	list_add_tail(&queue_of(q)->unanswered, &e->node);
 }
 
 int fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid,
@@ -108,9 +104,10 @@ int fault_queue_report(struct fault_queue *q, struct iommufd_device *dev, uint32
 	r->asker = asker;
 	if (asker)
 		asker->holder = &r->asker;
+	r->entry.bytes = &r->record;
+	r->entry.len = sizeof(r->record);
 	q->nrequests++;
-	list_add_tail(&q->waiting, &r->node);
-	queue_send(q);
+	eventq_add(&q->q, &r->entry);
 	return 0;
 }
 
@@ -140,12 +137,12 @@ static void flush_list(struct fault_queue *q, struct list *l, const struct iommu
 {
 	struct request *r, *next;
 
-	for (r = list_first(l, struct request, node); &r->node != l; r = next) {
-		next = container_of(r->node.next, struct request, node);
+	for (r = list_first(l, struct request, entry.node); &r->entry.node != l; r = next) {
+		next = container_of(r->entry.node.next, struct request, entry.node);
 		if (!came_that_way(r, dev, pasid))
 			continue;
 		/* One that is on the wire in part must be sent to its end. */
-		if (!r->sent || r->sent == sizeof(r->record)) {
+		if (!r->entry.done || r->entry.done == r->entry.len) {
 			request_end(q, r, false);
 			continue;
 		}
@@ -157,7 +154,7 @@ static void flush_list(struct fault_queue *q, struct list *l, const struct iommu
 
 void fault_queue_flush(struct fault_queue *q, struct iommufd_device *dev, uint32_t pasid)
 {
-	flush_list(q, &q->waiting, dev, pasid);
+	flush_list(q, &q->q.waiting, dev, pasid);
 	flush_list(q, &q->unanswered, dev, pasid);
 }
 
@@ -173,7 +170,7 @@ static void queue_answered(struct fault_queue *q, const struct iommu_hwpt_page_r
 
 static void queue_written(struct ufile *f, const void *buf, size_t len)
 {
-	struct fault_queue *q = queue_of(f);
+	struct fault_queue *q = queue_of(eventq_of(f));
 	struct iommu_hwpt_page_response resp;
 	const uint8_t *at = buf;
 
@@ -192,39 +189,26 @@ static void queue_written(struct ufile *f, const void *buf, size_t len)
 	}
 }
 
-static void queue_drained(struct ufile *f)
-{
-	queue_send(queue_of(f));
-}
-
-static void queue_release(struct ufile *f)
-{
-	struct fault_queue *q = queue_of(f);
-	struct iommufd_ctx *ctx = q->ctx;
-
-	q->open = false;
-	q->obj.users--;
-	ufile_put(&ctx->file);
-}
-
-static const struct ufile_ops queue_ops = {
-    .name = "anon_inode:[iommufd-pgfault]",
-    .written = queue_written,
-    .drained = queue_drained,
-    .release = queue_release,
+static const struct eventq_ops queue_ops = {
+    .file = {.name = "anon_inode:[iommufd-pgfault]",
+	     .written = queue_written,
+	     .drained = eventq_drained,
+	     .release = eventq_release},
+    .begin = request_begin,
+    .sent = request_sent,
 };
 
 /* ---- the object ---- */
 
 void fault_destroy(struct iommufd_object *o)
 {
-	struct fault_queue *q = container_of(o, struct fault_queue, obj);
+	struct fault_queue *q = container_of(o, struct fault_queue, q.obj);
 
-	assert(!q->open);
-	while (!list_empty(&q->waiting))
-		request_end(q, list_first(&q->waiting, struct request, node), false);
+	assert(!q->q.open);
+	while (!list_empty(&q->q.waiting))
+		request_end(q, list_first(&q->q.waiting, struct request, entry.node), false);
 	while (!list_empty(&q->unanswered))
-		request_end(q, list_first(&q->unanswered, struct request, node), false);
+		request_end(q, list_first(&q->unanswered, struct request, entry.node), false);
 	free(q);
 }
 
@@ -235,12 +219,12 @@ struct fault_queue *fault_queue_get(struct iommufd_ctx *ctx, uint32_t id)
 	if (!o)
 		return NULL;
 	o->users++;
-	return container_of(o, struct fault_queue, obj);
+	return container_of(o, struct fault_queue, q.obj);
 }
 
 void fault_queue_put(struct fault_queue *q)
 {
-	q->obj.users--;
+	q->q.obj.users--;
 }
 
 long ioctl_fault_queue_alloc(struct ioctl_call *k)
@@ -254,27 +238,13 @@ long ioctl_fault_queue_alloc(struct ioctl_call *k)
 	q = mem_calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
-	list_init(&q->waiting);
 	list_init(&q->unanswered);
-	q->ctx = k->ctx;
-	ufile_init(&q->file, &queue_ops);
-	err = iommufd_object_add(k->ctx, &q->obj, OBJECT_FAULT);
-	if (err) {
-		free(q);
-		return err;
+	err = eventq_init(&q->q, k->ctx, OBJECT_FAULT, &queue_ops);
+	if (!err) {
+		cmd->out_fault_id = q->q.obj.id;
+		err = eventq_open(&q->q, k, sizeof(*cmd), offsetof(struct iommu_fault_alloc, out_fault_fd));
 	}
-	cmd->out_fault_id = q->obj.id;
-	err = ioctl_respond(k, sizeof(*cmd));
-	if (!err)
-		err = ucall_install_at(k->c, &q->file, k->arg + offsetof(struct iommu_fault_alloc, out_fault_fd));
-	if (err) {
-		iommufd_object_abort(k->ctx, &q->obj);
+	if (err)
 		free(q);
-		return err;
-	}
-	q->open = true;
-	q->obj.users++;
-	ufile_get(&k->ctx->file);
-	iommufd_object_ready(&q->obj);
-	return 0;
+	return err;
 }

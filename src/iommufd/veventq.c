@@ -15,40 +15,36 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "iommufd/internal.h"
+#include "iommufd/eventq.h"
 
 #define EVENTS_MAX 65536u /* not read, in one queue, whatever depth it was made with */
 
 struct vevent {
-	struct list node;
-	bool lost; /* says that some are missing */
-	size_t len, done;
+	struct eventq_entry entry;	     /* in q.waiting, then in sent */
+	bool lost;			     /* says that some are missing */
 	struct iommufd_vevent_header header; /* and the data */
 	uint8_t data[];
 };
 
 struct veventq {
-	struct iommufd_object obj;
-	struct ufile file;
-	struct iommufd_ctx *ctx; /* held while the descriptor is open */
-	bool open;
+	struct eventq q;
 	struct viommu *viommu; /* held */
 	struct list node;      /* viommu->veventqs */
 	uint32_t type, depth, sequence;
-	struct list waiting, sent;
+	struct list sent;
 	unsigned int nsent, nevents; /* nevents: in both, but for those that say lost */
 };
 
-static struct veventq *queue_of(struct ufile *f)
+static struct veventq *queue_of(struct eventq *q)
 {
-	return container_of(f, struct veventq, file);
+	return container_of(q, struct veventq, q);
 }
 
 /* ---- events ---- */
 
 static void event_end(struct veventq *q, struct vevent *e)
 {
-	list_del(&e->node);
+	list_del(&e->entry.node);
 	q->nevents -= !e->lost;
 	free(e);
 }
@@ -56,27 +52,18 @@ static void event_end(struct veventq *q, struct vevent *e)
 /* Forgets what has been read. */
 static void queue_look(struct veventq *q)
 {
-	size_t unread = ufile_unread(&q->file);
+	size_t unread = ufile_unread(&q->q.file);
 
 	while (q->nsent > unread) {
 		q->nsent--;
-		event_end(q, list_first(&q->sent, struct vevent, node));
+		event_end(q, list_first(&q->sent, struct vevent, entry.node));
 	}
 }
 
-static void queue_send(struct veventq *q)
+static void event_sent(struct eventq *q, struct eventq_entry *e)
 {
-	while (q->open && !list_empty(&q->waiting)) {
-		struct vevent *e = list_first(&q->waiting, struct vevent, node);
-
-		e->done +=
-		    ufile_send(&q->file, (char *)e + offsetof(struct vevent, header) + e->done, e->len - e->done);
-		if (e->done < e->len)
-			return;
-		list_del(&e->node);
-		list_add_tail(&q->sent, &e->node);
-		q->nsent++;
-	}
+	list_add_tail(&queue_of(q)->sent, &e->node);
+	queue_of(q)->nsent++;
 }
 
 static struct vevent *event_new(uint32_t sequence, uint32_t flags, const void *data, size_t len)
@@ -88,7 +75,7 @@ static struct vevent *event_new(uint32_t sequence, uint32_t flags, const void *d
 	_Static_assert(offsetof(struct vevent, data) == OFFSETOFEND(struct vevent, header), "sent together");
 	*e = (struct vevent){
 	    .lost = flags & IOMMU_VEVENTQ_FLAG_LOST_EVENTS,
-	    .len = sizeof(e->header) + len,
+	    .entry = {.bytes = &e->header, .len = sizeof(e->header) + len},
 	    .header = {.flags = flags, .sequence = sequence},
 	};
 	if (len)
@@ -98,16 +85,15 @@ static struct vevent *event_new(uint32_t sequence, uint32_t flags, const void *d
 
 static const struct vevent *queue_last(const struct veventq *q)
 {
-	const struct list *l = list_empty(&q->waiting) ? &q->sent : &q->waiting;
+	const struct list *l = list_empty(&q->q.waiting) ? &q->sent : &q->q.waiting;
 
-	return list_empty(l) ? NULL : container_of(l->prev, struct vevent, node);
+	return list_empty(l) ? NULL : container_of(l->prev, struct vevent, entry.node);
 }
 
 static void queue_add(struct veventq *q, struct vevent *e)
 {
 	q->nevents += !e->lost;
-	list_add_tail(&q->waiting, &e->node);
-	queue_send(q);
+	eventq_add(&q->q, &e->entry);
 }
 
 static void queue_lose(struct veventq *q, uint32_t sequence)
@@ -144,7 +130,7 @@ int viommu_report_event(struct viommu *v, uint32_t type, const void *data, size_
 		return -EOPNOTSUPP;
 	sequence = q->sequence;
 	q->sequence = (sequence + 1) & INT_MAX;
-	if (!q->open)
+	if (!q->q.open)
 		return 0;
 	queue_look(q);
 	room = q->nevents < MIN(q->depth, EVENTS_MAX);
@@ -163,39 +149,25 @@ static void queue_written(struct ufile *f, const void *buf, size_t len)
 {
 }
 
-static void queue_drained(struct ufile *f)
-{
-	queue_send(queue_of(f));
-}
-
-static void queue_release(struct ufile *f)
-{
-	struct veventq *q = queue_of(f);
-	struct iommufd_ctx *ctx = q->ctx;
-
-	q->open = false;
-	q->obj.users--;
-	ufile_put(&ctx->file);
-}
-
-static const struct ufile_ops queue_ops = {
-    .name = "anon_inode:[iommufd-viommu-event]",
-    .written = queue_written,
-    .drained = queue_drained,
-    .release = queue_release,
+static const struct eventq_ops queue_ops = {
+    .file = {.name = "anon_inode:[iommufd-viommu-event]",
+	     .written = queue_written,
+	     .drained = eventq_drained,
+	     .release = eventq_release},
+    .sent = event_sent,
 };
 
 /* ---- the object ---- */
 
 void veventq_destroy(struct iommufd_object *o)
 {
-	struct veventq *q = container_of(o, struct veventq, obj);
+	struct veventq *q = container_of(o, struct veventq, q.obj);
 
-	assert(!q->open);
-	while (!list_empty(&q->waiting))
-		event_end(q, list_first(&q->waiting, struct vevent, node));
+	assert(!q->q.open);
+	while (!list_empty(&q->q.waiting))
+		event_end(q, list_first(&q->q.waiting, struct vevent, entry.node));
 	while (!list_empty(&q->sent))
-		event_end(q, list_first(&q->sent, struct vevent, node));
+		event_end(q, list_first(&q->sent, struct vevent, entry.node));
 	list_del(&q->node);
 	q->viommu->obj.users--;
 	free(q);
@@ -208,17 +180,14 @@ static int queue_new(struct viommu *v, uint32_t type, uint32_t depth, struct vev
 
 	if (!q)
 		return -ENOMEM;
-	err = iommufd_object_add(v->ctx, &q->obj, OBJECT_VEVENTQ);
+	err = eventq_init(&q->q, v->ctx, OBJECT_VEVENTQ, &queue_ops);
 	if (err) {
 		free(q);
 		return err;
 	}
-	list_init(&q->waiting);
 	list_init(&q->sent);
-	q->ctx = v->ctx;
 	q->type = type;
 	q->depth = depth;
-	ufile_init(&q->file, &queue_ops);
 	q->viommu = v;
 	v->obj.users++;
 	list_add_tail(&v->veventqs, &q->node);
@@ -245,18 +214,9 @@ long ioctl_veventq_alloc(struct ioctl_call *k)
 	err = queue_new(v, cmd->type, cmd->veventq_depth, &q);
 	if (err)
 		return err;
-	cmd->out_veventq_id = q->obj.id;
-	err = ioctl_respond(k, sizeof(*cmd));
-	if (!err)
-		err = ucall_install_at(k->c, &q->file, k->arg + offsetof(struct iommu_veventq_alloc, out_veventq_fd));
-	if (err) {
-		iommufd_object_abort(k->ctx, &q->obj);
-		veventq_destroy(&q->obj);
-		return err;
-	}
-	q->open = true;
-	q->obj.users++;
-	ufile_get(&k->ctx->file);
-	iommufd_object_ready(&q->obj);
-	return 0;
+	cmd->out_veventq_id = q->q.obj.id;
+	err = eventq_open(&q->q, k, sizeof(*cmd), offsetof(struct iommu_veventq_alloc, out_veventq_fd));
+	if (err)
+		veventq_destroy(&q->q.obj);
+	return err;
 }

@@ -30,25 +30,25 @@ int binding_bind(struct vfio_dev *d, struct ufile *iommufd)
 	if (err)
 		return err;
 	d->iommufd = iommufd;
-	d->attached = false;
+	d->attached[BINDING_DEVICE] = d->attached[BINDING_PASID_0] = false;
 	return 0;
 }
 
-int binding_attach(struct vfio_dev *d, uint32_t *pt_id)
+int binding_attach(struct vfio_dev *d, enum binding_name name, uint32_t *pt_id)
 {
-	int err = d->attached ? iommufd_device_replace(d->bound, pt_id) : iommufd_device_attach(d->bound, pt_id);
+	int err = d->attached[name] ? iommufd_device_replace(d->bound, pt_id) : iommufd_device_attach(d->bound, pt_id);
 
 	if (!err)
-		d->attached = true;
+		d->attached[name] = true;
 	return err;
 }
 
-void binding_detach(struct vfio_dev *d)
+void binding_detach(struct vfio_dev *d, enum binding_name name)
 {
-	if (!d->attached)
+	if (!d->attached[name])
 		return;
 	iommufd_device_detach(d->bound);
-	d->attached = false;
+	d->attached[name] = false;
 }
 
 void binding_unbind(struct vfio_dev *d)
@@ -58,7 +58,8 @@ void binding_unbind(struct vfio_dev *d)
 	if (!bound)
 		return;
 	iommufd_device_pasid_detach_all(bound);
-	binding_detach(d);
+	binding_detach(d, BINDING_PASID_0);
+	binding_detach(d, BINDING_DEVICE);
 	/* With the device goes its hold on the context, and perhaps the context. */
 	d->bound = NULL;
 	d->iommufd = NULL;

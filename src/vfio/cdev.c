@@ -70,7 +70,19 @@ static long cdev_bind(struct ufile *f, struct ucall *c, uint64_t arg)
 
 /* ---- ATTACH, DETACH ---- */
 
-/* PASID 0 stands for requests without one, which are not attached this way. */
+static long device_attach(struct vfio_dev *d, enum binding_name name, struct ucall *c, uint64_t arg, uint32_t pt_id)
+{
+	int err = binding_attach(d, name, &pt_id);
+
+	if (err)
+		return err;
+	err = ucall_copy_out(c, arg + offsetof(struct vfio_device_attach_iommufd_pt, pt_id), &pt_id, sizeof(pt_id));
+	if (err)
+		binding_detach(d, name);
+	return err;
+}
+
+/* PASID 0 stands for requests without one: to iommufd it is the device. */
 static long pasid_attach(struct vfio_dev *d, struct ucall *c, uint64_t arg)
 {
 	struct vfio_device_attach_iommufd_pt attach;
@@ -78,7 +90,9 @@ static long pasid_attach(struct vfio_dev *d, struct ucall *c, uint64_t arg)
 
 	if (err)
 		return err;
-	return attach.pasid ? iommufd_device_pasid_attach(d->bound, attach.pasid, attach.pt_id) : -EINVAL;
+	if (!attach.pasid)
+		return device_attach(d, BINDING_PASID_0, c, arg, attach.pt_id);
+	return iommufd_device_pasid_attach(d->bound, attach.pasid, attach.pt_id);
 }
 
 static long pasid_detach(struct vfio_dev *d, struct ucall *c, uint64_t arg)
@@ -86,9 +100,13 @@ static long pasid_detach(struct vfio_dev *d, struct ucall *c, uint64_t arg)
 	struct vfio_device_detach_iommufd_pt detach;
 	int err = ucall_copy_in(c, arg, &detach, sizeof(detach));
 
-	if (!err)
+	if (err)
+		return err;
+	if (detach.pasid)
 		iommufd_device_pasid_detach(d->bound, detach.pasid);
-	return err;
+	else
+		binding_detach(d, BINDING_PASID_0);
+	return 0;
 }
 
 static long cdev_attach(struct ufile *f, struct ucall *c, uint64_t arg)
@@ -105,14 +123,7 @@ static long cdev_attach(struct ufile *f, struct ucall *c, uint64_t arg)
 		return -EINVAL;
 	if (attach.flags)
 		return attach.argsz < sizeof(attach) ? -EINVAL : pasid_attach(d, c, arg);
-	err = binding_attach(d, &attach.pt_id);
-	if (err)
-		return err;
-	err = ucall_copy_out(c, arg + offsetof(struct vfio_device_attach_iommufd_pt, pt_id), &attach.pt_id,
-			     sizeof(attach.pt_id));
-	if (err)
-		binding_detach(d);
-	return err;
+	return device_attach(d, BINDING_DEVICE, c, arg, attach.pt_id);
 }
 
 static long cdev_detach(struct ufile *f, struct ucall *c, uint64_t arg)
@@ -128,7 +139,7 @@ static long cdev_detach(struct ufile *f, struct ucall *c, uint64_t arg)
 		return -EINVAL;
 	if (detach.flags)
 		return detach.argsz < sizeof(detach) ? -EINVAL : pasid_detach(to_file(f)->dev, c, arg);
-	binding_detach(to_file(f)->dev);
+	binding_detach(to_file(f)->dev, BINDING_DEVICE);
 	return 0;
 }
 

@@ -292,7 +292,7 @@ static int attach_compat(struct vfio_dev *d)
 	uint32_t id;
 	int err = iommufd_compat_ioas(iommufd_ctx(d->iommufd), &id);
 
-	return err ? err : binding_attach(d, &id);
+	return err ? err : binding_attach(d, BINDING_DEVICE, &id);
 }
 
 static int enter_from_group(struct vfio_dev *d)

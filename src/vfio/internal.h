@@ -116,6 +116,12 @@ struct low_power {
 	uint8_t saved[PCI_CFG_SIZE];
 };
 
+/*
+ * A device that is bound to an iommufd is attached as itself or as its PASID 0, which is the same, and in Linux each of
+ * the two ways knows only what was attached by it.
+ */
+enum binding_name { BINDING_DEVICE, BINDING_PASID_0, BINDING_NAMES };
+
 struct vfio_dev {
 	struct vfio *v;
 	struct vfio_group *group;
@@ -132,7 +138,7 @@ struct vfio_dev {
 	struct iommufd_device *bound; /* NULL: to no iommufd */
 	struct ufile *iommufd;	      /* that it is bound to; held by bound */
 	uint32_t devid;		      /* there */
-	bool attached;		      /* to a page table there */
+	bool attached[BINDING_NAMES]; /* to a page table there, by that name; never by both */
 
 	struct vconfig cfg;
 	uint8_t before_d3[PCI_CFG_SIZE]; /* the function's cfg when it last went to D3hot */
@@ -315,9 +321,9 @@ bool cdev_is_bound(const struct ufile *f); /* a device's own node, by which it i
 /* -EPERM (a device of the group is bound to another iommufd), -ENOMEM. */
 int binding_bind(struct vfio_dev *d, struct ufile *iommufd);
 /* As iommufd_device_attach, or iommufd_device_replace if it is attached. */
-int binding_attach(struct vfio_dev *d, uint32_t *pt_id);
-void binding_detach(struct vfio_dev *d); /* if it is attached */
-void binding_unbind(struct vfio_dev *d); /* detaches; if it is bound */
+int binding_attach(struct vfio_dev *d, enum binding_name name, uint32_t *pt_id);
+void binding_detach(struct vfio_dev *d, enum binding_name name); /* if it is attached by it */
+void binding_unbind(struct vfio_dev *d);			 /* detaches; if it is bound */
 /* Is a device of the group bound to that iommufd, or, for NULL, to any? */
 bool binding_in_group(const struct vfio_group *g, const struct ufile *iommufd);
 

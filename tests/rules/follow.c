@@ -482,7 +482,23 @@ static void pasids(void)
 	expect_eq(space_map(plain_ioas, q, (uintptr_t)p, PAGE, RW), 0);
 	expect_eq(pasid_attach(5, follows), 0);
 	expect_eq(pasid_attach(6, plain), 0);
-	expect_eq(pasid_attach(0, plain), EINVAL);
+	/* PASID 0 is the device, under a name of its own. */
+	expect_eq(pasid_attach(0, plain), 0);
+	expect_eq(attach_to(plain), EBUSY);
+	expect_eq(attach_to(follows), EINVAL);
+	ats_pasid(0);
+	ats_start(p, ATS_WRITE);
+	expect_eq(ats_finish(), ATS_DONE);
+	fill_page(q, 'q');
+	expect_eq(pasid_attach(0, follows), 0);
+	expect_eq(cdev_detach(device), 0);
+	expect_eq(pasid_attach(0, plain_ioas), EINVAL); /* not beside PASIDs */
+	expect_eq(pasid_detach(0), 0);
+	expect_eq(attach_to(plain), 0);
+	expect_eq(pasid_attach(0, plain), EBUSY);
+	expect_eq(pasid_attach(0, follows), EINVAL);
+	expect_eq(pasid_detach(0), 0);
+	expect_eq(cdev_detach(device), 0);
 	expect_eq(pasid_attach(1u << 20, plain), EINVAL);
 	expect_eq(pasid_attach(7, plain_ioas), EINVAL);
 	ats_pasid(5);
