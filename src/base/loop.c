@@ -326,7 +326,7 @@ static bool loop_sleep(struct loop *l, uint64_t idle_since)
 {
 	struct loop_poll *p;
 	struct list *pos;
-	bool sleep = true;
+	bool sleep = true, did;
 	int n = 0;
 
 	for (pos = l->polls.next; pos != &l->polls && sleep; pos = pos->next) {
@@ -347,7 +347,9 @@ static bool loop_sleep(struct loop *l, uint64_t idle_since)
 		if (p->cancel_sleep)
 			p->cancel_sleep(p);
 	}
-	return dispatch_fds(l, n) | run_timers(l) || !sleep;
+	did = dispatch_fds(l, n);
+	did |= run_timers(l);
+	return did || !sleep;
 }
 
 bool loop_step(struct loop *l, bool may_sleep)

@@ -352,7 +352,7 @@ static void from_thread(void)
 		pid_t pid = fork();
 
 		if (!pid) {
-			alarm(20);
+			alarm(300);
 			for (int k = 0; k < 3; k++)
 				pthread_create(&t[k], NULL, busy, k ? NULL : t);
 			while (started < 3)

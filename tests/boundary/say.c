@@ -111,7 +111,7 @@ static void run_case(const struct say_case *c)
 	say("== %s", c->name);
 	pid = fork();
 	if (!pid) {
-		alarm(60);
+		alarm(300);
 		c->run();
 		exit(0);
 	}

@@ -41,7 +41,7 @@ static void case_run(const struct client_case *c)
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
-		alarm(120); /* a case that hangs ends the run with a failure, not without one */
+		alarm(900); /* a case that hangs ends the run with a failure, not without one */
 		c->run();
 		fflush(stdout);
 		_exit(0);

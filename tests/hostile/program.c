@@ -437,7 +437,7 @@ static void child(const uint8_t *mem)
 {
 	int fd = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
 
-	alarm(60);
+	alarm(300);
 	for (size_t i = 0; i < RANGE; i++)
 		if (mem[i] != 0x5a)
 			_exit(2);
@@ -582,7 +582,7 @@ static const struct {
 
 int main(int argc, char **argv)
 {
-	alarm(100);
+	alarm(900);
 	for (size_t i = 0; i < ARRAY_SIZE(tests); i++) {
 		if (argc < 2 || strcmp(argv[1], tests[i].name))
 			continue;
