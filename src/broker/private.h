@@ -9,6 +9,7 @@
 #include "base/event.h"
 #include "base/list.h"
 #include "base/loop.h"
+#include "broker/aside.h"
 #include "broker/broker.h"
 #include "mm/mm.h"
 #include "pci/inject.h"
@@ -324,6 +325,7 @@ struct broker {
 	struct events events;
 	struct summary summary;
 	struct p2p_policy p2p;
+	struct aside aside;
 	struct check *check; /* NULL: nothing is checked */
 	struct iommufd *iommufd;
 	struct vfio *vfio;

@@ -145,7 +145,8 @@ struct channel {
 	_Atomic uint32_t pending;	/* bit n: slot n holds a request */
 	_Atomic uint32_t hold_ns;	/* set by the broker; 0: do not wait for posted writes */
 	_Atomic uint32_t memory_off;	/* set by the broker: some mapping may be of memory that is switched off */
-	uint8_t pad0[32];
+	_Atomic uint32_t cpu;		/* set by clients: where the last posted write came from; 0xfff: not known */
+	uint8_t pad0[28];
 	_Atomic uint32_t ring_lock; /* clients: 0 free, 1 held */
 	uint8_t pad1[60];
 	_Atomic uint32_t ring_head; /* next entry to be produced; free-running */
