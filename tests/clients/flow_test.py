@@ -82,7 +82,8 @@ def test_time():
     sync = HERE + THERE + b"\x88\xf7\0\2" + bytes(43)
     with Peer() as peer:
         words = (TIME, "--no-huge", "-m", "64", "--iova-mode=va", "--no-telemetry")
-        command, _ = pinfold("--memlock", "256M", *CHECKED, program=words, devices=["igb,mac=02:00:00:00:00:01,net=" + peer.net])
+        command, _ = pinfold("--memlock", "256M", *CHECKED, program=words,
+                             devices=["igb,mac=02:00:00:00:00:01,net=" + peer.net])
         process = start(*command, env=env())
         peer.connect()
         eventually(lambda: process.stdout.readline().startswith("passed"), "it has started")
