@@ -550,7 +550,7 @@ static inline uint64_t igb_ring_data(const struct igb_ring *r, unsigned int i)
 }
 
 /* ---- vf.c ---- */
-int igb_vfs_add(struct igb *pf, unsigned int n); /* when the card is made. 0, -ENOSPC, -ENOMEM: none is there */
+int igb_vfs_add(struct igb *pf, unsigned int n); /* when the card is made, n at first. 0, -ENOSPC, -ENOMEM */
 void igb_vfs_forget(struct igb *pf);		 /* the card goes before they do */
 void igb_vfs_link_update(struct igb *pf);	 /* the card's link, or its driver, has changed */
 void igb_vf_reset(struct igb *d);		 /* of its own accord, or the host's: the card's driver hears of it */
