@@ -8,8 +8,10 @@
 #include <linux/pci_regs.h>
 
 #include "../tests/igb/host.h"
+#include "base/log.h"
 #include "devices/igb/igb.h"
 #include "input.h"
+#include "pci/inject.h"
 #include "pci/migrate.h"
 
 #define QUEUES 3
@@ -39,10 +41,13 @@ static uint64_t take_addr(struct input *in)
 static uint32_t any_register(struct input *in)
 {
 	static const uint16_t regs[] = {
-	    IGB_CTRL, IGB_CTRL_EXT, IGB_MDIC, IGB_EECD, IGB_EERD,   IGB_ICR,	 IGB_ICS,  IGB_IMS,    IGB_IMC,
-	    IGB_GPIE, IGB_EICR,	    IGB_EICS, IGB_EIMS, IGB_EIMC,   IGB_EIAC,	 IGB_EIAM, IGB_IVAR,   IGB_IVAR_MISC,
-	    IGB_RCTL, IGB_TCTL,	    IGB_VET,  IGB_MRQC, IGB_RXCSUM, IGB_RLPML,	 IGB_QDE,  IGB_VT_CTL, IGB_RFCTL,
-	    IGB_RAL,  IGB_VFTA,	    IGB_SWSM, IGB_EITR, IGB_RETA,   IGB_PSRTYPE,
+	    IGB_CTRL,	    IGB_CTRL_EXT,   IGB_MDIC,	 IGB_EECD,	IGB_EERD,    IGB_ICR,	 IGB_ICS,
+	    IGB_IMS,	    IGB_IMC,	    IGB_GPIE,	 IGB_EICR,	IGB_EICS,    IGB_EIMS,	 IGB_EIMC,
+	    IGB_EIAC,	    IGB_EIAM,	    IGB_IVAR,	 IGB_IVAR_MISC, IGB_RCTL,    IGB_TCTL,	 IGB_VET,
+	    IGB_MRQC,	    IGB_RXCSUM,	    IGB_RLPML,	 IGB_QDE,	IGB_VT_CTL,  IGB_RFCTL,	 IGB_RAL,
+	    IGB_VFTA,	    IGB_SWSM,	    IGB_EITR,	 IGB_RETA,	IGB_PSRTYPE, IGB_ETQF,	 IGB_FTQF,
+	    IGB_SAQF,	    IGB_SPQF,	    IGB_IMIR,	 IGB_IMIREXT,	IGB_IMIRVP,  IGB_SYNQF,	 IGB_TSYNCRXCTL,
+	    IGB_TSYNCRXCFG, IGB_TSYNCTXCTL, IGB_TIMINCA, IGB_TIMADJ,	IGB_SYSTIM,  IGB_RXSTMP, IGB_TXSTMP,
 	};
 
 	return regs[take(in, 1) % ARRAY_SIZE(regs)];
@@ -111,12 +116,51 @@ static void write_reg(struct host *h, uint32_t off, uint32_t val)
 	pci_bar_write(h->m.f, 0, off, 4, val);
 }
 
+/* Edges of its clock. */
+static void eeprom(struct host *h, struct input *in)
+{
+	for (unsigned int n = take(in, 1) % 32; n; n--) {
+		uint8_t bits = (uint8_t)take(in, 1);
+
+		for (unsigned int i = 0; i < 4; i++, bits >>= 2) {
+			write_reg(h, IGB_EECD, IGB_EECD_REQ | (bits & 3) << 1);
+			write_reg(h, IGB_EECD, IGB_EECD_REQ | (bits & 3) << 1 | 1);
+		}
+	}
+}
+
+static void fault(struct host *h, struct input *in)
+{
+	static struct inject_host nobody;
+	struct inject_spec s = {.kind = INJECT_LOST_IRQ + take(in, 1) % (INJECT_KINDS - INJECT_LOST_IRQ),
+				.bdf = INJECT_ANY,
+				.chance = INJECT_ALWAYS,
+				.times = 1 + take(in, 1) % 4,
+				.after = take(in, 1) % 4,
+				.vector = INJECT_ANY,
+				.lasting = take(in, 1)};
+
+	s.queue = (int)take(in, 1) % (2 * IGB_QUEUES);
+	s.field = take(in, 1) % INJECT_FIELDS;
+	s.seed = s.after;
+	if (take(in, 1) & 1)
+		inject_drop(h->m.f, 0);
+	inject_add(h->m.f, &s, 1, h->m.loop, &nobody);
+	h->m.f->ops->set_link(h->m.f, take(in, 1) & 7);
+}
+
 static void step(struct host *h, struct input *in)
 {
 	unsigned int q;
 	uint64_t v;
 
-	switch (take(in, 1) % 18) {
+	switch (take(in, 1) % 20) {
+	case 18:
+		eeprom(h, in);
+		break;
+	case 19:
+		fault(h, in);
+		break;
 	case 16:
 		store(h, in);
 		break;
@@ -197,8 +241,11 @@ static struct host *host_get(void)
 {
 	static struct host h;
 
+	log_set_level(LOG_ERROR);
 	if (!h.m.loop)
 		host_open_net(&h, "loopback", "");
+	inject_drop(h.m.f, 0);
+	h.m.f->ops->set_link(h.m.f, true);
 	pci_func_reset(h.m.f);
 	pci_cfg_write(h.m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	memset(h.m.mem, 0, 0x10000);
@@ -235,6 +282,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		step(h, &in);
 		check(h);
 	}
+	inject_drop(h->m.f, 0);
 	pci_func_reset(h->m.f);
 	check(h);
 	return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Hostile drivers of two virtual functions of the network card: register accesses of any kind, messages, and rings of
- * the fuzzer's bytes, at a cable that leads back to the card. A byte stream of operations; queues are usually running
- * first.
+ * Hostile drivers of two virtual functions of the network card, and of the card as their host: register accesses of any
+ * kind, messages, and rings of the fuzzer's bytes, at a cable that leads back to the card. A byte stream of operations;
+ * queues are usually running first.
  */
 #include <string.h>
 #include <linux/pci_regs.h>
@@ -94,9 +94,40 @@ static void any_access(struct host *h, struct input *in)
 	pci_bar_read(f, 0, off, len, &v);
 }
 
+/* What the card's driver has of its functions: any of it, or a set-up that makes sense, in which some of it is any. */
+static void govern(struct host *h, struct input *in)
+{
+	static const struct {
+		uint32_t off, n;
+	} regs[] = {{IGB_VF_MEM, 128}, {IGB_P2V, 8},   {IGB_MBVFICR, 5}, {IGB_DTXSWC, 1},   {IGB_VMVIR, 8},
+		    {IGB_VT_CTL, 1},   {IGB_VMOLR, 8}, {IGB_RPLOLR, 1},	 {IGB_VLVF, 32},    {IGB_MRQC, 1},
+		    {IGB_RAL, 32},     {IGB_UTA, 128}, {IGB_RETA, 32},	 {IGB_CTRL_EXT, 1}, {IGB_WVBR, 1},
+		    {IGB_IMS, 1},      {IGB_RCTL, 1}};
+	unsigned int i = take(in, 1) % (ARRAY_SIZE(regs) + 1);
+
+	if (i < ARRAY_SIZE(regs)) {
+		uint32_t off = regs[i].off + 4 * (uint32_t)(take(in, 1) % regs[i].n);
+
+		wr(h, off, (uint32_t)take(in, 4));
+		rd(h, off);
+		return;
+	}
+	wr(h, IGB_RCTL, IGB_RCTL_EN | IGB_RCTL_BAM | IGB_RCTL_UPE | IGB_RCTL_MPE | IGB_RCTL_SECRC);
+	wr(h, IGB_MRQC, IGB_MRQC_VMDQ | (uint32_t)take(in, 1) << 1);
+	wr(h, IGB_VT_CTL, (uint32_t)take(in, 1) << 7 | IGB_VT_CTL_REPLICATION);
+	wr(h, IGB_DTXSWC, IGB_DTXSWC_LOOPBACK | (uint32_t)take(in, 3));
+	for (unsigned int n = 0; n < 3; n++)
+		wr(h, IGB_VMOLR + 4 * n, (uint32_t)take(in, 4));
+	wr(h, IGB_VFRE, 0xff);
+	wr(h, IGB_VFTE, 0xff);
+}
+
 static void step(struct host *h, struct input *in)
 {
-	switch (take(in, 1) % 8) {
+	switch (take(in, 1) % 9) {
+	case 8:
+		govern(h, in);
+		break;
 	case 0:
 		any_access(h, in);
 		break;
@@ -112,7 +143,9 @@ static void step(struct host *h, struct input *in)
 		descriptor(h, in);
 		break;
 	case 6:
-		if (take(in, 1) < 16)
+		if (take(in, 1) == 255)
+			pci_sriov_set(h->m.f, take(in, 1) % (VFS + 1));
+		else if (take(in, 1) < 16)
 			pci_func_reset(take(in, 1) & 1 ? h->m.f : function(h, take(in, 1)));
 		else
 			wr(h, IGB_CTRL_EXT, (uint32_t)take(in, 1) << 24);
@@ -152,5 +185,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		pci_func_reset(function(h, i));
 	pci_func_reset(h->m.f);
 	pci_cfg_write(h->m.f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
+	pci_sriov_set(h->m.f, VFS);
 	return 0;
 }

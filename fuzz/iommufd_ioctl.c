@@ -374,6 +374,50 @@ static void do_scene(struct client *k, struct ufile *f, uint8_t what)
 	}
 }
 
+/* A device behind a guest's stream table entry, descriptors and tables, all of which lie on a page of the client's. */
+static void do_smmu(struct client *k, struct ufile *f, uint8_t what)
+{
+	unsigned int i = what % DEVICES;
+	uint32_t dev, ioas, parent, viommu, nested;
+	uint64_t *words = (uint64_t *)(k->mem + 0x2000);
+
+	if (!k->dev[i] || k->ctx[i] != iommufd_ctx(f))
+		return;
+	dev = k->devid[i];
+	ioas = ASK(IOMMUFD_CMD_IOAS_ALLOC, 2, 0, 0);
+	ASK(IOMMUFD_CMD_IOAS_MAP, 0, 7, ioas, 0, 0, 0, 8 << 12, 0, 0, 0);
+	parent = ASK(IOMMUFD_CMD_HWPT_ALLOC, 4, 1, dev, ioas, 0, 0, 0, 0, 0, 0);
+	viommu = ASK(IOMMUFD_CMD_VIOMMU_ALLOC, 5, 0, IOMMU_VIOMMU_TYPE_ARM_SMMUV3, dev, parent, 0, 0, 0, 0, 0);
+	if (!(what & 8))
+		ASK(IOMMUFD_CMD_VDEVICE_ALLOC, 0, viommu, dev, 0, 9, 0);
+	ASK(IOMMUFD_CMD_VEVENTQ_ALLOC, 0, 0, viommu, IOMMU_VEVENTQ_TYPE_ARM_SMMUV3, 1 + (what >> 6), 0, 0, 0);
+	words[0] = 1 | 5 << 1 | (take8(&k->in) & 3) << 4 | 0x2100 | (uint64_t)(take8(&k->in) & 31) << 59;
+	words[1] = take8(&k->in) & 3;
+	if (what & 16)
+		words[take8(&k->in) & 1] ^= BIT64(take8(&k->in) & 63);
+	nested = ASK(IOMMUFD_CMD_HWPT_ALLOC, 4, 0, dev, viommu, 0, 0, IOMMU_HWPT_DATA_ARM_SMMUV3, 16, 0x2000, 0, 0, 0);
+	/* Descriptors of all kinds in a row, of which many lead to this page. */
+	for (unsigned int n = 32; n < 512; n++)
+		words[n] = 0x2000 | 0x443;
+	for (unsigned int n = 32; n < 64; n += 8) {
+		words[n] = 25 | 1 << 30 | 1ull << 31 | 5ull << 32 | 1ull << 41 | 7ull << 43 | 3ull << 45;
+		words[n] ^= BIT64(44) ^ BIT64(take8(&k->in) & 63);
+	}
+	for (unsigned int n = take8(&k->in) & 15; n; n--)
+		words[32 + (take8(&k->in) << 1)] = take(&k->in, 4) | (uint64_t)take8(&k->in) << 48;
+	if (!k->attached[i])
+		k->attached[i] = !iommufd_device_attach(k->dev[i], &nested);
+	else
+		iommufd_device_replace(k->dev[i], &nested);
+	for (unsigned int n = 0; n < 4; n++) {
+		dma_write(dma_dev_pasid(k->dma[i], take8(&k->in) & 7), IOVA((uint64_t)take8(&k->in) << 5), k->mem, 16,
+			  NULL);
+		words[0] = take8(&k->in) | (uint64_t)take8(&k->in) << 12 | 9ull << 32;
+		ASK(IOMMUFD_CMD_HWPT_INVALIDATE, 0, viommu, 0x2000, 0, IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3, 16, 1,
+		    0);
+	}
+}
+
 /* A device with PASIDs behind page tables that follow the client, which has one page or more there. */
 static void do_follow(struct client *k, struct ufile *f, uint8_t what)
 {
@@ -478,7 +522,7 @@ static void do_device(struct client *k, struct ufile *f, uint8_t op)
 	if (!k->dev[i]) {
 		/* The last two are of one group: of one context at a time, as vfio/ sees to. */
 		if (ctx && (!i || !k->dev[3 - i] || ctx == k->ctx[3 - i])) {
-			if (!iommufd_device_bind(ctx, k->dma[i], k->dma[!!i], iommufd_unit(0), &k->dev[i], &id)) {
+			if (!iommufd_device_bind(ctx, k->dma[i], k->dma[!!i], iommufd_unit(op >> 7), &k->dev[i], &id)) {
 				k->ctx[i] = ctx;
 				k->devid[i] = id;
 			}
@@ -548,6 +592,8 @@ static void run(struct client *k)
 				do_pasid(k, what + (op >> 3), take8(&k->in));
 			else if (f && iommufd_ctx(f) && what < 0x90)
 				do_follow(k, f, take8(&k->in));
+			else if (f && iommufd_ctx(f) && what < 0xc0)
+				do_smmu(k, f, take8(&k->in));
 			else if (f && iommufd_ctx(f))
 				do_scene(k, f, take8(&k->in));
 			break;

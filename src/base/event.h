@@ -62,6 +62,8 @@ enum {
 	EVENT_FILE = 8,
 	/* DMA, FAULT: addr is translated by a table of the client's, and is none of the space's. */
 	EVENT_NESTED = 16,
+	/* DMA, FAULT: addr was given to the device while it was attached to something else (dma_tag.given). */
+	EVENT_MOVED = 32,
 };
 
 /* What a device was doing when it issued a DMA: "SQ1 CID 7 PRP1". Lives on the issuer's stack. */
@@ -72,6 +74,7 @@ struct dma_tag {
 	uint32_t id;
 	const char *part; /* "PRP1", "PRP list", "SQE", NULL if none */
 	uint64_t at;	  /* where what id counts lies, an IOVA; 0: not worth saying */
+	uint32_t given;	  /* dma_dev_moves() when the address was; 0: not known */
 	bool old;	  /* the address is from before the last reset, and nobody has set it since */
 };
 

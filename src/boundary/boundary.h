@@ -65,6 +65,7 @@ enum filter_kind {
 	FILTER_ALL,    /* what is always of interest */
 	FILTER_FOLLOW, /* what changes mappings beside that, for every thread */
 	FILTER_WATCH,  /* what takes memory away beside that, likewise */
+	FILTER_WRITE,  /* write(), once there is a descriptor for which WRITE has answers, likewise */
 };
 int filter_install(enum filter_kind kind); /* 0 or -errno */
 
@@ -187,6 +188,9 @@ int rpc_decode(const uint8_t *code, size_t n, struct insn *out);
 bool object_of_fd(int fd, uint64_t *object);
 void object_ioctl(ucontext_t *uc);
 void object_pread(ucontext_t *uc);
+void object_write(ucontext_t *uc);
+void object_watch_writes(void); /* there is a descriptor whose writes the broker answers */
+bool object_is(int fd);
 void object_read(ucontext_t *uc); /* of a descriptor that EMPTY answers for */
 void object_pwrite(ucontext_t *uc);
 /* What it is, as /proc/self/fd shows it: the length, not ended by a NUL. -1: not ours. */

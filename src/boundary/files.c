@@ -168,6 +168,8 @@ static long open_ours(ucontext_t *uc, const struct path_call *c, const struct pa
 	ret = rpc_call(&r);
 	if (ret >= 0 && r.slot->flags & SLOT_HAS_FD) {
 		ret = rpc_recv_fd(&r);
+		if (r.slot->flags & SLOT_FD_WRITES)
+			object_watch_writes();
 		if (ret >= 0 && !(flags & O_CLOEXEC))
 			sys3(__NR_fcntl, ret, F_SETFD, 0);
 		rpc_end(&r);

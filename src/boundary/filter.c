@@ -63,6 +63,8 @@ static const uint16_t followed[] = {
     __NR_mprotect, __NR_pkey_mprotect, __NR_brk, __NR_shmdt, __NR_shmat, __NR_remap_file_pages, __NR_exit_group,
 };
 
+static const uint16_t written[] = {__NR_write};
+
 static const uint16_t watched[] = {__NR_brk, __NR_ftruncate, __NR_fallocate};
 
 /* jump over the n following instructions unless the number (in A) is nr */
@@ -249,6 +251,9 @@ int filter_install(enum filter_kind kind)
 	if (kind == FILTER_FOLLOW) {
 		flags = SECCOMP_FILTER_FLAG_TSYNC;
 		build_list(b, followed, ARRAY_SIZE(followed), NULL, 0);
+	} else if (kind == FILTER_WRITE) {
+		flags = SECCOMP_FILTER_FLAG_TSYNC;
+		build_list(b, written, ARRAY_SIZE(written), NULL, 0);
 	} else if (kind == FILTER_WATCH) {
 		flags = SECCOMP_FILTER_FLAG_TSYNC;
 		build_list(b, watched, ARRAY_SIZE(watched), NULL, 0);

@@ -134,4 +134,6 @@ __attribute__((constructor)) static void boundary_init(int argc, char **argv, ch
 		complain("this process cannot be prepared; its system calls are not seen");
 	else if (filter_install(FILTER_ALL))
 		complain("seccomp is refused here; system calls of this process are not seen");
+	else if (object_is(1))
+		object_watch_writes();
 }

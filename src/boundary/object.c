@@ -355,6 +355,58 @@ void object_read(ucontext_t *uc)
 	UC_RET(uc) = ret;
 }
 
+bool object_is(int fd)
+{
+	uint64_t object;
+
+	return object_of_fd(fd, &object);
+}
+
+/* Where a thread has a filter of its own, nothing comes of what is written. */
+void object_watch_writes(void)
+{
+	static _Atomic uint32_t armed;
+	uint32_t no = 0;
+
+	if (process_is_vfork_child() || atomic_compare_exchange_strong(&armed, &no, 1))
+		filter_install(FILTER_WRITE);
+}
+
+/* As long as the broker says that the writer waits, it asks again: the kernel would not be interrupted either. */
+void object_write(ucontext_t *uc)
+{
+	uint64_t n = MIN((uint64_t)UC_ARG3(uc), (uint64_t)WRITE_MAX), object;
+	bool own = true;
+	struct rpc r;
+	long ret;
+
+	if (!object_of_fd(UC_ARG1(uc), &object)) {
+		trap_resume(uc);
+		return;
+	}
+	for (unsigned int times = 0;; times++) {
+		if (rpc_begin(&r, RPC_WRITE, object)) {
+			ret = -EIO;
+			break;
+		}
+		ret = -EFAULT;
+		if (!guard_copy(r.payload, (const void *)UC_ARG2(uc), n)) {
+			r.slot->payload_len = n;
+			ret = rpc_call(&r);
+			own = ret < 0 || !r.slot->a[0];
+		}
+		if (ret == -EAGAIN)
+			later(&r, times);
+		rpc_end(&r);
+		if (ret != -EAGAIN)
+			break;
+	}
+	if (own)
+		UC_RET(uc) = ret;
+	else
+		trap_resume(uc);
+}
+
 void object_pread(ucontext_t *uc)
 {
 	region_io(uc, false);

@@ -49,6 +49,9 @@ void trap_handler(int sig, siginfo_t *si, void *ctx)
 	case __NR_read:
 		object_read(uc);
 		return;
+	case __NR_write:
+		object_write(uc);
+		return;
 	case __NR_pread64:
 		object_pread(uc);
 		return;

@@ -21,6 +21,7 @@
 #include "devices/fault.h"
 #include "devices/option.h"
 #include "pci/pci.h"
+#include "pci/sriov.h"
 #include "proto/ctl.h"
 #include "vfio/vfio.h"
 
@@ -91,6 +92,9 @@ static void order_list(struct ctl_peer *p, char *arg, struct answer *a)
 
 	say(a, "%-12s  %-10s  %5s  %s\n", "ADDRESS", "TYPE", "GROUP", "STATE");
 	for (size_t i = 0; (f = vfio_func(p->b->vfio, i)); i++) {
+		/* Of virtual functions, those that there are. */
+		if (f->physfn && f->virtfn >= f->physfn->sriov->n)
+			continue;
 		pci_bdf_format(f, bdf);
 		say(a, "%-12s  %-10s  %5u  %s%s\n", bdf, f->name, f->group, state_name(p->b, f),
 		    f->pulled ? ", removed"

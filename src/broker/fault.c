@@ -7,6 +7,7 @@
 #include "broker/shadow.h"
 #include "devices/fault.h"
 #include "pci/pci.h"
+#include "pci/sriov.h"
 #include "vfio/vfio.h"
 
 struct pci_func *func_at(struct broker *b, int domain, int bdf)
@@ -31,6 +32,7 @@ static void on_unbound(void *arg, struct pci_func *f)
 	else
 		shadow_unbind(b->shadow, f);
 	ctl_unbound(b, f);
+	sriov_unbound(b, f);
 }
 
 /* It is gone at once; what the host shows of it goes when nobody has it open. */
@@ -52,6 +54,8 @@ int func_insert(struct broker *b, struct pci_func *f)
 
 	if (!f->pulled || vfio_binding(b->vfio, f) != VFIO_UNBOUND)
 		return -EBUSY;
+	if (f->physfn && (f->virtfn >= f->physfn->sriov->n || f->physfn->sriov->leaving))
+		return -ENODEV;
 	pci_func_reset(f);
 	pci_func_set_away(f, false);
 	ret = topology_show(b, f);

@@ -9,6 +9,7 @@
 #include "base/event.h"
 #include "base/list.h"
 #include "base/loop.h"
+#include "broker/aside.h"
 #include "broker/broker.h"
 #include "mm/mm.h"
 #include "pci/inject.h"
@@ -267,6 +268,7 @@ struct placed {
 	struct pci_func *parent; /* the bridge above, or NULL */
 	int group;		 /* -1: not known yet */
 	int vfio;		 /* its number there; -1: VFIO does not have it, and it is ours to free */
+	int asked;		 /* the group that group= names; -1: none */
 	char driver[32];	 /* "": none */
 };
 struct topology {
@@ -277,6 +279,9 @@ int topology_build(struct broker *b, char *err, size_t errlen); /* every -d */
 void topology_free(struct broker *b);
 int topology_show(struct broker *b, struct pci_func *f);	      /* in the tree. 0 or -errno */
 bool topology_has_driver(struct broker *b, const struct pci_func *f); /* from the start */
+/* Virtual function i of pf, which the host has just enabled: made, if need be, shown, and bound as autoprobe says. */
+int topology_add_vf(struct broker *b, struct pci_func *pf, unsigned int i);
+const char *topology_driver(struct broker *b, const struct pci_func *f); /* "": none */
 /* What is in the slot above f, or its link, has changed. */
 void topology_update(struct broker *b, const struct pci_func *f);
 
@@ -289,6 +294,13 @@ bool fault_drop(struct broker *b, unsigned int id); /* 0: all. False: there is n
 struct pci_func *func_at(struct broker *b, int domain, int bdf);
 /* A function that was pulled out is back. 0, -EBUSY (it is there, or still leaving), -errno. */
 int func_insert(struct broker *b, struct pci_func *f);
+
+/* ---- sriov.c: virtual functions come and go ---- */
+/*
+ * A client opens a file of sysfs for writing, and may. True if what is written there acts: *f, or *err instead.
+ */
+bool sriov_open(struct broker *b, const char *path, struct ufile **f, int *err);
+void sriov_unbound(struct broker *b, struct pci_func *f); /* nobody has it any more */
 
 /* ---- ctl.c: orders from outside ---- */
 struct ctl {
@@ -324,6 +336,7 @@ struct broker {
 	struct events events;
 	struct summary summary;
 	struct p2p_policy p2p;
+	struct aside aside;
 	struct check *check; /* NULL: nothing is checked */
 	struct iommufd *iommufd;
 	struct vfio *vfio;
@@ -333,7 +346,7 @@ struct broker {
 	struct backing_cache *backings;
 	struct objects objects;
 	struct list sessions;
-	struct list dead; /* sessions that are about to be ended */
+	struct list dead;	/* sessions that are about to be ended */
 	struct loop_timer held; /* for what they hold */
 	struct tickets tickets;
 	uint64_t sessions_made;

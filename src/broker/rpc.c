@@ -2,6 +2,7 @@
 /* One function for each call of proto/channel.h's table. The slot is the client's memory: what is needed of it is
  * copied once, before anything looks at it, and answers are only written there. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ struct request {
 	/* reply */
 	uint64_t out[3];
 	uint32_t out_len;
-	bool has_fd, fd_asks;
+	bool has_fd, fd_asks, fd_writes;
 };
 
 /* A mapping of a ufile by this client, counted in bytes; it keeps the ufile as a VMA keeps a file. */
@@ -148,6 +149,7 @@ static long rpc_OPEN(struct request *r)
 	char path[PATH_MAX];
 	size_t n = r->payload_len;
 	struct ufile *f = NULL;
+	bool writes = (r->a[0] & O_ACCMODE) != O_RDONLY;
 	int err;
 
 	if (n >= sizeof(path))
@@ -158,8 +160,12 @@ static long rpc_OPEN(struct request *r)
 		return failnth_open(r->s->b->failnth, path);
 	if (!path_confined(path))
 		return -EXDEV;
-	if (!open_node(r->s->b, path, &f, &err))
-		return shadow_open(r->s->b->shadow, path, r->a[0]);
+	if (!open_node(r->s->b, path, &f, &err)) {
+		err = shadow_open(r->s->b->shadow, path, r->a[0]);
+		r->fd_writes = !err && writes && sriov_open(r->s->b, path, &f, &err);
+		if (!r->fd_writes)
+			return err;
+	}
 	return err ? err : give_file(r, f);
 }
 
@@ -418,6 +424,14 @@ static long rpc_EMPTY(struct request *r)
 	return f->ops->empty ? f->ops->empty(f) : -EINVAL;
 }
 
+static long rpc_WRITE(struct request *r)
+{
+	struct ufile *f = file_of(r);
+
+	r->out[0] = !f || !f->ops->write;
+	return r->out[0] ? 0 : f->ops->write(f, r->in, MIN(r->payload_len, (uint32_t)WRITE_MAX));
+}
+
 static long rpc_INHERIT(struct request *r)
 {
 	return ticket_use(r->s, r->a);
@@ -582,7 +596,7 @@ bool rpc_serve(struct session *s, unsigned int slot)
 	sl->a[1] = r.out[1];
 	sl->a[2] = r.out[2];
 	sl->ret = ret;
-	sl->flags = (r.has_fd ? SLOT_HAS_FD : 0) | (r.fd_asks ? SLOT_FD_ASKS : 0);
+	sl->flags = (r.has_fd ? SLOT_HAS_FD : 0) | (r.fd_asks ? SLOT_FD_ASKS : 0) | (r.fd_writes ? SLOT_FD_WRITES : 0);
 	sl->payload_len = r.out_len;
 	if (unlikely(must_wait(&r))) {
 		s->held_answers |= 1u << slot;

@@ -244,6 +244,8 @@ static bool drain_ring(struct session *s)
 	atomic_store_explicit(&ch->ring_tail, tail, memory_order_release);
 	s->tail = tail;
 	tune_hold(s, took, vfio_interrupts(s->b->vfio) != rung);
+	if (!s->hold)
+		aside_note(&s->b->aside, atomic_load_explicit(&ch->cpu, memory_order_relaxed), began);
 	return true;
 }
 
@@ -378,6 +380,7 @@ static int map_channel(struct session *s)
 	s->ch->version = CHANNEL_VERSION;
 	s->ch->spin_ns = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 50000 : 0;
 	s->ch->broker_sleeps = 1;
+	s->ch->cpu = ASIDE_UNKNOWN;
 	s->ch->memory_off = s->b->memory_off;
 	err = send_hello(s, fd);
 	if (err) {

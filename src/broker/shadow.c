@@ -45,7 +45,7 @@ static const struct fixed {
     {"sys/module/vfio/parameters/enable_unsafe_noiommu_mode", 0644, "N\n"},
     {"sys/module/vfio_pci/parameters/disable_denylist", 0444, "N\n"},
     {"sys/module/vfio_pci/parameters/disable_idle_d3", 0644, "Y\n"},
-    {"sys/module/vfio_pci/parameters/enable_sriov", 0644, "N\n"},
+    {"sys/module/vfio_pci/parameters/enable_sriov", 0644, "Y\n"},
     {"sys/module/vfio_pci/parameters/nointxmask", 0644, "N\n"},
     {"sys/module/vfio_pci_core", 0755, NULL},
     {"sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", 0644, "N\n"},
@@ -129,8 +129,10 @@ const char *shadow_root(const struct shadow *s)
  * vfio-pci already. Writing any other would have an effect that the tree cannot have. */
 static bool write_is_harmless(const char *name)
 {
-	static const char *const harmless[] = {"driver_override",   "new_id", "remove_id", "drivers_probe",
-					       "drivers_autoprobe", "uevent"};
+	static const char *const harmless[] = {"driver_override", "new_id", "remove_id", "drivers_probe",
+					       "drivers_autoprobe", "uevent",
+					       /* These act (sriov.c). */
+					       "sriov_numvfs", "sriov_drivers_autoprobe"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
 		if (!strcmp(name, harmless[i]))
@@ -204,4 +206,18 @@ int shadow_open(struct shadow *s, const char *path, int flags)
 		return ret;
 	sf = func_of(s, rel);
 	return sf ? attr_refresh(s, sf, name) : 0;
+}
+
+struct pci_func *shadow_attribute(struct shadow *s, const char *path, const char **name)
+{
+	char full[PATH_MAX], real[PATH_MAX];
+	const struct shadow_func *sf;
+	size_t n = strlen(s->root);
+
+	if (snprintf(full, sizeof(full), "%s%s", s->root, path) >= (int)sizeof(full) || !realpath(full, real) ||
+	    strncmp(real, s->root, n) || real[n] != '/')
+		return NULL;
+	sf = func_of(s, real + n + 1);
+	*name = strrchr(path, '/') + 1;
+	return sf ? sf->f : NULL;
 }

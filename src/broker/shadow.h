@@ -42,7 +42,9 @@ int shadow_add_at(struct shadow *s, struct pci_func *f, const struct shadow_plac
 int shadow_add(struct shadow *s, struct pci_func *f);
 /* Takes its driver away, and with it the nodes of its own and, after the last of them, of its group. */
 void shadow_unbind(struct shadow *s, struct pci_func *f);
-int shadow_bind(struct shadow *s, struct pci_func *f);	  /* and gives it back. 0 or -errno */
+int shadow_bind(struct shadow *s, struct pci_func *f); /* and gives it back. 0 or -errno */
+/* The link from a physical function to its virtual one of that number. 0 or -errno */
+int shadow_set_vf(struct shadow *s, struct pci_func *pf, unsigned int i, bool there);
 void shadow_remove(struct shadow *s, struct pci_func *f); /* as if it had never been there */
 
 /*
@@ -64,5 +66,7 @@ void shadow_remove_task(struct shadow *s, unsigned int tid);
  * may write, for reading what cannot be read, and for creating; EXDEV for a link that leads out of the tree).
  */
 int shadow_open(struct shadow *s, const char *path, int flags);
+/* Whose attribute that is, and which (a part of path); NULL: nobody's. */
+struct pci_func *shadow_attribute(struct shadow *s, const char *path, const char **name);
 
 #endif

@@ -110,6 +110,10 @@ static bool dynamic_format(struct pci_func *f, const char *name, char *buf, size
 {
 	if (!strcmp(name, "power_state"))
 		power_state_format(f, buf, len);
+	else if (f->sriov && !strcmp(name, "sriov_numvfs"))
+		snprintf(buf, len, "%u\n", f->sriov->n);
+	else if (f->sriov && !strcmp(name, "sriov_drivers_autoprobe"))
+		snprintf(buf, len, "%u\n", !f->sriov->no_autoprobe);
 	else if (!strcmp(name, "enable")) /* what the kernel counts is, here, whether the function decodes */
 		snprintf(buf, len, "%u\n", pci_mem_enabled(f));
 	else if (f->exp_cap && !strcmp(name, "current_link_speed"))
@@ -259,10 +263,10 @@ static void add_resources(struct adder *a, struct pci_func *f)
 			last = start + f->rom_size - 1;
 			flags = RES_MEM | RES_SIZEALIGN | RES_READONLY;
 		}
-		if (i > PCI_BARS && f->sriov && f->sriov->vf[0]->bar[i - PCI_BARS - 1].size) {
+		if (i > PCI_BARS && f->sriov && f->sriov->vf[0] && f->sriov->vf[0]->bar[i - PCI_BARS - 1].size) {
 			b = &f->sriov->vf[0]->bar[i - PCI_BARS - 1];
 			start = pci_bar_address(f->sriov->vf[0], i - PCI_BARS - 1);
-			last = start + f->sriov->n * b->size - 1;
+			last = start + f->sriov->total * b->size - 1;
 			flags = RES_MEM | RES_SIZEALIGN | RES_MEM_64 | PCI_BASE_ADDRESS_MEM_TYPE_64;
 		}
 		n += snprintf(text + n, sizeof(text) - n, "0x%016llx 0x%016llx 0x%016llx\n", start, last, flags);
@@ -404,6 +408,18 @@ static void add_sriov(struct adder *a, struct pci_func *f)
 		pci_bdf_format(s->vf[i], bdf);
 		add_link(a, name, "../%s", bdf);
 	}
+}
+
+int attr_set_vf(struct shadow *s, const struct shadow_func *sf, unsigned int i, bool there)
+{
+	char path[SHADOW_PATH_MAX], target[24] = "../";
+
+	snprintf(path, sizeof(path), "%s/virtfn%u", sf->dir, i);
+	root_remove_path(s->root_fd, path);
+	if (!there)
+		return 0;
+	pci_bdf_format(sf->f->sriov->vf[i], target + 3);
+	return tree_link(s->root_fd, path, target);
 }
 
 /* And of a virtual one. */

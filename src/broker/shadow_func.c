@@ -228,6 +228,13 @@ int shadow_bind(struct shadow *s, struct pci_func *f)
 	return ret ? ret : driver_listing_add(s, sf);
 }
 
+int shadow_set_vf(struct shadow *s, struct pci_func *pf, unsigned int i, bool there)
+{
+	struct shadow_func *sf = find(s, pf);
+
+	return sf ? attr_set_vf(s, sf, i, there) : -ENODEV;
+}
+
 /* ---- functions ---- */
 
 /* Every other place that lists functions; prefix is what leads from there to sys/devices. */

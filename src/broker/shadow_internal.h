@@ -69,6 +69,8 @@ int tree_update(int root_fd, const char *path, const void *data, size_t len);
 int attr_add_func(struct shadow *s, const struct shadow_func *sf);
 /* What says which driver it has: the one in sf. */
 int attr_set_driver(struct shadow *s, const struct shadow_func *sf);
+/* Its link to its virtual function i. */
+int attr_set_vf(struct shadow *s, const struct shadow_func *sf, unsigned int i, bool there);
 /* Brings attribute name of sf up to date, if it is one whose content changes. */
 int attr_refresh(struct shadow *s, const struct shadow_func *sf, const char *name);
 

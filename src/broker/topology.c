@@ -358,26 +358,30 @@ static int append(struct topology *t, const struct placed *p)
 /* It and its virtual functions. */
 static void destroy(struct pci_func *f)
 {
-	for (unsigned int i = 0; f->sriov && i < f->sriov->n; i++)
-		f->sriov->vf[i]->ops->destroy(f->sriov->vf[i]);
+	for (unsigned int i = 0; f->sriov && i < f->sriov->total; i++)
+		if (f->sriov->vf[i])
+			f->sriov->vf[i]->ops->destroy(f->sriov->vf[i]);
 	f->ops->destroy(f);
 }
 
-/* Each in a place of its own; all in the group that was asked for, if one was. What has a driver is vfio-pci's. */
+/* In a place of its own, and in the group that was asked for, if one was. What has a driver is vfio-pci's. */
+static int virtual_function_add(struct topology *t, struct pci_func *vf, int group, char *err, size_t errlen)
+{
+	struct placed p = {.f = vf, .vfio = -1, .group = group, .asked = group, .driver = "vfio-pci"};
+
+	vf->domain = vf->physfn->domain;
+	vf->bdf = pci_vf_bdf(vf->physfn, vf->virtfn);
+	if (taken(t, vf->domain, vf->bdf))
+		return wrong(&p, err, errlen, "another one has the address");
+	return append(t, &p);
+}
+
 static int virtual_functions_add(struct topology *t, struct pci_func *pf, int group, char *err, size_t errlen)
 {
 	int ret = 0;
 
-	for (unsigned int i = 0; pf->sriov && !ret && i < pf->sriov->n; i++) {
-		struct placed p = {.f = pf->sriov->vf[i], .vfio = -1, .group = group, .driver = "vfio-pci"};
-
-		p.f->domain = pf->domain;
-		p.f->bdf = pci_vf_bdf(pf, i);
-		if (taken(t, p.f->domain, p.f->bdf))
-			ret = wrong(&p, err, errlen, "another one has the address");
-		else
-			ret = append(t, &p);
-	}
+	for (unsigned int i = 0; pf->sriov && !ret && i < pf->sriov->n; i++)
+		ret = virtual_function_add(t, pf->sriov->vf[i], group, err, errlen);
 	return ret;
 }
 
@@ -394,7 +398,7 @@ static int create(struct broker *b, const char *spec, char *err, size_t errlen)
 	if (ret)
 		return blame(ret);
 	err[0] = 0; /* what a type may have noted for the case of a failure */
-	p.group = place.group;
+	p.group = p.asked = place.group;
 	if (!bridge_is(p.f) && strcmp(place.driver, "none"))
 		strcpy(p.driver, place.driver);
 	else if (bridge_is(p.f))
@@ -511,6 +515,59 @@ int topology_build(struct broker *b, char *err, size_t errlen)
 		topology_update(b, t->v[i].f);
 	}
 	return ret ? ret : show_all(b);
+}
+
+/* ---- later ---- */
+
+const char *topology_driver(struct broker *b, const struct pci_func *f)
+{
+	const struct placed *p = placed_of(&b->topo, f);
+
+	/* Its driver may have been taken away since. */
+	return p->vfio >= 0 && vfio_binding(b->vfio, f) == VFIO_UNBOUND ? "" : p->driver;
+}
+
+static int vf_make(struct broker *b, struct pci_func *pf, unsigned int i)
+{
+	struct topology *t = &b->topo;
+	int ret = pf->sriov->make ? pf->sriov->make(pf, i) : -ENODEV, number = 0;
+	char err[128];
+
+	if (ret)
+		return ret;
+	ret = virtual_function_add(t, pf->sriov->vf[i], placed_of(t, pf)->asked, err, sizeof(err));
+	if (ret) {
+		pf->sriov->vf[i]->ops->destroy(pf->sriov->vf[i]);
+		pf->sriov->vf[i] = NULL;
+		return ret == -EINVAL ? -EBUSY : ret;
+	}
+	t->v[t->n - 1].parent = placed_of(t, pf)->parent;
+	group_form(t, &t->v[t->n - 1]);
+	for (size_t j = 0; j < t->n; j++)
+		number += t->v[j].vfio >= 0;
+	return hand_over(b, &t->v[t->n - 1], &number);
+}
+
+int topology_add_vf(struct broker *b, struct pci_func *pf, unsigned int i)
+{
+	int ret = pf->sriov->vf[i] ? 0 : vf_make(b, pf, i);
+	struct pci_func *vf = pf->sriov->vf[i];
+	struct placed *p;
+
+	if (ret)
+		return ret;
+	p = placed_of(&b->topo, vf);
+	if (p->vfio < 0)
+		return -ENOMEM;
+	vf->pulled = false;
+	pci_func_reset(vf);
+	pci_func_set_away(vf, false);
+	strcpy(p->driver, pf->sriov->no_autoprobe ? "" : "vfio-pci");
+	if (*p->driver && vfio_binding(b->vfio, vf) == VFIO_UNBOUND)
+		ret = vfio_bind(b->vfio, vf);
+	else if (!*p->driver && vfio_binding(b->vfio, vf) == VFIO_BOUND)
+		ret = vfio_unbind(b->vfio, vf);
+	return ret ? ret : topology_show(b, vf);
 }
 
 /* After VFIO's. */

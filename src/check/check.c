@@ -173,6 +173,7 @@ static void take_event(struct check *c, const struct event *ev)
 		if (!(ev->flags & EVENT_NESTED)) {
 			check_dma_done(c, ev);
 			check_memory_dma(c, ev);
+			check_moved_dma(c, ev);
 		}
 		if (c->dma_wanted & DMA_UNSAFE)
 			check_unsafe_dma(c, ev);

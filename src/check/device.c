@@ -16,7 +16,7 @@
 
 struct devices {
 	struct list list;
-	unsigned int n;
+	unsigned int n, nmoved;
 };
 
 struct devices *devices_new(void)
@@ -103,6 +103,13 @@ void deed_say(struct finding *f, const struct deed *d, const char *fmt, ...)
 		f->pid = d->pid;
 }
 
+static void set_moved(struct check *c, struct device_note *n, bool moved)
+{
+	c->devices->nmoved += moved - n->moved;
+	n->moved = moved;
+	check_want_dma(c, DMA_MOVED, c->devices->nmoved && check_wants(c, CLASS_DMA_AFTER_OWNER_CHANGE));
+}
+
 void check_attach(struct check *c, const struct event *ev)
 {
 	struct device_note *n = note(c->devices, ev->who, ev->pasid);
@@ -114,6 +121,7 @@ void check_attach(struct check *c, const struct event *ev)
 		n->before = n->ioas;
 	n->ioas = ev->ioas;
 	n->attached = deed_now(c);
+	set_moved(c, n, n->moved || (n->before && n->ioas && n->before != n->ioas));
 }
 
 void check_master(struct check *c, const struct event *ev)
@@ -142,6 +150,7 @@ static void owner_gone(struct check *c, struct device_note *n)
 	n->msix_write = NULL;
 	n->msix_set = false;
 	n->master_off = n->reset = n->irqs = (struct deed){0};
+	set_moved(c, n, false);
 }
 
 void check_irqs(struct check *c, const struct event *ev)

@@ -21,6 +21,7 @@ struct device_note {
 	struct list node;
 	uint32_t bdf, pasid;
 	uint64_t ioas, before; /* whose translations it uses, and used before; 0: nobody's */
+	bool moved;	       /* from one space to another, by the owner that it has */
 	struct deed attached, master_off, reset, irqs;
 	char reset_what[48];
 	bool msix_set; /* by SET_IRQS */

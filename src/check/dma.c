@@ -156,6 +156,45 @@ static void after_owner_change(struct finding *f, const struct mapping_note *n, 
 		deed_say(f, &dev->attached, "the device was detached from it");
 }
 
+static bool same_memory(const struct mapping_note *a, const struct mapping_note *b, uint64_t addr)
+{
+	return a->session == b->session && a->va + (addr - a->node.start) == b->va + (addr - b->node.start);
+}
+
+/*
+ * The address is from the time before, meant other memory there, and is mapped here as well: nothing fails. Where the
+ * same memory is in both spaces the device was given another one while it worked, as it should be done.
+ */
+void check_moved_dma(struct check *c, const struct event *ev)
+{
+	const struct device_note *dev = ev->flags & EVENT_MOVED ? devices_find(c->devices, ev->who, 0) : NULL;
+	const struct mapping_note *here, *meant;
+	char access[FINDING_TEXT];
+	struct finding f;
+
+	if (!dev || !dev->before || dev->ioas != ev->ioas || dev->before == ev->ioas ||
+	    !check_wants(c, CLASS_DMA_AFTER_OWNER_CHANGE))
+		return;
+	here = history_live(c->history, ev->ioas, ev->addr);
+	meant = history_live(c->history, dev->before, ev->addr) ?: history_gone(c->history, dev->before, ev->addr);
+	if (!here || !meant || same_memory(here, meant, ev->addr))
+		return;
+	f = check_finding(c, CLASS_DMA_AFTER_OWNER_CHANGE);
+	f.has_device = f.has_range = true;
+	f.write = ev->flags & EVENT_WRITE;
+	f.bdf = ev->who;
+	f.ioas = ev->ioas;
+	f.addr = ev->addr;
+	f.len = ev->len;
+	dma_access_format(ev, access, sizeof(access));
+	finding_part(&f, ROLE_CALL, 0, 0, "%.140s: meant for ioas %" PRIu64 ", went to what is there in ioas %" PRIu64,
+		     access, dev->before, ev->ioas);
+	after_owner_change(&f, meant, dev);
+	check_say_where(&f, here, ev->addr);
+	check_say_mapped(&f, here, "mapped");
+	findings_add(c->findings, &f, f.write | 2);
+}
+
 /* What its table says is the client's, or its guest's, and changes without a word. */
 static void through_nested(struct finding *f, int reason)
 {

@@ -63,12 +63,13 @@ void check_bdf(uint32_t who, char buf[16]); /* "0000:01:00.0" */
 /* A finding about the event that is being told, its origin's. */
 struct finding check_finding(struct check *c, enum check_class class);
 /* Why DMA that succeeds is looked at. While there is no reason, nobody listens to it. */
-enum dma_reason { DMA_REFUSED = 1, DMA_LOST = 2, DMA_FORKED = 4, DMA_UNSAFE = 8 };
+enum dma_reason { DMA_REFUSED = 1, DMA_LOST = 2, DMA_FORKED = 4, DMA_UNSAFE = 8, DMA_MOVED = 16 };
 void check_want_dma(struct check *c, enum dma_reason why, bool on);
 
 /* dma.c: what devices do */
 void check_dma_fault(struct check *c, const struct event *ev);
 void check_mapping_text(const struct mapping_note *n, char *buf, size_t size); /* "(va 0x7f12, heap)" */
+void check_moved_dma(struct check *c, const struct event *ev); /* while a device has been given another space */
 void check_say_where(struct finding *f, const struct mapping_note *n, uint64_t addr);
 void check_say_mapped(struct finding *f, const struct mapping_note *n, const char *word);
 

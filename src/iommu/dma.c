@@ -106,6 +106,7 @@ struct dma_dev *dma_dev_new(uint32_t bdf, struct events *evs)
 	if (!d)
 		return NULL;
 	d->bdf = bdf;
+	d->moves = 1;
 	d->evs = evs;
 	list_init(&d->node);
 	itree_init(&d->pasids);
@@ -139,6 +140,7 @@ void dma_attach_emit(const struct dma_dev *d)
 
 static void domain_leave(struct dma_dev *d)
 {
+	d->moves = d->moves + 1 ?: 1;
 	list_del(&d->node);
 	d->dom = NULL;
 	d->faulted = false;
@@ -162,6 +164,11 @@ void dma_dev_detach(struct dma_dev *d)
 	pasids_attached(d);
 	if (was)
 		dma_attach_emit(d);
+}
+
+uint32_t dma_dev_moves(const struct dma_dev *d)
+{
+	return d->moves;
 }
 
 struct domain *dma_dev_domain(const struct dma_dev *d)
@@ -194,9 +201,10 @@ void *dma_dev_user(const struct dma_dev *d)
 	return d->function ? d->function->user : d->user;
 }
 
-static uint32_t access_flags(const struct dma_dev *d, bool write)
+static uint32_t access_flags(const struct dma_dev *d, bool write, const struct dma_tag *tag)
 {
-	return (write ? EVENT_WRITE : 0) | (d->dom && domain_nested(d->dom) ? EVENT_NESTED : 0);
+	return (write ? EVENT_WRITE : 0) | (d->dom && domain_nested(d->dom) ? EVENT_NESTED : 0) |
+	       (tag && tag->given && tag->given != d->moves ? EVENT_MOVED : 0);
 }
 
 /* What a translation failed for is told once a transfer does: who merely probes goes another way. */
@@ -214,7 +222,7 @@ int dma_fault_emit(struct dma_dev *d, iova_t iova, uint64_t len, bool write, int
 	d->stats.faults++;
 	stage1_tell(d, iova.a, reason);
 	event_emit(d->evs, EVENT_FAULT, .who = d->bdf, .pasid = d->pasid, .ioas = domain_event_id(d->dom),
-		   .addr = iova.a, .len = len, .flags = access_flags(d, write), .error = reason, .tag = tag);
+		   .addr = iova.a, .len = len, .flags = access_flags(d, write, tag), .error = reason, .tag = tag);
 	return -EFAULT;
 }
 
@@ -238,7 +246,7 @@ static __attribute__((noinline)) void dma_tell(struct dma_dev *d, uint64_t iova,
 					       const struct dma_tag *tag)
 {
 	event_emit(d->evs, EVENT_DMA, .who = d->bdf, .ioas = domain_event_id(d->dom), .addr = iova, .len = len,
-		   .flags = access_flags(d, write), .tag = tag);
+		   .flags = access_flags(d, write, tag), .tag = tag);
 }
 
 static inline void dma_account(struct dma_dev *d, uint64_t iova, size_t len, bool write, const struct dma_tag *tag)

@@ -49,6 +49,7 @@ void dma_dev_detach(struct dma_dev *d);
 void dma_dev_set_owner(struct dma_dev *d, const void *owner);
 /* Is DMA of its own under way that other devices are answering right now? What would have it act has to wait then. */
 bool dma_dev_in_peer(const struct dma_dev *d);
+uint32_t dma_dev_moves(const struct dma_dev *d);	  /* changes when what it is attached to does; never 0 */
 struct domain *dma_dev_domain(const struct dma_dev *d);	  /* NULL: detached */
 void dma_dev_set_master(struct dma_dev *d, bool on);	  /* PCI_COMMAND.BUS_MASTER; off: every DMA faults */
 const struct dma_stats *dma_dev_stats(struct dma_dev *d); /* with those of its PASIDs */

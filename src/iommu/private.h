@@ -51,7 +51,7 @@ struct dma_dev {
 	bool master, pri;
 	const void *owner;    /* of a function */
 	unsigned int in_peer; /* DMA under way in other devices: the function's, and that of its PASIDs */
-	uint32_t bdf;
+	uint32_t bdf, moves;
 	struct events *evs;
 	struct dma_stats stats;
 	struct stage1_fault fault; /* of the translation that failed last */

@@ -175,7 +175,7 @@ static void bar_set_address(struct pci_func *f, unsigned int bar, uint64_t addr)
 void pci_bar_place(struct pci_func *f)
 {
 	/* Each BAR of virtual functions is an array over all of them (PCI Express Base 4.0 section 9.2.1.1.1). */
-	uint64_t number = f->physfn ? f->physfn->sriov->n : 1, at = f->virtfn;
+	uint64_t number = f->physfn ? f->physfn->sriov->total : 1, at = f->virtfn;
 	uint16_t bdf = f->physfn ? pci_vf_bdf(f->physfn, 0) : f->bdf;
 	uint64_t id = (uint64_t)f->domain << 16 | bdf, total = 0, hi, lo;
 

@@ -18,6 +18,15 @@ static int add_ari(struct pci_func *f)
 	return off < 0 ? off : 0;
 }
 
+static void number_show(struct pci_func *pf)
+{
+	const struct pci_sriov *s = pf->sriov;
+	unsigned int enabled = s->n ? PCI_SRIOV_CTRL_VFE | PCI_SRIOV_CTRL_MSE : 0;
+
+	pci_cfg_define(pf, s->cap + PCI_SRIOV_CTRL, 2, PCI_SRIOV_CTRL_ARI | enabled, 0, 0);
+	pci_cfg_define(pf, s->cap + PCI_SRIOV_NUM_VF, 2, s->n, 0, 0);
+}
+
 /* Section 9.3.3. */
 int pci_add_sriov(struct pci_func *pf, struct pci_sriov *s)
 {
@@ -25,24 +34,31 @@ int pci_add_sriov(struct pci_func *pf, struct pci_sriov *s)
 
 	if (off)
 		return off;
-	if (!s->n || s->n > s->total || s->n > PCI_VFS_MAX || !s->stride)
+	if (s->n > s->total || s->total > PCI_VFS_MAX || !s->stride)
 		return -EINVAL;
 	off = pci_add_ext_cap(pf, PCI_EXT_CAP_ID_SRIOV, 1, PCI_EXT_CAP_SRIOV_SIZEOF);
 	if (off < 0)
 		return off;
 	s->cap = off;
 	pci_cfg_define(pf, off + PCI_SRIOV_CAP, 4, CAP_ARI, 0, 0);
-	pci_cfg_define(pf, off + PCI_SRIOV_CTRL, 2, PCI_SRIOV_CTRL_VFE | PCI_SRIOV_CTRL_MSE | PCI_SRIOV_CTRL_ARI, 0, 0);
 	pci_cfg_define(pf, off + PCI_SRIOV_INITIAL_VF, 2, s->total, 0, 0);
 	pci_cfg_define(pf, off + PCI_SRIOV_TOTAL_VF, 2, s->total, 0, 0);
-	pci_cfg_define(pf, off + PCI_SRIOV_NUM_VF, 2, s->n, 0, 0);
 	pci_cfg_define(pf, off + PCI_SRIOV_VF_OFFSET, 2, s->offset, 0, 0);
 	pci_cfg_define(pf, off + PCI_SRIOV_VF_STRIDE, 2, s->stride, 0, 0);
 	pci_cfg_define(pf, off + PCI_SRIOV_VF_DID, 2, s->device, 0, 0);
 	pci_cfg_define(pf, off + PCI_SRIOV_SUP_PGSIZE, 4, PAGE_SIZES, 0, 0);
 	pci_cfg_define(pf, off + PCI_SRIOV_SYS_PGSIZE, 4, 1, 0, 0);
 	pf->sriov = s;
+	number_show(pf);
 	return 0;
+}
+
+void pci_sriov_set(struct pci_func *pf, unsigned int n)
+{
+	pf->sriov->n = n;
+	number_show(pf);
+	if (pf->sriov->changed)
+		pf->sriov->changed(pf);
 }
 
 /*

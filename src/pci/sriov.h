@@ -3,8 +3,9 @@
  * Single Root I/O Virtualization (PCI Express Base 4.0 chapter 9): a physical function with virtual functions, each of
  * which is a struct pci_func of its own.
  *
- * They are there from the start and stay: VF Enable, VF MSE and NumVFs are as the host has set them, and a client
- * cannot write them. The hierarchy knows ARI, so that they are on the bus of their physical function.
+ * How many there are is the host's to say: VF Enable, VF MSE and NumVFs are as it has set them, and a client cannot
+ * write them. One that has been there stays as a struct, out of its slot (pci_func.pulled) while there are fewer. The
+ * hierarchy knows ARI, so that they are on the bus of their physical function.
  */
 #ifndef PINFOLD_PCI_SRIOV_H
 #define PINFOLD_PCI_SRIOV_H
@@ -18,16 +19,26 @@ struct pci_sriov {
 	uint16_t device;	 /* VF Device ID */
 	uint16_t total;		 /* TotalVFs and InitialVFs */
 	uint16_t offset, stride; /* First VF Offset, VF Stride: from the routing ID of the physical function on */
-	unsigned int n;		 /* NumVFs */
-	struct pci_func *vf[PCI_VFS_MAX];
-	unsigned int cap; /* its place in configuration space */
+	unsigned int n;		 /* NumVFs; from the start those that the device makes by itself */
+	/* Makes number i, which has not been there yet. 0 or -errno. NULL: there are no others than at the start. */
+	int (*make)(struct pci_func *pf, unsigned int i);
+	void (*changed)(struct pci_func *pf); /* n has. Optional */
+	struct pci_func *vf[PCI_VFS_MAX];     /* NULL: never was there */
+	/* The host's (broker/sriov.c). */
+	bool no_autoprobe; /* those that come get no driver */
+	bool leaving;	   /* they are on their way out; */
+	bool waiting;	   /* for an owner */
+	unsigned int gone; /* so many have left */
+	unsigned int cap;  /* its place in configuration space */
 };
 
 /* After the function's other capabilities. s lives as long as it. 0, -EINVAL, -ENOSPC. */
 int pci_add_sriov(struct pci_func *pf, struct pci_sriov *s);
+void pci_sriov_set(struct pci_func *pf, unsigned int n); /* NumVFs, 0: none is enabled; all of them have been made */
 /*
- * Number i, below s->n, of pf, which has the capability already. As pci_func_init, with a header as virtual functions
- * have it (section 9.3.4): then BARs (64-bit) and capabilities are added. Each is destroyed by itself, in any order.
+ * Number i, below s->total, of pf, which has the capability already. As pci_func_init, with a header as virtual
+ * functions have it (section 9.3.4): then BARs (64-bit) and capabilities are added. Each is destroyed by itself, in any
+ * order.
  */
 int pci_vf_init(struct pci_func *vf, struct pci_func *pf, unsigned int i, const struct pci_func_ops *ops,
 		const char *name);

@@ -70,6 +70,8 @@ enum slot_state {
 	RPC(TICKET, "Reply a0, a1 = a number, good once, for a child that is about to be forked; ret = -ENOENT: "      \
 		    "there is nothing that it could inherit")                                                          \
 	RPC(EMPTY, "object: a read() of it found nothing. Reply ret = the read's answer, -EAGAIN: look again")         \
+	RPC(WRITE, "object; payload = the first bytes of a write() to it. Reply ret = the write's answer, -EAGAIN: it "   \
+		   "waits, ask again; a0 = 1: the call itself is the answer")                                          \
 	RPC(INHERIT, "a0, a1 = such a number: the files that its session knew are known to this one")                  \
 	RPC(CRASH, "a0 = signal, a1 = address: the caller is about to die of it; with HELLO_STACKS")
 
@@ -106,9 +108,10 @@ enum rpc_mmap { RPC_MMAP_TRAP, RPC_MMAP_FILE };
 
 /*
  * Flags, in a reply. HAS_FD: a descriptor waits on the session socket, tagged with the slot's number; of an IOCTL, a0 =
- * where its number goes, 0: it is the result. ASKS: with it, EMPTY has answers for it.
+ * where its number goes, 0: it is the result. ASKS: with it, EMPTY has answers for it. WRITES: WRITE has.
  */
-enum { SLOT_HAS_FD = 1, SLOT_FD_ASKS = 2 };
+enum { SLOT_HAS_FD = 1, SLOT_FD_ASKS = 2, SLOT_FD_WRITES = 4 };
+#define WRITE_MAX 64 /* bytes that WRITE takes */
 
 struct slot {
 	_Atomic uint32_t state;
@@ -145,7 +148,8 @@ struct channel {
 	_Atomic uint32_t pending;	/* bit n: slot n holds a request */
 	_Atomic uint32_t hold_ns;	/* set by the broker; 0: do not wait for posted writes */
 	_Atomic uint32_t memory_off;	/* set by the broker: some mapping may be of memory that is switched off */
-	uint8_t pad0[32];
+	_Atomic uint32_t cpu;		/* set by clients: where the last posted write came from; 0xfff: not known */
+	uint8_t pad0[28];
 	_Atomic uint32_t ring_lock; /* clients: 0 free, 1 held */
 	uint8_t pad1[60];
 	_Atomic uint32_t ring_head; /* next entry to be produced; free-running */

@@ -75,6 +75,11 @@ struct ufile_ops {
 	 */
 	long (*empty)(struct ufile *f);
 	/*
+	 * A file of sysfs whose content acts: a write() to it, all at once. Bytes taken, -errno, or -EAGAIN: the writer
+	 * waits, and the same is asked again. NULL: a write is the system's own.
+	 */
+	long (*write)(struct ufile *f, const void *buf, size_t len);
+	/*
 	 * Optional: what stands behind the file is under change, which a call made now would have to wait for, and the
 	 * answer of the one that is the cause.
 	 */

@@ -4,6 +4,7 @@
  * comment: variants_test.py knows what is to be found there.
  */
 #include "golden/golden.h"
+#include "uapi/iommufd_abi.h"
 
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -492,10 +493,59 @@ static void where_odd(void)
 	where_is(shared(memfd_create("\033[2Jring", MFD_CLOEXEC)));
 }
 
+/* ---- another address space under a device at work ---- */
+
+static void space_move(bool same)
+{
+	uint32_t to = ioas_alloc(container);
+
+	for (unsigned int i = 0; i < 5; i++) {
+		struct iommu_ioas_copy copy = {.size = sizeof(copy),
+					       .flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_WRITEABLE |
+							IOMMU_IOAS_MAP_READABLE,
+					       .dst_ioas_id = to,
+					       .src_ioas_id = dma_ioas,
+					       .length = PAGE,
+					       .dst_iova = NVME_IOVA + i * PAGE,
+					       .src_iova = NVME_IOVA + i * PAGE};
+		struct iommu_ioas_map map = {
+		    .size = sizeof(map), .flags = copy.flags, .ioas_id = to, .length = PAGE, .iova = copy.dst_iova};
+
+		if (!same)
+			map.user_va = (uintptr_t)pages_alloc(PAGE);
+		expect_eq(same ? ioctl(container, IOMMU_IOAS_COPY, &copy) : ioctl(container, IOMMU_IOAS_MAP, &map), 0);
+	}
+	expect_eq(cdev_attach(device, &to), 0); /* space-other */
+}
+
+static void space_other(void)
+{
+	space_move(false);
+	nvme_put_read(0, NVME_IOVA + 4 * PAGE);
+	nvme_ring();
+	(void)*reg32(CC);
+}
+
+static void space_same(void)
+{
+	space_move(true);
+	for (unsigned int i = 0; i < 40; i++)
+		expect_eq(nvme_identify(1, 0, NVME_IOVA + 4 * PAGE), 0);
+}
+
+/* What it knew from before is forgotten. */
+static void space_reset(void)
+{
+	space_move(false);
+	*reg32(CC) = 0;
+	while (*reg32(0x1c) & 1)
+		;
+}
+
 static const struct variant {
 	const char *name;
 	void (*run)(void);
-	enum { NVME, NVME_MSIX, IOAT, IGB } kind;
+	enum { NVME, NVME_MSIX, NVME_IOMMUFD, IOAT, IGB } kind;
 } table[] = {
     {"where-heap", where_heap, NVME},
     {"where-stack", where_stack, NVME},
@@ -504,6 +554,9 @@ static const struct variant {
     {"where-memfd", where_memfd, NVME},
     {"where-file", where_file, NVME},
     {"where-odd", where_odd, NVME},
+    {"space-other", space_other, NVME_IOMMUFD},
+    {"space-same", space_same, NVME_IOMMUFD},
+    {"space-reset", space_reset, NVME_IOMMUFD},
     {"config-identity", config_identity, NVME},
     {"config-sizing", config_sizing, NVME},
     {"config-overlap", config_overlap, NVME},
@@ -556,6 +609,8 @@ static void variant_run(const struct variant *v)
 	}
 	if (v->kind == NVME_MSIX)
 		driver_start_msix();
+	else if (v->kind == NVME_IOMMUFD)
+		driver_start_iommufd();
 	else
 		driver_start();
 	bar = nvme_bar();

@@ -93,8 +93,8 @@ def test_broker_is_told():
 
 def test_faults_and_orders():
     log = log_path()
-    r = run("run", "--fault", "a,p=1", "--fault=b", "--iommu=x", "--control", "where", "sh", "-c", "echo $PINFOLD_CONTROL",
-            env=env(STUB_LOG=log, PINFOLD_CONTROL="of somebody else"))
+    r = run("run", "--fault", "a,p=1", "--fault=b", "--iommu=x", "--control", "where", "sh", "-c",
+            "echo $PINFOLD_CONTROL", env=env(STUB_LOG=log, PINFOLD_CONTROL="of somebody else"))
     equal((r.returncode, r.stdout), (0, "@stub-control\n"))
     equal(read(log).splitlines()[1:5], ["fault a,p=1", "fault b", "iommu x", "control where"])
     equal(run("run", "--fault", "help").stdout, "stub faults\n")

@@ -9,7 +9,11 @@ import re
 import sys
 
 import tap
-from client import PINFOLD, call, equal, finish, has, needs, path, start
+from client import PINFOLD, call, equal, eventually, finish, has, needs, path, start
+from dpdk import CLEAN
+from testpmd import Broker, Testpmd
+
+CHECKED = ("--summary", "--check=all", "--error-exitcode=99")
 
 # Each line: what is opened, and the errno, or "ok". Descriptors stay open until it ends, unless it says "close".
 OPENER = r"""
@@ -77,7 +81,7 @@ def test_token_that_is_none():
              (f"open {PF} vf_token={A} vf_token={A}", "EINVAL"), (f"open {PF} token={A}", "EINVAL"),
              (f"open {PF} vf_token=g{A[1:]}", "EINVAL"), (f"open {PF}", "ok"),
              ("set 00112233", "EINVAL"), (f"set {A}", "ok"))
-    dialogue("igb", (f"open {PF} vf_token={A}", "EINVAL"), (f"open {PF}", "ok"), (f"set {A}", "ENOTTY"))
+    dialogue("ioat", (f"open {PF} vf_token={A}", "EINVAL"), (f"open {PF}", "ok"), (f"set {A}", "ENOTTY"))
 
 
 def test_sysfs():
@@ -109,6 +113,145 @@ def test_groups():
     equal(len(set(line.split()[1] for line in out.splitlines())), 1, out)
 
 
+# Writes to files of sysfs, and says what came of it; "show" lists functions, groups' nodes and devices' own nodes.
+WRITER = r"""
+import errno, os, sys
+def show():
+    return " ".join(",".join(sorted(os.listdir(d))) for d in ("/sys/bus/pci/devices", "/dev/vfio", "/dev/vfio/devices"))
+for line in sys.stdin:
+    name, _, text = line.rstrip("\n").partition(" ")
+    answer = "ok"
+    try:
+        if name == "show":
+            answer = show()
+        elif name == "read":
+            with open(f"/sys/bus/pci/devices/{text}") as f:
+                answer = f.read().strip()
+        else:
+            fd = os.open(f"/sys/bus/pci/devices/{name}", os.O_WRONLY | os.O_TRUNC)
+            try:
+                n = os.write(fd, text.encode())
+                answer = "ok" if n == len(text) else str(n)
+            finally:
+                os.close(fd)
+    except OSError as e:
+        answer = errno.errorcode[e.errno]
+    print(answer, flush=True)
+"""
+NUMVFS = f"{PF}/sriov_numvfs"
+
+
+def writes(device, *steps):
+    p = start(PINFOLD, "run", "-d", device, "--", sys.executable, "-c", WRITER, stdin=-1)
+    out, _ = finish_with(p, "".join(what + "\n" for what, _ in steps))
+    equal(list(zip((what for what, _ in steps), out.splitlines())), list(steps))
+
+
+def finish_with(p, text):
+    p.stdin.write(text)
+    p.stdin.close()
+    p.stdin = None
+    return finish(p)
+
+
+def test_numvfs():
+    """Linux's answers (drivers/pci/iov.c), in their order."""
+    writes("igb",
+           (f"read {NUMVFS}", "0"), (f"{NUMVFS} 9", "ERANGE"), (f"{NUMVFS} x", "EINVAL"), (f"{NUMVFS} 1 ", "EINVAL"),
+           (f"{NUMVFS} -1", "EINVAL"), (f"{NUMVFS} 65536", "EINVAL"), (f"{NUMVFS} 0", "ok"), (f"{NUMVFS} 0x2", "ok"),
+           (f"read {NUMVFS}", "2"), (f"{NUMVFS} 2", "ok"), (f"{NUMVFS} 3", "EBUSY"), (f"{NUMVFS} 12", "ERANGE"),
+           ("show", f"{PF},{VF0},{VF1} 1,2,3,devices,vfio vfio0,vfio1,vfio2"), (f"{NUMVFS} 0", "ok"),
+           ("show", f"{PF} 1,devices,vfio vfio0"), (f"read {NUMVFS}", "0"), (f"{NUMVFS} 010", "ok"),
+           (f"read {NUMVFS}", "8"), (f"{NUMVFS} 0", "ok"),
+           (f"{PF}/sriov_drivers_autoprobe 2", "EINVAL"), (f"{PF}/sriov_drivers_autoprobe n", "ok"),
+           (f"read {PF}/sriov_drivers_autoprobe", "0"), (f"{NUMVFS} 1", "ok"),
+           ("show", f"{PF},{VF0} 1,devices,vfio vfio0"), (f"read {VF0}/driver/uevent", "ENOENT"),
+           (f"{PF}/sriov_totalvfs 1", "EACCES"))
+
+
+def test_numvfs_and_the_driver():
+    writes("igb,driver=igb", (f"{NUMVFS} 8", "EPERM"), (f"{NUMVFS} 7", "ok"), (f"read {NUMVFS}", "7"))
+    writes("igb,driver=none", (f"{NUMVFS} 9", "ERANGE"), (f"{NUMVFS} 1", "ENOENT"), (f"{NUMVFS} 0", "ok"))
+    writes("igb,driver=e1000", (f"{NUMVFS} 1", "ENOENT"))
+    writes("igb,vfs=1", (f"{NUMVFS} 2", "EBUSY"), (f"{NUMVFS} 0", "ok"), (f"{NUMVFS} 2", "ok"),
+           (f"read {NUMVFS}", "2"))
+
+
+def test_numvfs_from_a_shell():
+    """A descriptor that a shell opens, a program inherits, or a library duplicates."""
+    out, _ = call(PINFOLD, "run", "-d", "igb", "--", "bash", "-c", f"""
+        cd /sys/bus/pci/devices/{PF}
+        echo 2 > sriov_numvfs && echo $? $(cat sriov_numvfs) $(readlink virtfn0 virtfn1)
+        (echo 3 > sriov_numvfs) 2>/dev/null; echo $?
+        env printf 0 > sriov_numvfs && echo $? $(cat sriov_numvfs) $(readlink virtfn0 virtfn1)
+        echo 1 | tee sriov_numvfs && cat sriov_numvfs""")
+    equal(out.split("\n")[:-1], [f"0 2 ../{VF0} ../{VF1}", "1", "0 0", "1", "1"])
+
+
+# Holds a virtual function until it is asked to let go.
+HOLDER = r"""
+import fcntl, os, struct, sys
+BIND, SET_IRQS = 0x3b64 + 18, 0x3b64 + 10
+iommufd = os.open("/dev/iommu", os.O_RDWR)
+fd = os.open("/dev/vfio/devices/vfio1", os.O_RDWR)
+fcntl.ioctl(fd, BIND, bytearray(struct.pack("=IIiI", 16, 0, iommufd, 0)))
+asked = os.eventfd(0)
+fcntl.ioctl(fd, SET_IRQS, struct.pack("=IIIIIi", 24, 1 << 2 | 1 << 5, 4, 0, 1, asked))
+print("bound", flush=True)
+os.eventfd_read(asked)
+print("asked", os.path.exists("/sys/bus/pci/devices/0000:01:10.0"), flush=True)
+sys.stdin.readline()
+print("lets go", flush=True)
+os.close(fd)
+sys.stdin.readline()
+print(os.path.exists("/sys/bus/pci/devices/0000:01:10.0"), flush=True)
+"""
+
+
+def at(broker, *program, **kw):
+    return start(PINFOLD, "run", "--connect", broker.socket, "--", *program, **kw)
+
+
+def test_numvfs_in_use():
+    """Whoever writes 0 waits until the function's owner has been asked for it and has let it go."""
+    with Broker("igb,vfs=2") as broker:
+        holder = at(broker, sys.executable, "-c", HOLDER, stdin=-1)
+        equal(holder.stdout.readline(), "bound\n")
+        writer = at(broker, sys.executable, "-c", WRITER, stdin=-1)
+        writer.stdin.write(f"{NUMVFS} 0\nread {NUMVFS}\nshow\n")
+        writer.stdin.flush()
+        equal(holder.stdout.readline(), "asked True\n")
+        out, _ = finish_with(at(broker, sys.executable, "-c", WRITER, stdin=-1), f"read {NUMVFS}\n")
+        equal(out, "2\n")  # they are there while one is
+        holder.stdin.write("\n")
+        holder.stdin.flush()
+        equal(holder.stdout.readline(), "lets go\n")
+        out, _ = finish_with(writer, "")
+        equal(out, f"ok\n0\n{PF} 1,devices,vfio vfio0\n")
+        out, _ = finish_with(holder, "\n")
+        equal(out, "False\n")
+
+
+def test_numvfs_and_a_dead_writer():
+    """What it has begun goes on without it, and another one may wait for that."""
+    with Broker("igb,vfs=1") as broker:
+        holder = at(broker, sys.executable, "-c", HOLDER, stdin=-1)
+        equal(holder.stdout.readline(), "bound\n")
+        writer = at(broker, sys.executable, "-c", WRITER, stdin=-1)
+        writer.stdin.write(f"{NUMVFS} 0\n")
+        writer.stdin.flush()
+        equal(holder.stdout.readline(), "asked True\n")
+        writer.kill()
+        writer.wait()
+        writer.stdin.close()
+        holder.stdin.write("\n")
+        holder.stdin.flush()
+        equal(holder.stdout.readline(), "lets go\n")
+        out, _ = finish_with(at(broker, sys.executable, "-c", WRITER, stdin=-1), f"{NUMVFS} 2\nread {NUMVFS}\n")
+        equal(out, "ok\n2\n")
+        finish_with(holder, "\n")
+
+
 def testpmd(device, *eal, program):
     needs("dpdk-testpmd")
     home = path("home")
@@ -133,6 +276,73 @@ def test_testpmd():
     equal(got, sent[::-1], out)
     assert min(map(int, sent)) >= 32, out
     assert "fault addr" not in err, err
+
+
+def queue_counts(t, what):
+    """What each queue has received or sent, as testpmd's forward statistics have it."""
+    return [int(n) for n in re.findall(rf"/Queue= \d -> .*\n.*{what}-packets: (\d+)", t.do("show fwd stats all"))]
+
+
+def test_testpmd_with_two_queues():
+    """Both pairs of a function carry frames: what differs in its addresses is spread over them."""
+    needs("dpdk-testpmd")
+    both = ("--rxq=2", "--txq=2")
+    with Broker("igb,vfs=2,driver=igb,mac=02:00:00:00:10:00", options=CHECKED) as broker:
+        with Testpmd(VF0, connect=broker.socket, eal=("--file-prefix=vf0",), mbufs=8192, args=(
+                *both, "--forward-mode=txonly", "--txonly-multi-flow", "--eth-peer=0,02:00:00:00:10:02")) as first, \
+             Testpmd(VF1, connect=broker.socket, eal=("--file-prefix=vf1",), mbufs=8192, args=(
+                *both, "--forward-mode=rxonly")) as second:
+            has(first.do("show port info 0"), "Max possible RX queues: 2", "Max possible TX queues: 2")
+            second.do("start")
+            first.do("start")
+            eventually(lambda: min(queue_counts(second, "RX") or [0]) > 100,
+                       lambda: second.do("show fwd stats all"))
+            first.do("stop")
+            sent = first.stats()["TX-packets"]
+            assert sent > 200, sent
+            eventually(lambda: second.stats()["RX-packets"] + second.stats()["RX-missed"] <= sent,
+                       lambda: second.do("show port stats 0"))
+            second.do("stop")
+    checked(broker)
+
+
+def checked(broker):
+    has(broker.err, CLEAN)
+    equal(set(re.findall(r"(\d+) faults", broker.err)), {"0"}, broker.err)
+
+
+def test_testpmd_as_host():
+    """
+    The card's driver is testpmd's, which gives the functions their addresses; two other processes have the functions,
+    and send to each other by way of the card's switch.
+    """
+    needs("dpdk-testpmd")
+    token = (f"--vfio-vf-token={A}",)
+    with Broker("igb,vfs=2,mac=02:00:00:00:10:00", options=CHECKED) as broker:
+        with Testpmd(PF, connect=broker.socket, eal=(*token, "--file-prefix=pf")) as host, \
+             Testpmd(VF0, connect=broker.socket, eal=(*token, "--file-prefix=vf0")) as first, \
+             Testpmd(VF1, connect=broker.socket, eal=(*token, "--file-prefix=vf1")) as second:
+            address = [re.search(r"MAC address: (\S+)", t.do("show port info 0")).group(1) for t in (first, second)]
+            assert not any(a.startswith("02:00:00:00:10") for a in address), address
+            first.do(f"set eth-peer 0 {address[1]}", "set fwd mac")
+            second.do(f"set eth-peer 0 {address[0]}", "set fwd mac", "start")
+            first.do("start tx_first 4")
+            for t in (first, second):
+                t.wait_for("RX-packets", 1000)
+            # The card is started anew under them: they hear nothing until they have asked again.
+            host.do("port stop 0", "port start 0")
+            for t in (first, second):
+                t.do("stop", "port stop 0", "port start 0")
+            before = first.stats()["RX-packets"]
+            second.do("start")
+            first.do("start tx_first 4")
+            first.wait_for("RX-packets", before + 1000)
+            # One resets its function; the other one and the card go on.
+            second.do("stop", "port stop 0", "port reset 0", "port start 0", "start")
+            before = second.stats()["RX-packets"]
+            first.do("stop", "start tx_first 4")
+            second.wait_for("RX-packets", before + 1)
+    checked(broker)
 
 
 def test_testpmd_beside_the_card():

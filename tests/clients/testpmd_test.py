@@ -76,9 +76,9 @@ def test_forwarding():
     for user in users():
         with Testpmd(*pair("forward"), options=CHECKED, user=user, **BIG) as t:
             for n in (1, 2, 4):
-                for mode in ("io", "mac", "csum") + (("macswap", "flowgen", "5tswap") if n == 4 else ()):
-                    # Those of the mode before would go round with the new ones, in the end more than a ring holds.
-                    queues(t, n)
+                queues(t, n)
+                # What is left in the rings testpmd throws away when it starts; flowgen leaves more than they hold.
+                for mode in ("io", "mac", "csum") + (("macswap", "5tswap", "flowgen") if n == 4 else ()):
                     forward(t, mode)
             clean(t.finish())
 
@@ -92,12 +92,13 @@ def send_and_receive(one, two, n, seconds=0):
     one.do("set fwd txonly", "start")
     time.sleep(seconds)
     two.wait_for("RX-packets", 4000)
-    one.do("stop")
+    # What the program has put into its rings, the card may have yet to take out of them.
+    put = int(re.search(r"Accumulated .*?TX-packets: (\d+)", one.do("stop"), re.S)[1])
 
     def both():
         got, sent = two.stats(), one.stats()["TX-packets"]
-        return got if got["RX-packets"] + got["RX-missed"] == sent else None
-    got = eventually(both, lambda: f"{two.stats()} {one.stats()}")
+        return got if got["RX-packets"] + got["RX-missed"] == sent == put else None
+    got = eventually(both, lambda: f"{put} {two.stats()} {one.stats()}")
     equal(got["RX-errors"], 0, got)
     sent = got["RX-packets"]
 
@@ -143,39 +144,74 @@ def test_contents():
         clean(t.finish())
 
 
-def test_mac_forwarding():
+def mac_forwarding(peer, t):
     """The addresses are changed, and nothing else."""
     frames = [numbered(n, 200) for n in range(500)]
-    with Peer() as peer, Testpmd("igb,mac=02:00:00:00:00:01,net=" + peer.net, options=CHECKED) as t:
-        peer.connect()
-        t.do("set eth-peer 0 02:00:00:00:00:07", "set fwd mac", "start")
-        got = peer.exchange(frames, len(frames))
-        for f, g in zip(frames, got):
-            equal(g.hex(), (bytes.fromhex("020000000007") + HERE + f[12:]).hex())
-        clean(t.finish())
+    t.do("set eth-peer 0 02:00:00:00:00:07", "set fwd mac", "start")
+    got = peer.exchange(frames, len(frames))
+    for f, g in zip(frames, got):
+        equal(g.hex(), (bytes.fromhex("020000000007") + HERE + f[12:]).hex())
+    t.do("stop")
 
 
-def test_checksums():
+def too_long(peer, t):
+    """Longer than the card is set to receive: counted, and nothing else."""
+    t.do("set fwd io", "start")
+    got = peer.exchange([numbered(0, 4000), numbered(1, 100)], 1)
+    equal(got, [numbered(1, 100)])
+    equal(t.xstats()["rx_oversize_errors"], 1)
+    t.do("stop")
+
+
+def vlan(peer, t):
+    """A tag is taken off, kept, put on, and asked for."""
+    tagged, plain = numbered(1, 100, vlan=0x2005), numbered(1, 100)
+    other = numbered(2, 100, vlan=0x0006)
+    t.do("set fwd io", "start")
+    equal(peer.exchange([tagged], 1), [tagged])
+
+    t.do("stop", "vlan set strip on 0", "start")
+    equal(peer.exchange([tagged, plain], 2), [plain, plain])
+    t.do("stop", "set fwd rxonly", "set verbose 1", "start")
+    peer.exchange([tagged], 0)
+    has(t.until("VLAN tci=0x2005"), "src=")
+    t.do("stop", "set verbose 0", "vlan set strip off 0", "vlan set filter on 0", "rx_vlan add 5 0", "set fwd io",
+         "start")
+    equal(peer.exchange([other, tagged], 1), [tagged])
+    t.do("stop", "vlan set filter off 0", "port stop 0", "set fwd mac", "set eth-peer 0 02:00:00:00:00:01",
+         "tx_vlan set 0 5", "port start 0", "start")
+    equal([f[12:] for f in peer.exchange([plain], 1)], [numbered(1, 100, vlan=5)[12:]])
+    t.do("stop", "port stop 0", "tx_vlan reset 0", "port start 0")
+
+
+def checksums(peer, t):
     """Computed by the card; and those of what arrives, right or wrong, are seen."""
-    with Peer() as peer, Testpmd("igb,net=" + peer.net, args=("--enable-rx-cksum",), options=CHECKED) as t:
-        t.do("port stop 0", "csum set ip hw 0", "csum set udp hw 0", "csum set tcp hw 0", "port start 0")
+    t.do("port stop 0", "csum set ip hw 0", "csum set udp hw 0", "csum set tcp hw 0", "port start 0", "set fwd csum",
+         "start")
+    frames = [numbered(n, 64 + n % 1000) for n in range(200)]
+    frames += [ether(tcp(payload(n, 20 + n * 3), seq=n)) for n in range(200, 400)]
+    for frame in peer.exchange(frames, len(frames)):
+        protocol, data = transport(frame)
+        whole(data[20:] if protocol == TCP else data[8:])
+    bad_udp, bad_ip = bytearray(numbered(1)), bytearray(numbered(2))
+    bad_udp[41] ^= 0x55
+    bad_ip[25] ^= 0x55
+    before = t.do("show fwd stats all")
+    assert "Bad-ipcsum: 0" in before or "Bad-ipcsum" not in before, before
+    # What comes out has been given right ones.
+    for frame in peer.exchange([bytes(bad_udp), bytes(bad_ip)], 2):
+        transport(frame)
+    out = t.do("stop")
+    has(out, "Bad-ipcsum: 1", "Bad-l4csum: 1")
+
+
+def test_frame_by_frame():
+    """What one card, and one testpmd, makes of what it is sent."""
+    with Peer() as peer, \
+            Testpmd("igb,mac=02:00:00:00:00:01,net=" + peer.net, args=("--enable-rx-cksum",), options=CHECKED) as t:
         peer.connect()
-        t.do("set fwd csum", "start")
-        frames = [numbered(n, 64 + n % 1000) for n in range(200)]
-        frames += [ether(tcp(payload(n, 20 + n * 3), seq=n)) for n in range(200, 400)]
-        for frame in peer.exchange(frames, len(frames)):
-            protocol, data = transport(frame)
-            whole(data[20:] if protocol == TCP else data[8:])
-        bad_udp, bad_ip = bytearray(numbered(1)), bytearray(numbered(2))
-        bad_udp[41] ^= 0x55
-        bad_ip[25] ^= 0x55
-        before = t.do("show fwd stats all")
-        assert "Bad-ipcsum: 0" in before or "Bad-ipcsum" not in before, before
-        # What comes out has been given right ones.
-        for frame in peer.exchange([bytes(bad_udp), bytes(bad_ip)], 2):
-            transport(frame)
-        out = t.do("stop")
-        has(out, "Bad-ipcsum: 1", "Bad-l4csum: 1")
+        for part in (mac_forwarding, too_long, vlan, checksums):
+            part(peer, t)
         clean(t.finish())
 
 
@@ -193,17 +229,6 @@ def test_jumbo():
             stats = settle(t, (0,))[0]
             equal([stats[x] for x in ("RX-packets", "TX-packets", "RX-errors")], [len(frames), len(frames), 0])
             clean(t.finish())
-
-
-def test_too_long():
-    """Longer than the card is set to receive: counted, and nothing else."""
-    with Peer() as peer, Testpmd("igb,net=" + peer.net, options=CHECKED) as t:
-        peer.connect()
-        t.do("set fwd io", "start")
-        got = peer.exchange([numbered(0, 4000), numbered(1, 100)], 1)
-        equal(got, [numbered(1, 100)])
-        equal(t.xstats()["rx_oversize_errors"], 1)
-        clean(t.finish())
 
 
 def test_segmentation():
@@ -229,29 +254,6 @@ def test_segmentation():
         clean(t.finish())
 
 
-def test_vlan():
-    """A tag is taken off, kept, put on, and asked for."""
-    tagged, plain = numbered(1, 100, vlan=0x2005), numbered(1, 100)
-    other = numbered(2, 100, vlan=0x0006)
-    with Peer() as peer, Testpmd("igb,net=" + peer.net, options=CHECKED) as t:
-        peer.connect()
-        t.do("set fwd io", "start")
-        equal(peer.exchange([tagged], 1), [tagged])
-
-        t.do("stop", "vlan set strip on 0", "start")
-        equal(peer.exchange([tagged, plain], 2), [plain, plain])
-        t.do("stop", "set fwd rxonly", "set verbose 1", "start")
-        peer.exchange([tagged], 0)
-        has(t.until("VLAN tci=0x2005"), "src=")
-        t.do("stop", "set verbose 0", "vlan set strip off 0", "vlan set filter on 0", "rx_vlan add 5 0", "set fwd io",
-             "start")
-        equal(peer.exchange([other, tagged], 1), [tagged])
-        t.do("stop", "vlan set filter off 0", "port stop 0", "set fwd mac", "set eth-peer 0 02:00:00:00:00:01",
-             "tx_vlan set 0 5", "port start 0", "start")
-        equal([f[12:] for f in peer.exchange([plain], 1)], [numbered(1, 100, vlan=5)[12:]])
-        clean(t.finish())
-
-
 def test_link():
     """One end goes down, and the other one hears of it."""
     with Testpmd(*pair("link"), options=CHECKED) as t:
@@ -262,14 +264,15 @@ def test_link():
             t.do("set link-up port 0")
             eventually(lambda: t.do("show port info all").count("Link status: up") == 2, lambda: t.said)
             forward(t, "io")
-        has(t.said, "Port 1: link state change event")
+        heard = "Port 1: link state change event"
+        eventually(lambda: heard in t.said or t.do("show port info 1") is None, lambda: t.said)
         clean(t.finish())
 
 
 def restart(rounds):
     with Testpmd(*pair("restart"), options=CHECKED) as t:
         for n in range(rounds):
-            if n % 10 == 9:
+            if n % 5 == 4:
                 t.do("port stop all", "port reset all", "port start all")
             else:
                 t.do("port stop all", "port start all")
@@ -283,7 +286,7 @@ def restart(rounds):
 
 
 def test_restart():
-    restart(20)
+    restart(10)
 
 
 def test_the_other_is_killed():

@@ -14,6 +14,7 @@
 
 #include "devices/igb/igb.h"
 #include "host.h"
+#include "pci/inject.h"
 #include "pci/migrate.h"
 #include "pci/sriov.h"
 
@@ -79,6 +80,97 @@ static void registers_go_along(void **state)
 	assert_int_equal(rd(&b, ring_reg(&t, IGB_TDBAL)), (uint32_t)t.base);
 	assert_int_equal(rd(&b, ring_reg(&r, IGB_RDT)), 63);
 	assert_true(rd(&b, IGB_STATUS) & IGB_STATUS_LU);
+}
+
+static void eecd(struct host *h, uint32_t lines)
+{
+	wr(h, IGB_EECD, IGB_EECD_REQ | lines);
+}
+
+/* Bits into the EEPROM, or out of it. */
+static uint32_t shift(struct host *h, uint32_t val, unsigned int bits)
+{
+	uint32_t out = 0;
+
+	while (bits--) {
+		uint32_t di = (val >> bits & 1) << 2;
+
+		eecd(h, di);
+		eecd(h, di | 1);
+		out = out << 1 | (rd(h, IGB_EECD) >> 3 & 1);
+		eecd(h, di);
+	}
+	return out;
+}
+
+static uint16_t nvm_word(struct host *h, uint32_t at)
+{
+	wr(h, IGB_EERD, at << 2 | IGB_EERD_START);
+	return rd(h, IGB_EERD) >> 16;
+}
+
+/* What has been written to the EEPROM, and what is being read of it. */
+static void eeprom_goes_along(void **state)
+{
+	eecd(&a, 2);
+	shift(&a, 6, 8);
+	eecd(&a, 2);
+	shift(&a, 2, 8);
+	shift(&a, 0x200, 16);
+	shift(&a, 0x5634, 16);
+	eecd(&a, 2);
+	assert_int_equal(nvm_word(&a, 0x100), 0x3456);
+	shift(&a, 3, 8);
+	shift(&a, 0x200, 16);
+	assert_int_equal(shift(&a, 0, 4), 5);
+	move();
+	assert_int_equal(shift(&b, 0, 12), 0x634);
+	assert_int_equal(nvm_word(&b, 0x100), 0x3456);
+	assert_int_equal(nvm_word(&b, 0), nvm_word(&a, 0));
+}
+
+static void clock_and_filters_go_along(void **state)
+{
+	uint64_t time;
+
+	wr(&a, IGB_SYSTIM, 0x9abcdef0);
+	wr(&a, IGB_SYSTIM + 4, 0x12345678);
+	wr(&a, IGB_TSYNCTXCTL, IGB_TSYNC_ENABLE);
+	tx_put(&t, frame_put(&a, 60, 1), 60, CMD_ONE | IGB_TXD_STAMP);
+	ring_ring(&t);
+	wr(&a, IGB_ETQF, IGB_ETQF_ENABLE | IGB_ETQF_QUEUE_ENABLE | 2 << 16 | 0x88b5);
+	wr(&a, IGB_MRQC, 0);
+	move();
+	time = rd(&b, IGB_SYSTIM);
+	assert_true((time | (uint64_t)rd(&b, IGB_SYSTIM + 4) << 32) == 0x123456789abcdef0);
+	assert_true(rd(&b, IGB_TSYNCTXCTL) & IGB_TSYNC_VALID);
+	assert_int_equal(rd(&b, IGB_TXSTMP), 0x9abcdef0);
+	assert_int_equal(rd(&b, IGB_TXSTMP + 4), 0x12345678);
+	/* What is sent comes back, to the queue that its type has. */
+	tx_put(&t, frame_put(&b, 60, 1), 60, CMD_ONE);
+	ring_ring(&t);
+	host_settle(&b);
+	assert_non_null(ring_seen(&r));
+}
+
+/* A completion that is held back comes before the card stops. */
+static void nothing_is_held_back(void **state)
+{
+	static struct inject_host nobody;
+	struct inject_spec s = {.kind = INJECT_DELAY,
+				.bdf = INJECT_ANY,
+				.chance = INJECT_ALWAYS,
+				.times = 1,
+				.queue = IGB_QUEUES + 1,
+				.vector = INJECT_ANY,
+				.lasting = 1000000000000};
+
+	assert_int_equal(inject_add(a.m.f, &s, 1, a.m.loop, &nobody), 0);
+	tx_put(&t, frame_put(&a, 60, 1), 60, CMD_ONE);
+	ring_ring(&t);
+	assert_null(ring_seen(&t));
+	move();
+	assert_non_null(ring_seen(&t));
 }
 
 /* What waited for room at one cable goes through the other one. */
@@ -198,8 +290,9 @@ static void records(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(registers_go_along),	  TEST(frames_go_on), TEST(rung_while_quiet),
-	    TEST(virtual_functions_stay), TEST(any_byte),     TEST(records),
+	    TEST(registers_go_along),	  TEST(eeprom_goes_along), TEST(clock_and_filters_go_along),
+	    TEST(nothing_is_held_back),	  TEST(frames_go_on),	   TEST(rung_while_quiet),
+	    TEST(virtual_functions_stay), TEST(any_byte),	   TEST(records),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,9 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
-
 #include <linux/pci_regs.h>
 #include <string.h>
 
@@ -14,13 +9,13 @@ uint32_t vrd(struct vf *v, uint32_t off)
 {
 	uint64_t val;
 
-	assert_int_equal(pci_bar_read(v->f, 0, off, 4, &val), 0);
+	CHECK(!pci_bar_read(v->f, 0, off, 4, &val));
 	return (uint32_t)val;
 }
 
 void vwr(struct vf *v, uint32_t off, uint32_t val)
 {
-	assert_int_equal(pci_bar_write(v->f, 0, off, 4, val), 0);
+	CHECK(!pci_bar_write(v->f, 0, off, 4, val));
 }
 
 static void vf_msix(struct pci_irq_sink *s, unsigned int vector)

@@ -82,6 +82,7 @@ struct igb_ring {
 	bool rs; /* among [flushed, pos) some are to be written back */
 	union igb_desc *cache;
 	struct dma_tag tag;
+	uint32_t given; /* dma_dev_moves() when base was */
 
 	/* trouble.c */
 	bool taken;    /* the packet at pos: what becomes of it has been asked for */
@@ -333,6 +334,15 @@ static inline const struct dma_tag *igb_tag(struct igb_ring *r, uint32_t desc, c
 	r->tag.id = desc;
 	r->tag.part = part;
 	r->tag.old = r->old;
+	r->tag.given = 0;
+	return &r->tag;
+}
+
+/* The same for the ring's own memory. */
+static inline const struct dma_tag *igb_ring_tag(struct igb_ring *r, uint32_t desc, const char *part)
+{
+	igb_tag(r, desc, part);
+	r->tag.given = r->given;
 	return &r->tag;
 }
 
@@ -540,7 +550,7 @@ static inline uint64_t igb_ring_data(const struct igb_ring *r, unsigned int i)
 }
 
 /* ---- vf.c ---- */
-int igb_vfs_add(struct igb *pf, unsigned int n); /* when the card is made. 0, -ENOSPC, -ENOMEM: none is there */
+int igb_vfs_add(struct igb *pf, unsigned int n); /* when the card is made, n at first. 0, -ENOSPC, -ENOMEM */
 void igb_vfs_forget(struct igb *pf);		 /* the card goes before they do */
 void igb_vfs_link_update(struct igb *pf);	 /* the card's link, or its driver, has changed */
 void igb_vf_reset(struct igb *d);		 /* of its own accord, or the host's: the card's driver hears of it */

@@ -70,7 +70,7 @@ static void make_room(struct igb_ring *r, unsigned int cap)
 
 static bool ring_read(struct igb_ring *r, uint32_t at, unsigned int n)
 {
-	const struct dma_tag *tag = igb_tag(r, at, "fetch");
+	const struct dma_tag *tag = igb_ring_tag(r, at, "fetch");
 
 	if (likely(!pci_dma_read(&r->d->f, r->base + at * sizeof(r->cache[0]), r->cache + r->cached,
 				 n * sizeof(r->cache[0]), tag))) {
@@ -102,7 +102,7 @@ bool igb_ring_fetch(struct igb_ring *r, unsigned int cap, unsigned int max)
 static void ring_write(struct igb_ring *r, unsigned int from, unsigned int n)
 {
 	uint32_t at = igb_ring_at(r, from);
-	const struct dma_tag *tag = igb_tag(r, at, "write-back");
+	const struct dma_tag *tag = igb_ring_tag(r, at, "write-back");
 
 	if (pci_dma_write(&r->d->f, r->base + at * sizeof(r->cache[0]), r->cache + from, n * sizeof(r->cache[0]), tag))
 		r->broken = true;
@@ -307,11 +307,13 @@ static void ring_set(struct igb_ring *r, unsigned int field, uint32_t val)
 	case IGB_RDBAL:
 		r->base = (r->base & ~0xffffffffull) | (val & ~(IGB_RING_ALIGN - 1));
 		r->old = false;
+		r->given = dma_dev_moves(r->d->f.dma);
 		ring_moved(r);
 		break;
 	case IGB_RDBAH:
 		r->base = (uint32_t)r->base | (uint64_t)val << 32;
 		r->old = false;
+		r->given = dma_dev_moves(r->d->f.dma);
 		ring_moved(r);
 		break;
 	case IGB_RDLEN:

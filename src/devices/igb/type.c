@@ -15,7 +15,8 @@ static const struct device_option options[] = {
     [OPTION_NET] = {"net", OPT_NESTED, "null", false, "what its cable leads to", .more = net_help},
     [OPTION_MAC] = {"mac", OPT_STRING, NULL, false, "the address; without it one is made up"},
     [OPTION_VECTORS] = {"vectors", OPT_UINT, "10", false, "MSI-X vectors", 1, IGB_VECTORS},
-    [OPTION_VFS] = {"vfs", OPT_UINT, "0", false, "virtual functions, whose addresses follow the card's", 0, IGB_VFS},
+    [OPTION_VFS] = {"vfs", OPT_UINT, "0", false, "virtual functions at the start, whose addresses follow the card's", 0,
+		    IGB_VFS},
     {NULL},
 };
 
@@ -187,11 +188,6 @@ static int create(const struct device_env *env, const struct device_value *v, st
 		card_free(d);
 		return -EINVAL;
 	}
-	if (v[OPTION_VFS].num) {
-		d->card.receive = igb_switch_receive;
-		d->card.received = igb_switch_received;
-		d->card.writable = igb_switch_writable;
-	}
 	rc = add_capabilities(d, (unsigned int)v[OPTION_VECTORS].num);
 	if (!rc)
 		rc = net_open(&ne, v[OPTION_NET].str, &d->card, &d->net, err, errlen);
@@ -202,7 +198,7 @@ static int create(const struct device_env *env, const struct device_value *v, st
 	igb_nvm_init(d);
 	igb_live_init(d);
 	igb_power_on(d);
-	rc = v[OPTION_VFS].num ? igb_vfs_add(d, (unsigned int)v[OPTION_VFS].num) : 0;
+	rc = igb_vfs_add(d, (unsigned int)v[OPTION_VFS].num);
 	if (rc) {
 		func_destroy(&d->f);
 		return rc;

@@ -310,29 +310,59 @@ static int vf_new(struct igb *pf, unsigned int i)
 	return 0;
 }
 
+static int vf_make(struct pci_func *f, unsigned int i)
+{
+	struct igb *pf = container_of(f, struct igb, f);
+	int rc = vf_new(pf, i);
+
+	if (rc && pf->vf[i])
+		vf_destroy(&pf->vf[i]->f);
+	if (rc)
+		f->sriov->vf[i] = NULL;
+	return rc;
+}
+
+/* What is not there takes part in nothing, and a card without functions is nobody's switch. */
+static void vfs_changed(struct pci_func *f)
+{
+	struct igb *pf = container_of(f, struct igb, f);
+
+	pf->nvf = f->sriov->n;
+	pf->governs = pf->governs && pf->nvf;
+	pf->card.receive = pf->nvf ? igb_switch_receive : igb_rx_receive;
+	pf->card.received = pf->nvf ? igb_switch_received : igb_rx_received;
+	pf->card.writable = pf->nvf ? igb_switch_writable : igb_tx_writable;
+	igb_link_update(pf);
+}
+
 int igb_vfs_add(struct igb *pf, unsigned int n)
 {
 	/* 9.4.4.3: on the bus of the card where the hierarchy knows ARI, every other one, as two ports share them. */
 	int rc;
 
-	pf->sriov = (struct pci_sriov){.device = IGB_VF_DEVICE, .total = IGB_VFS, .offset = 0x80, .stride = 2, .n = n};
+	pf->sriov = (struct pci_sriov){.device = IGB_VF_DEVICE,
+				       .total = IGB_VFS,
+				       .offset = 0x80,
+				       .stride = 2,
+				       .n = n,
+				       .make = vf_make,
+				       .changed = vfs_changed};
 	rc = pci_add_sriov(&pf->f, &pf->sriov);
 	for (unsigned int i = 0; !rc && i < n; i++)
-		rc = vf_new(pf, i);
+		rc = vf_make(&pf->f, i);
 	if (rc) {
 		for (unsigned int i = 0; i < n; i++)
 			if (pf->vf[i])
 				vf_destroy(&pf->vf[i]->f);
 		return rc;
 	}
-	pf->nvf = n;
-	igb_link_update(pf);
+	vfs_changed(&pf->f);
 	return 0;
 }
 
 void igb_vfs_forget(struct igb *pf)
 {
-	for (unsigned int i = 0; i < pf->nvf; i++)
+	for (unsigned int i = 0; i < IGB_VFS; i++)
 		if (pf->vf[i])
 			pf->vf[i]->pf = NULL;
 }

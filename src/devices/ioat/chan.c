@@ -67,6 +67,7 @@ static int write_status(struct ioat_chan *c, uint64_t status)
 	struct dma_tag tag = ioat_tag(c, "completion");
 
 	tag.old = c->cmp_old;
+	tag.given = c->cmp_given;
 	c->unreported = c->dev->f.run != PCI_RUNNING;
 	c->report = status;
 	if (c->unreported)

@@ -54,8 +54,9 @@ struct ioat_chan {
 	uint16_t done;	/* descriptors completed since CHAINADDR was written; equal to count: no more to do */
 	uint32_t err, errmask;
 	uint64_t chain, cmp;
-	bool cmp_old;	 /* not written since the last reset, which it survives */
-	bool unreported; /* report is to go to cmp, before this turn is over or an interrupt goes out */
+	uint32_t cmp_given; /* dma_dev_moves() when it was written */
+	bool cmp_old;	    /* not written since the last reset, which it survives */
+	bool unreported;    /* report is to go to cmp, before this turn is over or an interrupt goes out */
 	uint64_t report;
 	uint64_t completed; /* the last one's address; 0: none since CHAINADDR was written */
 

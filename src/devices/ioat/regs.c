@@ -130,6 +130,7 @@ static void chan_write(struct ioat_chan *c, unsigned int reg, uint64_t val, uint
 	case IOAT_CHANCMP:
 		c->cmp = (c->cmp & ~mask) | val;
 		c->cmp_old = false;
+		c->cmp_given = dma_dev_moves(c->dev->f.dma);
 		break;
 	case IOAT_CHANERR:
 		c->err &= ~val;

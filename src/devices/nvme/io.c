@@ -172,6 +172,7 @@ static uint16_t compare_data(struct nvme_req *r)
 		const struct nvme_seg *s = &r->sg.v[i];
 		struct dma_tag tag = nvme_tag(&r->cmd, r->sqid, s->part);
 
+		tag.given = r->sg.given;
 		for (uint32_t at = 0; at < s->len;) {
 			uint32_t n = MIN(s->len - at, (uint32_t)sizeof(host));
 

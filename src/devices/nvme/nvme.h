@@ -69,7 +69,8 @@ struct nvme_sg {
 	struct nvme_seg *v; /* inl, or allocated */
 	unsigned int n, cap;
 	uint64_t len;
-	bool bucket; /* any segment is one */
+	uint32_t given; /* dma_dev_moves() then */
+	bool bucket;	/* any segment is one */
 	struct nvme_seg inl[NVME_SEGS_INLINE];
 };
 
@@ -113,6 +114,7 @@ struct nvme_cq {
 	bool phase; /* of the entry at tail */
 	uint32_t size, head, tail;
 	uint64_t base;
+	uint32_t given;	    /* dma_dev_moves() when base was */
 	bool stalled;	    /* a submission queue stopped for want of room */
 	unsigned int users; /* submission queues */
 	struct list waiting;
@@ -127,6 +129,7 @@ struct nvme_sq {
 	uint8_t prio;
 	uint32_t size, head, tail;
 	uint64_t base;
+	uint32_t given; /* dma_dev_moves() when base was */
 	unsigned int inflight;
 	uint64_t *cids;		   /* bit per identifier: of a command that is under way; NULL: nobody wants to know */
 	struct nvme_req *deleting; /* the Delete I/O Submission Queue that waits for inflight to become 0 */

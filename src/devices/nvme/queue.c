@@ -32,6 +32,7 @@ void nvme_sq_start(struct nvme *c, unsigned int id, unsigned int cqid, uint64_t 
 	sq->live = true;
 	sq->cqid = (uint16_t)cqid;
 	sq->base = base;
+	sq->given = dma_dev_moves(c->f.dma);
 	sq->size = size;
 	sq->prio = (uint8_t)prio;
 	sq->head = sq->tail = 0;
@@ -49,6 +50,7 @@ void nvme_cq_start(struct nvme *c, unsigned int id, uint64_t base, uint32_t size
 
 	cq->live = true;
 	cq->base = base;
+	cq->given = dma_dev_moves(c->f.dma);
 	cq->size = size;
 	cq->ien = ien;
 	cq->vector = (uint16_t)vector;
@@ -123,8 +125,11 @@ bool nvme_cq_has_room(const struct nvme_cq *cq)
 
 static bool cq_write(struct nvme *c, struct nvme_cq *cq, uint32_t at, const void *src, size_t len)
 {
-	struct dma_tag tag = {
-	    .queue_kind = "CQ", .queue = cq->id, .part = "CQE", .old = unlikely(c->acq_old) && !cq->id};
+	struct dma_tag tag = {.queue_kind = "CQ",
+			      .queue = cq->id,
+			      .part = "CQE",
+			      .given = cq->given,
+			      .old = unlikely(c->acq_old) && !cq->id};
 
 	if (nvme_mem_write(c, cq->base + at, src, len, &tag) == 0)
 		return true;
@@ -230,6 +235,7 @@ static bool sq_fetch(struct nvme *c, struct nvme_sq *sq, unsigned int n)
 	struct dma_tag tag = nvme_tag(NULL, sq->id, "SQE");
 
 	tag.old = unlikely(c->asq_old) && !sq->id;
+	tag.given = sq->given;
 	if (nvme_mem_read(c, sq->base + sq->head * sizeof(c->sqe[0]), c->sqe, upto_end * sizeof(c->sqe[0]), &tag) ||
 	    (n > upto_end && nvme_mem_read(c, sq->base, c->sqe + upto_end, (n - upto_end) * sizeof(c->sqe[0]), &tag))) {
 		nvme_fatal(c, "a submission queue is not reachable");

@@ -77,9 +77,18 @@ uint16_t nvme_sg_map(struct nvme *c, struct nvme_sg *sg, const struct nvme_cmd *
 {
 	uint16_t status = data_pointer_map(c, sg, cmd, sqid, len, host_to_dev);
 
+	sg->given = dma_dev_moves(c->f.dma);
 	if (!status && sg->n)
 		inject_dma(&c->f, sqid, &sg->v[0].iova);
 	return status;
+}
+
+static struct dma_tag sg_tag(const struct nvme_sg *sg, const struct nvme_cmd *cmd, unsigned int sqid, const char *part)
+{
+	struct dma_tag tag = nvme_tag(cmd, sqid, part);
+
+	tag.given = sg->given;
+	return tag;
 }
 
 uint16_t nvme_sg_read(struct nvme *c, const struct nvme_sg *sg, void *dst, const struct nvme_cmd *cmd,
@@ -87,7 +96,7 @@ uint16_t nvme_sg_read(struct nvme *c, const struct nvme_sg *sg, void *dst, const
 {
 	for (unsigned int i = 0; i < sg->n; i++) {
 		const struct nvme_seg *s = &sg->v[i];
-		struct dma_tag tag = nvme_tag(cmd, sqid, s->part);
+		struct dma_tag tag = sg_tag(sg, cmd, sqid, s->part);
 
 		if (nvme_mem_read(c, s->iova, dst, s->len, &tag))
 			return NVME_DATA_TRANSFER_ERROR;
@@ -101,7 +110,7 @@ uint16_t nvme_sg_write(struct nvme *c, const struct nvme_sg *sg, const void *src
 {
 	for (unsigned int i = 0; i < sg->n; i++) {
 		const struct nvme_seg *s = &sg->v[i];
-		struct dma_tag tag = nvme_tag(cmd, sqid, s->part);
+		struct dma_tag tag = sg_tag(sg, cmd, sqid, s->part);
 
 		if (!s->bucket && nvme_mem_write(c, s->iova, src, s->len, &tag))
 			return NVME_DATA_TRANSFER_ERROR;
@@ -119,7 +128,7 @@ int nvme_sg_iov(struct nvme *c, const struct nvme_sg *sg, bool write, struct iov
 		return -E2BIG;
 	for (unsigned int i = 0; i < sg->n; i++) {
 		const struct nvme_seg *s = &sg->v[i];
-		struct dma_tag tag = nvme_tag(cmd, sqid, s->part);
+		struct dma_tag tag = sg_tag(sg, cmd, sqid, s->part);
 		unsigned int k = max - used;
 		int rc = k ? nvme_mem_iov(c, s->iova, s->len, write, iov + used, &k, &tag) : -E2BIG;
 
@@ -134,7 +143,7 @@ int nvme_sg_iov(struct nvme *c, const struct nvme_sg *sg, bool write, struct iov
 void nvme_sg_done(struct nvme *c, const struct nvme_sg *sg, bool write, const struct nvme_cmd *cmd, unsigned int sqid)
 {
 	for (unsigned int i = 0; i < sg->n; i++) {
-		struct dma_tag tag = nvme_tag(cmd, sqid, sg->v[i].part);
+		struct dma_tag tag = sg_tag(sg, cmd, sqid, sg->v[i].part);
 
 		nvme_mem_iov_done(c, sg->v[i].iova, sg->v[i].len, write, &tag);
 	}
