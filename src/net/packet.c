@@ -15,7 +15,8 @@
 
 struct parser {
 	const uint8_t *hdr;
-	size_t have, len; /* bytes of hdr; bytes of the frame, later of the IP packet */
+	size_t len; /* bytes of the frame, later up to the end of the IP packet */
+	size_t end; /* those of them that are at hand */
 	size_t at;
 	struct packet *p;
 };
@@ -28,7 +29,14 @@ static uint16_t be16(const uint8_t *p)
 /* Are len bytes at the parser's place both in the frame and at hand? */
 static bool at_hand(const struct parser *s, size_t len)
 {
-	return s->at + len <= s->have && s->at + len <= s->len;
+	return s->at + len <= s->end;
+}
+
+/* What lies behind is not the IP packet's. */
+static void ends_at(struct parser *s, size_t len)
+{
+	s->len = len;
+	s->end = MIN(s->end, len);
 }
 
 static bool ethernet_parse(struct parser *s, uint16_t vet)
@@ -125,7 +133,7 @@ static void ipv4_parse(struct parser *s)
 	p->l3_len = ihl;
 	p->src = p->plain_src = s->at + 12;
 	p->dst = p->plain_dst = s->at + 16;
-	s->len = s->at + total;
+	ends_at(s, s->at + total);
 	s->at += ihl;
 	p->headers_end = s->at;
 	if (be16(ip + 6) & 0x3fff)
@@ -186,7 +194,7 @@ static void ipv6_parse(struct parser *s)
 	p->l3 = s->at;
 	p->src = p->plain_src = s->at + 8;
 	p->dst = p->plain_dst = s->at + 24;
-	s->len = s->at + 40 + payload;
+	ends_at(s, s->at + 40 + payload);
 	s->at += 40;
 	next = ip[6];
 	for (unsigned int i = 0;; i++) {
@@ -218,8 +226,9 @@ static void ipv6_parse(struct parser *s)
 
 void packet_parse(const uint8_t *hdr, size_t have, size_t len, uint16_t vet, struct packet *p)
 {
-	struct parser s = {.hdr = hdr, .have = MIN(have, len), .len = MIN(len, (size_t)UINT16_MAX), .p = p};
+	struct parser s = {.hdr = hdr, .len = MIN(len, (size_t)UINT16_MAX), .p = p};
 
+	s.end = MIN(have, s.len);
 	memset(p, 0, sizeof(*p));
 	if (!ethernet_parse(&s, vet))
 		return;
