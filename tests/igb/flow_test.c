@@ -188,6 +188,10 @@ static void flags(void **state)
 	assert_int_equal(flow_queue(&f), 0);
 	f.flags = SYN | ACK;
 	assert_int_equal(flow_queue(&f), 3);
+	wr(&h, IGB_IMIREXT, IGB_IMIREXT_SIZE_BYPASS | BIT(17));
+	assert_int_equal(flow_queue(&f), 3);
+	f.flags = ACK;
+	assert_int_equal(flow_queue(&f), 0);
 }
 
 static void other_pools(void **state)

@@ -332,6 +332,37 @@ static void lost_frame_at_a_full_cable(void **state)
 	assert_int_equal(h.far.len, 61);
 }
 
+/* So is a packet, whatever becomes of it. */
+static void taken_once(void **state)
+{
+	struct inject_spec s = spec(INJECT_STUCK_QUEUE, TX(1));
+
+	s.after = 3;
+	add(s, 1);
+	h.far.room = 1;
+	send(3);
+	ring_ring(&tx);
+	ring_ring(&tx);
+	assert_int_equal(h.far.frames, 1);
+	h.far.room = ~0u;
+	net_readable(h.far.net);
+	host_settle(&h);
+	assert_int_equal(h.far.frames, 3);
+	send(1);
+	assert_int_equal(h.far.frames, 3);
+}
+
+static void cable_to_nowhere(void **state)
+{
+	host_close(&h);
+	host_open_net(&h, "null", "");
+	link_up(&h);
+	h.m.f->ops->set_link(h.m.f, false);
+	assert_false(rd(&h, IGB_STATUS) & IGB_STATUS_LU);
+	h.m.f->ops->set_link(h.m.f, true);
+	assert_true(rd(&h, IGB_STATUS) & IGB_STATUS_LU);
+}
+
 static void lost_interrupt(void **state)
 {
 	struct inject_spec s = spec(INJECT_LOST_IRQ, INJECT_ANY);
@@ -393,7 +424,9 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(lost_frames, setup, teardown),
 	    cmocka_unit_test_setup_teardown(lost_frame_at_a_full_cable, setup, teardown),
 	    cmocka_unit_test_setup_teardown(lost_interrupt, setup, teardown),
+	    cmocka_unit_test_setup_teardown(taken_once, setup, teardown),
 	    cmocka_unit_test_setup_teardown(cable, setup, teardown),
+	    cmocka_unit_test_setup_teardown(cable_to_nowhere, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -161,11 +161,11 @@ static void pages(void **state)
 	assert_int_equal(word(0x10d), 0x0302);
 	assert_int_equal(word(0x10e), 0xffff);
 	order(ENABLE);
-	put(2 * 0x110, data, sizeof(data));
-	assert_int_equal(word(0x110), 0x2120);
-	assert_int_equal(word(0x111), 0x0302);
-	assert_int_equal(word(0x11f), 0x1f1e);
-	assert_int_equal(word(0x120), 0xffff);
+	put(2 * 0x120, data, sizeof(data));
+	assert_int_equal(word(0x120), 0x2120);
+	assert_int_equal(word(0x121), 0x0302);
+	assert_int_equal(word(0x12f), 0x1f1e);
+	assert_int_equal(word(0x130), 0xffff);
 	release();
 }
 
