@@ -188,6 +188,7 @@ int rpc_decode(const uint8_t *code, size_t n, struct insn *out);
 bool object_of_fd(int fd, uint64_t *object);
 void object_ioctl(ucontext_t *uc);
 void object_pread(ucontext_t *uc);
+void object_iov(ucontext_t *uc, bool write, bool has_flags); /* preadv and its kin */
 void object_write(ucontext_t *uc);
 void object_watch_writes(void); /* there is a descriptor whose writes the broker answers */
 bool object_is(int fd);

@@ -87,9 +87,12 @@ static void build_conditions(struct builder *b, unsigned int *trap_jumps, unsign
 	ALLOW;
 	TRAP();
 
-	/* pread, pwrite: our offsets, or the kernel's form index << 40 for 1 <= index <= 9. */
-	for (int i = 0; i < 2; i++) {
-		CASE(i ? __NR_pwrite64 : __NR_pread64, 8);
+	/* pread, pwrite and their kin: our offsets, or the kernel's form index << 40 for 1 <= index <= 9. */
+	static const uint16_t at_offset[] = {__NR_pread64, __NR_pwrite64, __NR_preadv,
+					     __NR_pwritev, __NR_preadv2,  __NR_pwritev2};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(at_offset); i++) {
+		CASE(at_offset[i], 8);
 		LOAD(ARG_HI(3));
 		JGE(REGION_OFFSET_MAGIC >> 32, 1, 0);
 		JGE(0xa00, 1, 2);
@@ -238,7 +241,7 @@ int filter_install(enum filter_kind kind)
 {
 	struct scratch *s = scratch_get();
 	struct builder *b = (struct builder *)s->buf;
-	unsigned int trap_jumps[24], ntrap = 0, flags = 0;
+	unsigned int trap_jumps[32], ntrap = 0, flags = 0;
 	struct sock_fprog prog;
 	long ret;
 

@@ -634,6 +634,10 @@ void memory_madvise(ucontext_t *uc)
 	int advice = UC_ARG3(uc);
 	bool frozen;
 
+	if (!(start & ~PF_PAGE_MASK) && len && window_overlaps(start, len)) {
+		UC_RET(uc) = advice == MADV_REMOVE ? -ENODEV : -EINVAL; /* a device's memory: VM_PFNMAP */
+		return;
+	}
 	if (advice == MADV_REMOVE && !(start & ~PF_PAGE_MASK))
 		watch_removed(uc, start, len);
 	/* What is not adopted is shared: discarding it in one mapping leaves the pages as they are. */
@@ -744,7 +748,7 @@ static void remap_memory(ucontext_t *uc)
 			trap_resume(uc);
 		return;
 	}
-	whole = !adopted && window_overlaps(old, old_len);
+	whole = !adopted && window_overlaps(old, MAX(old_len, 1UL));
 	if (whole && (new_len > old_len || flags & MREMAP_DONTUNMAP)) {
 		UC_RET(uc) = new_len > old_len ? -EFAULT : -EINVAL; /* a device's memory: VM_DONTEXPAND, VM_PFNMAP */
 		return;

@@ -2,7 +2,9 @@
 /* Descriptors of ours: recognised by their socket's name, served by calls that carry its number. */
 #include "boundary/boundary.h"
 
+#include <linux/fs.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 /* Every ioctl starts with the first bytes behind its argument, because most need no more. */
@@ -287,15 +289,10 @@ void object_ioctl(ucontext_t *uc)
 }
 
 /* Reads and writes of regions, in pieces of a slot's payload. */
-static void region_io(ucontext_t *uc, bool write)
+static int64_t region_io(const ucontext_t *uc, uint64_t object, uint64_t buf, uint64_t len, uint64_t off, bool write)
 {
-	uint64_t object, buf = UC_ARG2(uc), len = UC_ARG3(uc), off = UC_ARG4(uc);
 	int64_t done = 0, ret = 0;
 
-	if (!object_of_fd(UC_ARG1(uc), &object)) {
-		trap_resume(uc);
-		return;
-	}
 	len = MIN(len, 0x7ffff000UL);
 	do {
 		uint64_t n = MIN(len - done, (uint64_t)SLOT_PAYLOAD);
@@ -326,7 +323,49 @@ static void region_io(ucontext_t *uc, bool write)
 		if ((uint64_t)ret < n)
 			break;
 	} while ((uint64_t)done < len);
-	UC_RET(uc) = done ? done : ret;
+	return done ? done : ret;
+}
+
+static void region_call(ucontext_t *uc, bool write)
+{
+	uint64_t object;
+
+	if (object_of_fd(UC_ARG1(uc), &object))
+		UC_RET(uc) = region_io(uc, object, UC_ARG2(uc), UC_ARG3(uc), UC_ARG4(uc), write);
+	else
+		trap_resume(uc);
+}
+
+#define IOV_MAX 1024 /* UIO_MAXIOV */
+
+/* One buffer after another, as of every file that knows read() alone: do_loop_readv_writev() in fs/read_write.c. */
+void object_iov(ucontext_t *uc, bool write, bool has_flags)
+{
+	uint64_t object, at = UC_ARG2(uc), n = UC_ARG3(uc);
+	int64_t done = 0, ret = 0;
+
+	if (!object_of_fd(UC_ARG1(uc), &object)) {
+		trap_resume(uc);
+		return;
+	}
+	if (n > IOV_MAX)
+		ret = -EINVAL;
+	else if (has_flags && UC_ARG6(uc) & ~(uint64_t)RWF_HIPRI)
+		ret = -EOPNOTSUPP;
+	for (; n && !ret; n--, at += sizeof(struct iovec)) {
+		struct iovec v;
+
+		if (guard_copy(&v, (void *)at, sizeof(v))) {
+			ret = -EFAULT;
+			break;
+		}
+		ret = region_io(uc, object, (uintptr_t)v.iov_base, v.iov_len, UC_ARG4(uc) + done, write);
+		if (ret < 0)
+			break;
+		done += ret;
+		ret = (size_t)ret != v.iov_len;
+	}
+	UC_RET(uc) = done || ret > 0 ? done : ret;
 }
 
 /* What there is; and if there is nothing, the broker says what that means. */
@@ -409,12 +448,12 @@ void object_write(ucontext_t *uc)
 
 void object_pread(ucontext_t *uc)
 {
-	region_io(uc, false);
+	region_call(uc, false);
 }
 
 void object_pwrite(ucontext_t *uc)
 {
-	region_io(uc, true);
+	region_call(uc, true);
 }
 
 long object_name(int fd, char *out, size_t size)

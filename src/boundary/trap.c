@@ -58,6 +58,14 @@ void trap_handler(int sig, siginfo_t *si, void *ctx)
 	case __NR_pwrite64:
 		object_pwrite(uc);
 		return;
+	case __NR_preadv:
+	case __NR_preadv2:
+		object_iov(uc, false, nr == __NR_preadv2);
+		return;
+	case __NR_pwritev:
+	case __NR_pwritev2:
+		object_iov(uc, true, nr == __NR_pwritev2);
+		return;
 	case __NR_mmap:
 		memory_mmap(uc);
 		return;

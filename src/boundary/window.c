@@ -20,6 +20,7 @@ struct window {
 	uint64_t object;
 	uint64_t offset;     /* file offset of start */
 	uint64_t generation; /* of the file that is mapped there; 0: it is a trap */
+	bool guarded;	     /* a trap: what protection forbids is SIGSEGV, all else SIGBUS */
 };
 
 static struct window windows[WINDOWS];
@@ -68,7 +69,8 @@ bool window_locate(uint64_t addr, uint64_t *object, uint64_t *offset, uint64_t *
 	return true;
 }
 
-static bool window_add(uint64_t start, uint64_t len, uint64_t object, uint64_t offset, uint64_t generation)
+/* A window like w, of [start, start + len), which is at offset. */
+static bool window_add(const struct window *like, uint64_t start, uint64_t len, uint64_t offset)
 {
 	for (uint32_t i = 0; i < WINDOWS; i++) {
 		struct window *w = &windows[i];
@@ -76,9 +78,10 @@ static bool window_add(uint64_t start, uint64_t len, uint64_t object, uint64_t o
 		if (atomic_load_explicit(&w->start, memory_order_relaxed))
 			continue;
 		w->len = len;
-		w->object = object;
+		w->object = like->object;
 		w->offset = offset;
-		w->generation = generation;
+		w->generation = like->generation;
+		w->guarded = like->guarded;
 		atomic_store_explicit(&w->start, start, memory_order_release);
 		if (i >= atomic_load_explicit(&nwindows, memory_order_relaxed))
 			atomic_store_explicit(&nwindows, i + 1, memory_order_release);
@@ -123,9 +126,9 @@ void window_forget(uint64_t start, uint64_t len)
 		old = *w;
 		atomic_store_explicit(&w->start, 0, memory_order_release);
 		if (cut_s > ws)
-			window_add(ws, cut_s - ws, old.object, old.offset, old.generation);
+			window_add(&old, ws, cut_s - ws, old.offset);
 		if (cut_e < we)
-			window_add(cut_e, we - cut_e, old.object, old.offset + (cut_e - ws), old.generation);
+			window_add(&old, cut_e, we - cut_e, old.offset + (cut_e - ws));
 		spin_unlock(&lock, LOCK_WINDOWS);
 		tell_unmap(old.object, old.offset + (cut_s - ws), cut_e - cut_s);
 	}
@@ -158,10 +161,10 @@ void window_move(uint64_t from, uint64_t len, uint64_t to)
 			continue;
 		atomic_store_explicit(&w->start, 0, memory_order_release);
 		if (old.start < s)
-			window_add(old.start, s - old.start, old.object, old.offset, old.generation);
+			window_add(&old, old.start, s - old.start, old.offset);
 		if (e < old_end)
-			window_add(e, old_end - e, old.object, old.offset + (e - old.start), old.generation);
-		window_add(to + (s - from), e - s, old.object, old.offset + (s - old.start), old.generation);
+			window_add(&old, e, old_end - e, old.offset + (e - old.start));
+		window_add(&old, to + (s - from), e - s, old.offset + (s - old.start));
 		break;
 	}
 	spin_unlock(&lock, LOCK_WINDOWS);
@@ -181,7 +184,8 @@ void window_unlock(void)
 
 /*
  * Memory of which every access faults, whatever mprotect may make of it later: a file without a byte. It starts as
- * inaccessible, because then it is SIGSEGV that comes. The pages at live_off, if live_fd is given, are the device's to
+ * inaccessible, because then it is SIGSEGV that comes, which costs less; where it shall not be written to, its own
+ * protection tells what may be done and what not. The pages at live_off, if live_fd is given, are the device's to
  * open (pci/live.h), and a file without a byte as well until then.
  */
 static long map_trap(uint64_t addr, uint64_t len, uint64_t prot, int flags, int live_fd, uint64_t live_off,
@@ -191,7 +195,7 @@ static long map_trap(uint64_t addr, uint64_t len, uint64_t prot, int flags, int 
 
 	if (fd < 0)
 		return -ENOMEM;
-	p = sys6(__NR_mmap, addr, len, PROT_NONE, MAP_SHARED | flags, fd, 0);
+	p = sys6(__NR_mmap, addr, len, prot & PROT_WRITE ? PROT_NONE : prot, MAP_SHARED | flags, fd, 0);
 	sys1(__NR_close, fd);
 	/* Without it the pages are traps like the others: nothing is lost but time. */
 	if ((p > 0 || p < -4095) && live_fd >= 0 && live_off < len && live_len <= len - live_off)
@@ -205,6 +209,7 @@ bool window_mmap(ucontext_t *uc)
 		 flags = UC_ARG4(uc);
 	uint64_t off = UC_ARG6(uc), object, fd_off, generation; /* of a trap: the live pages' length */
 	long p, kind;
+	struct window w = {0};
 	struct rpc r;
 	int fd = -1;
 
@@ -232,6 +237,9 @@ bool window_mmap(ucontext_t *uc)
 		UC_RET(uc) = p;
 		return true;
 	}
+	w.object = object;
+	w.generation = kind == RPC_MMAP_FILE ? generation : 0;
+	w.guarded = !(prot & PROT_WRITE);
 	flags &= MAP_FIXED | MAP_FIXED_NOREPLACE | MAP_32BIT;
 	if (kind == RPC_MMAP_FILE)
 		p = sys6(__NR_mmap, addr, len, prot, MAP_SHARED | flags, fd, fd_off);
@@ -245,7 +253,7 @@ bool window_mmap(ucontext_t *uc)
 		if (flags & MAP_FIXED)
 			memory_forget(p, len);
 		spin_lock(&lock, LOCK_WINDOWS);
-		added = window_add(p, len, object, off, kind == RPC_MMAP_FILE ? generation : 0);
+		added = window_add(&w, p, len, off);
 		spin_unlock(&lock, LOCK_WINDOWS);
 		if (!added) {
 			sys2(__NR_munmap, p, len);
@@ -408,6 +416,8 @@ bool window_fault(ucontext_t *uc, siginfo_t *si)
 	if (w->generation)
 		return si->si_signo == SIGBUS && si->si_code == BUS_ADRERR &&
 		       !window_refuses(w, (uint64_t)si->si_addr, UC_IP(uc));
+	if (w->guarded && si->si_signo == SIGSEGV)
+		return false;
 	if (window_refuses(w, (uint64_t)si->si_addr, UC_IP(uc)))
 		return bus_error(si, (uint64_t)si->si_addr);
 	if (!window_decode(UC_IP(uc), &in))

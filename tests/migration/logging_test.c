@@ -171,11 +171,12 @@ static void long_answer(void **state)
 {
 	struct fake *k = *state;
 	const range r = {0, STRETCHES * STRETCH};
-	uint8_t *bits = calloc(STRETCHES, PF_PAGE_SIZE), byte = 1;
+	uint8_t *bits = aligned_alloc(PF_PAGE_SIZE, STRETCHES * PF_PAGE_SIZE), byte = 1;
 	struct toy *t;
 	struct session s = session_open(k, &t);
 
 	assert_non_null(bits);
+	memset(bits, 0, STRETCHES * PF_PAGE_SIZE);
 	assert_int_equal(start(k, s.device, 4096, &r, 1), 0);
 	for (uint64_t i = 0; i < STRETCHES; i++) {
 		uint64_t iova = i * STRETCH + i * PF_PAGE_SIZE;
