@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "broker/private.h"
 #include "broker/shadow.h"
 #include "pci/pci.h"
@@ -166,6 +167,8 @@ static long attribute_write(struct ufile *f, const void *buf, size_t len)
 
 	if (!len)
 		return 0;
+	if (a->pf->pulled)
+		return -ENODEV;
 	memcpy(text, buf, len);
 	text[len] = 0;
 	ret = a->numvfs ? numvfs_write(a->b, a->pf, text) : autoprobe_write(a->pf, text);
@@ -191,7 +194,7 @@ bool sriov_open(struct broker *b, const char *path, struct ufile **f, int *err)
 
 	if (!pf || !pf->sriov || (strcmp(name, "sriov_numvfs") && strcmp(name, "sriov_drivers_autoprobe")))
 		return false;
-	a = calloc(1, sizeof(*a));
+	a = mem_alloc(sizeof(*a));
 	*err = a ? 0 : -ENOMEM;
 	if (!a)
 		return true;
