@@ -70,8 +70,9 @@ enum slot_state {
 	RPC(TICKET, "Reply a0, a1 = a number, good once, for a child that is about to be forked; ret = -ENOENT: "      \
 		    "there is nothing that it could inherit")                                                          \
 	RPC(EMPTY, "object: a read() of it found nothing. Reply ret = the read's answer, -EAGAIN: look again")         \
-	RPC(WRITE, "object; payload = the first bytes of a write() to it. Reply ret = the write's answer, -EAGAIN: it "   \
-		   "waits, ask again; a0 = 1: the call itself is the answer")                                          \
+	RPC(WRITE,                                                                                                     \
+	    "object; payload = the first bytes of a write() to it. Reply ret = the write's answer, -EAGAIN: it "       \
+	    "waits, ask again; a0 = 1: the call itself is the answer")                                                 \
 	RPC(INHERIT, "a0, a1 = such a number: the files that its session knew are known to this one")                  \
 	RPC(CRASH, "a0 = signal, a1 = address: the caller is about to die of it; with HELLO_STACKS")
 
