@@ -92,8 +92,8 @@ def test_interrupt_pin():
 
 def test_sleep():
     """
-    The guest suspends to RAM, which takes the controllers to D3hot, and wakes up: configuration and BARs are as they were,
-    those of memory too (the second one's queues lie in it), and work goes on.
+    The guest suspends to RAM, which takes the controllers to D3hot, and wakes up: configuration and BARs are as they
+    were, those of memory too (the second one's queues lie in it), and work goes on.
     """
     ext4("disk.img")
     ext4("buffer.img")
