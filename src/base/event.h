@@ -34,6 +34,8 @@ enum event_type {
 	EVENT_IRQS,  /* who = BDF, value = VFIO's index, flags: START: set up, END: the owner has gone; 0: other changes
 		      */
 	EVENT_STORM, /* who = BDF, value = vector, len = interrupts in a row that nobody took notice of, name */
+	EVENT_UNTAKEN, /* who = domain and BDF, value = vector, addr = its interrupts that nobody has read, len =
+			* answers that wait behind them, name = where: of a device that is reset or closed */
 	EVENT_CLIENT, /* who = pid, addr = session, flags = EVENT_START or EVENT_END, value = descriptors given (END) */
 	EVENT_MEMORY, /* memory */
 	EVENT_PIN_REFUSED, /* who = client pid, value = pages asked for, addr = pages held, len = bytes allowed */

@@ -199,6 +199,9 @@ static void take_event(struct check *c, const struct event *ev)
 	case EVENT_IRQS:
 		check_irqs(c, ev);
 		break;
+	case EVENT_UNTAKEN:
+		check_untaken(c, ev);
+		break;
 	case EVENT_STORM:
 		check_storm(c, ev);
 		break;
@@ -392,7 +395,7 @@ struct check *check_new(const struct check_options *o, struct events *evs, char 
 		    BIT(EVENT_IRQS) | BIT(EVENT_CLIENT) | BIT(EVENT_CRASH) | BIT(EVENT_DESCRIBED),
 	    .notify = on_event};
 	if (check_wants(c, CLASS_IRQ_LOST))
-		c->listener.mask |= BIT(EVENT_IRQ);
+		c->listener.mask |= BIT(EVENT_IRQ) | BIT(EVENT_UNTAKEN);
 	if (check_wants(c, CLASS_IRQ_STORM))
 		c->listener.mask |= BIT(EVENT_STORM);
 	if (is_page(o->report)) {

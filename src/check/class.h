@@ -33,7 +33,7 @@
 	      "a register was written that there is not, or an access went past a region's end")                       \
 	CLASS(MMIO_READ_ONLY_WRITE, "mmio-read-only-write", true, "a register was written that cannot be")             \
 	CLASS(CONFIG_INVALID, "config-invalid", true, "a write to configuration space that no driver makes")           \
-	CLASS(IRQ_LOST, "irq-lost", true, "an interrupt was raised that nobody had asked for")                         \
+	CLASS(IRQ_LOST, "irq-lost", true, "an interrupt was raised that nobody had asked for, or that nobody heard")   \
 	CLASS(IRQ_STORM, "irq-storm", true, "a device interrupts over and over, and nobody takes notice")              \
 	CLASS(DEVICE_PROTOCOL, "device-protocol", true, "a device was told what its specification forbids")            \
 	CLASS(UNSAFE_MAP, "unsafe-map", true,                                                                          \

@@ -105,3 +105,20 @@ void check_irq(struct check *c, const struct event *ev)
 	say_irqs(c, &f, ev->who);
 	findings_add(c->findings, &f, ev->value);
 }
+
+/* Somebody had set it up, and has not listened. */
+void check_untaken(struct check *c, const struct event *ev)
+{
+	struct finding f = check_finding(c, CLASS_IRQ_LOST);
+	char bdf[16];
+
+	f.has_device = true;
+	f.bdf = ev->who;
+	check_bdf(ev->who, bdf);
+	finding_part(&f, ROLE_NOTE, 0, 0,
+		     "%s raised vector %" PRIu64 ", and nobody has read its eventfd, nor taken the %" PRIu64
+		     " answer%s that it told of (%s)",
+		     bdf, ev->value, ev->len, ev->len == 1 ? "" : "s", ev->name);
+	say_irqs(c, &f, ev->who);
+	findings_add(c->findings, &f, ev->value | 1ull << 32);
+}

@@ -110,6 +110,7 @@ void check_unsafe_dma(struct check *c, const struct event *ev); /* while there a
 /* misuse.c: what programs do to devices */
 void check_misuse(struct check *c, const struct event *ev);
 void check_irq(struct check *c, const struct event *ev);
+void check_untaken(struct check *c, const struct event *ev);
 void check_storm(struct check *c, const struct event *ev);
 
 /* end.c */

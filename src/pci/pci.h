@@ -63,6 +63,8 @@ struct pci_func_ops {
 	void (*resume)(struct pci_func *f);
 	/* The device has a link of its own, a cable: this is what a fault on purpose takes away. Optional. */
 	void (*set_link)(struct pci_func *f, bool up);
+	/* The owner goes, and all is as he leaves it: for what is to be said of that. Optional. */
+	void (*closing)(struct pci_func *f);
 	/* The last reference is gone. Frees the device. Nothing of it runs afterwards. */
 	void (*destroy)(struct pci_func *f);
 
@@ -118,6 +120,8 @@ struct pci_irq_sink {
 	void (*msix)(struct pci_irq_sink *s, unsigned int vector);
 	void (*intx)(struct pci_irq_sink *s, bool level);	  /* optional */
 	void (*msi)(struct pci_irq_sink *s, unsigned int vector); /* optional */
+	/* How often a vector of MSI or MSI-X has fired since somebody took notice; optional. */
+	uint64_t (*unread)(struct pci_irq_sink *s, unsigned int vector);
 };
 
 struct msix_entry {

@@ -12,6 +12,7 @@
 
 #define STEP_PAGES 4096 /* that a step looks at: it must not take long */
 #define RECORDS	   (STATE_RECORDS / 2)
+#define GROUP	   512 /* pages that are counted together */
 
 struct precopy {
 	struct pci_func *f;
@@ -19,6 +20,10 @@ struct precopy {
 	uint32_t *saved[PCI_BARS]; /* for each page where in o it stands, in units of 8 bytes; 0: it was zero */
 	unsigned int records;
 	uint64_t room; /* bytes that may be appended before the function stops */
+	/* Of each group, how many pages had changed when it was looked at last; and which group is the next. */
+	uint16_t *dirty[PCI_BARS];
+	unsigned int dirty_bar;
+	uint64_t dirty_group;
 	/* Where the next step looks, and how many pages in a row have been found as they were. */
 	unsigned int bar;
 	uint64_t page, quiet, pages;
@@ -39,7 +44,8 @@ struct precopy *precopy_new(struct pci_func *f, struct state_out *o)
 			continue;
 		p->pages += n;
 		p->saved[i] = mem_calloc(n, sizeof(*p->saved[i]));
-		if (!p->saved[i]) {
+		p->dirty[i] = mem_calloc(DIV_ROUND_UP(n, GROUP), sizeof(*p->dirty[i]));
+		if (!p->saved[i] || !p->dirty[i]) {
 			precopy_free(p);
 			return NULL;
 		}
@@ -53,8 +59,10 @@ void precopy_free(struct precopy *p)
 {
 	if (!p)
 		return;
-	for (unsigned int i = 0; i < PCI_BARS; i++)
+	for (unsigned int i = 0; i < PCI_BARS; i++) {
 		free(p->saved[i]);
+		free(p->dirty[i]);
+	}
 	free(p);
 }
 
@@ -97,11 +105,23 @@ static bool append_changed(struct precopy *p, unsigned int bar, uint64_t first, 
 	return any;
 }
 
-void precopy_begin(struct precopy *p)
+bool precopy_begin(struct precopy *p)
 {
-	for (unsigned int i = 0; i < PCI_BARS; i++)
-		if (p->saved[i])
-			append_changed(p, i, 0, p->f->bar[i].size / PF_PAGE_SIZE);
+	uint64_t left = STEP_PAGES;
+
+	for (; p->bar < PCI_BARS; p->bar++, p->page = 0) {
+		uint64_t size = p->saved[p->bar] ? p->f->bar[p->bar].size / PF_PAGE_SIZE : 0;
+		uint64_t n = MIN(left, size - p->page);
+
+		if (n)
+			append_changed(p, p->bar, p->page, p->page + n);
+		left -= n;
+		p->page += n;
+		if (p->page < size)
+			return false;
+	}
+	p->bar = 0;
+	return true;
 }
 
 bool precopy_step(struct precopy *p)
@@ -130,17 +150,42 @@ bool precopy_step(struct precopy *p)
 	return any || !left;
 }
 
-uint64_t precopy_dirty(const struct precopy *p)
+static void count_group(struct precopy *p, unsigned int bar, uint64_t group)
 {
-	uint64_t n = 0;
+	uint64_t first = group * GROUP, end = MIN(first + GROUP, p->f->bar[bar].size / PF_PAGE_SIZE);
 	struct state_page now;
+
+	p->dirty[bar][group] = 0;
+	for (uint64_t i = first; i < end; i++)
+		p->dirty[bar][group] += changed(p, bar, i, &now);
+}
+
+static uint64_t groups_of(const struct precopy *p, unsigned int bar)
+{
+	return p->dirty[bar] ? DIV_ROUND_UP(p->f->bar[bar].size / PF_PAGE_SIZE, GROUP) : 0;
+}
+
+uint64_t precopy_dirty(struct precopy *p)
+{
+	uint64_t total = 0, n = 0;
 
 	if (p->records == RECORDS)
 		return 0;
 	for (unsigned int i = 0; i < PCI_BARS; i++)
-		for (uint64_t k = 0; p->saved[i] && k < p->f->bar[i].size / PF_PAGE_SIZE; k++)
-			n += changed(p, i, k, &now);
-	return MIN(n * sizeof(now), p->room);
+		total += groups_of(p, i);
+	for (uint64_t left = MIN(total, (uint64_t)STEP_PAGES / GROUP); left;) {
+		if (p->dirty_group >= groups_of(p, p->dirty_bar)) {
+			p->dirty_bar = (p->dirty_bar + 1) % PCI_BARS;
+			p->dirty_group = 0;
+			continue;
+		}
+		count_group(p, p->dirty_bar, p->dirty_group++);
+		left--;
+	}
+	for (unsigned int i = 0; i < PCI_BARS; i++)
+		for (uint64_t g = 0; g < groups_of(p, i); g++)
+			n += p->dirty[i][g];
+	return MIN(n * sizeof(struct state_page), p->room);
 }
 
 void precopy_rest(struct precopy *p, unsigned int bar)

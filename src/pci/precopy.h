@@ -17,15 +17,15 @@ struct precopy;
 /* Of what goes into o, which outlives it. NULL: out of memory. */
 struct precopy *precopy_new(struct pci_func *f, struct state_out *o);
 void precopy_free(struct precopy *p);
-/* Appends all that is not zero; once, and before the steps. */
-void precopy_begin(struct precopy *p);
+/* Appends all that is not zero, a part of it at a time: before the steps, until it is true. */
+bool precopy_begin(struct precopy *p);
 /*
  * Looks at a part of the memory and appends what has changed. False: nothing, and all of it has been looked at since
  * something was; or no more is to be had before the function stops.
  */
 bool precopy_step(struct precopy *p);
-/* How many bytes the steps would append now. */
-uint64_t precopy_dirty(const struct precopy *p);
+/* How many bytes the steps would append now. Of large memory a part is looked at, and the rest as it was last. */
+uint64_t precopy_dirty(struct precopy *p);
 /* When the function has stopped: the pages of a BAR that are not as they have been saved, into the open record. */
 void precopy_rest(struct precopy *p, unsigned int bar);
 

@@ -72,6 +72,8 @@ static void device_enable(struct vfio_dev *d)
 static void device_disable(struct vfio_dev *d)
 {
 	device_settle(d);
+	if (d->f->ops->closing)
+		d->f->ops->closing(d->f);
 	pci_mem_forget(d->f);
 	pci_cfg_write(d->f, PCI_COMMAND, 2, 0);
 	migration_reset(d);

@@ -158,6 +158,7 @@ struct vfio_dev {
 
 	uint32_t mig_state;		 /* enum vfio_device_mig_state */
 	struct mig_session *mig_session; /* the transfer under way, or NULL */
+	struct mig_session *mig_begun;	 /* one that is about to be; NULL: none */
 	struct loop_timer mig_patience;	 /* armed while a caller waits for the function to become quiet */
 	struct low_power power;
 
@@ -292,6 +293,8 @@ struct mig_session;
  */
 int mig_session_new(struct vfio_dev *d, bool saving, bool whole, struct mig_session **s);
 void mig_session_drop(struct mig_session *s);
+/* Of one that is not whole, a part of the first look at memory. 0: it is done; -EAGAIN. */
+int mig_session_look(struct mig_session *s);
 struct ufile *mig_session_file(struct mig_session *s);
 /* Its descriptor has been handed out. What the function is can be read at once. */
 void mig_session_start(struct mig_session *s);

@@ -112,6 +112,14 @@ static void msi_fired(struct pci_irq_sink *s, unsigned int v)
 		ring_vector(d, v);
 }
 
+static uint64_t vector_unread(struct pci_irq_sink *s, unsigned int v)
+{
+	struct vfio_dev *d = container_of(s, struct vfio_dev, sink);
+	bool used = d->irq_type == VFIO_PCI_MSIX_IRQ_INDEX || d->irq_type == VFIO_PCI_MSI_IRQ_INDEX;
+
+	return used && v < vector_count(d, d->irq_type) && d->msix[v] >= 0 ? eventfd_unread(d->msix[v]) : 0;
+}
+
 /* ---- INTx: level triggered, masked by the host until the client has served it ---- */
 
 static void intx_signal(struct vfio_dev *d)
@@ -245,7 +253,8 @@ void irq_init(struct vfio_dev *d)
 {
 	unsigned int v;
 
-	d->sink = (struct pci_irq_sink){.msix = msix_fired, .intx = intx_changed, .msi = msi_fired};
+	d->sink =
+	    (struct pci_irq_sink){.msix = msix_fired, .intx = intx_changed, .msi = msi_fired, .unread = vector_unread};
 	d->irq_type = IRQ_TYPE_NONE;
 	for (v = 0; v < MAX(d->f->msix_n, d->f->msi_n); v++)
 		d->msix[v] = -1;

@@ -106,13 +106,43 @@ static int arc_quiesce(struct vfio_dev *d)
 	return err;
 }
 
+static void begun_drop(struct vfio_dev *d)
+{
+	if (d->mig_begun)
+		mig_session_drop(d->mig_begun);
+	d->mig_begun = NULL;
+}
+
+/* One for whose first look at large memory the caller comes back. 0: it is done. */
+static int begin_early(struct vfio_dev *d)
+{
+	int err = d->mig_begun ? 0 : mig_session_new(d, true, false, &d->mig_begun);
+
+	if (err)
+		return err;
+	if (d->v->loop)
+		loop_timer_cancel(d->v->loop, &d->mig_patience);
+	if (mig_session_look(d->mig_begun) != -EAGAIN)
+		return 0;
+	if (d->v->loop)
+		loop_timer_arm(d->v->loop, &d->mig_patience, PATIENCE_NS);
+	return UCALL_LATER;
+}
+
 /* Opens a transfer. at: where the caller wants its descriptor's number. */
 static int arc_open(struct vfio_dev *d, struct ucall *c, uint64_t at, bool saving, bool whole)
 {
 	struct mig_session *s;
 	int err;
 
-	err = mig_session_new(d, saving, whole, &s);
+	if (saving && !whole) {
+		err = begin_early(d);
+		s = d->mig_begun;
+		if (!err)
+			d->mig_begun = NULL;
+	} else {
+		err = mig_session_new(d, saving, whole, &s);
+	}
 	if (err)
 		return err;
 	err = whole ? mig_session_save(s) : 0;
@@ -206,6 +236,7 @@ static void patience_over(struct loop_timer *t)
 {
 	struct vfio_dev *d = container_of(t, struct vfio_dev, mig_patience);
 
+	begun_drop(d);
 	if (d->mig_state == RUNNING || d->mig_state == PRE_COPY)
 		pci_run(d->f);
 }
@@ -220,6 +251,7 @@ void migration_reset(struct vfio_dev *d)
 {
 	if (d->v->loop)
 		loop_timer_cancel(d->v->loop, &d->mig_patience);
+	begun_drop(d);
 	session_end(d);
 	d->mig_state = RUNNING;
 	pci_run(d->f);
@@ -277,6 +309,8 @@ long migration_state(struct vfio_dev *d, struct feature_call *fc)
 	err = fc->get ? 0 : set_state(d, fc, m.device_state);
 	if (err == UCALL_AGAIN)
 		return err;
+	if (!fc->get)
+		begun_drop(d);
 	if (fc->get)
 		m.device_state = d->mig_state;
 	else if (!err && gives_descriptor(before, m.device_state))

@@ -208,6 +208,7 @@ static ssize_t do_pwrite(struct vfio_dev *d, const void *buf, size_t len, uint64
 		return -EINVAL;
 	if (index == VFIO_PCI_CONFIG_REGION_INDEX)
 		return config_write(d, buf, len, off);
+	/* A region of the device's own is for reading, as the ones that Linux offers are (vfio_pci_igd_rw). */
 	return is_bar(index) ? bar_rw(d->f, index, NULL, buf, len, off) : -EINVAL;
 }
 

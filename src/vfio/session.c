@@ -229,10 +229,16 @@ static const struct ufile_ops loading_ops = {
 static void save_early(struct mig_session *s)
 {
 	s->early = precopy_new(s->d->f, &s->out);
-	if (s->early)
-		precopy_begin(s->early);
-	else
+	if (!s->early)
 		s->out.failed = true;
+}
+
+int mig_session_look(struct mig_session *s)
+{
+	if (!precopy_begin(s->early))
+		return -EAGAIN;
+	s->initial = s->out.len;
+	return 0;
 }
 
 int mig_session_new(struct vfio_dev *d, bool saving, bool whole, struct mig_session **out)

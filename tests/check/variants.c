@@ -8,6 +8,7 @@
 
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/pci_regs.h>
 
@@ -169,6 +170,52 @@ static void nvme_no_room(void)
 	nvme_put_read(0, NVME_IOVA + 4 * PAGE);
 	nvme_ring();
 	*reg32(CC) = 0; /* nvme-no-room */
+}
+
+/* At least as long as what counts as forgotten. */
+static void leave_alone(void)
+{
+	while (!nvme_has_completion())
+		;
+	nanosleep(&(struct timespec){1, 200000000}, NULL);
+}
+
+static void nvme_unheard(void)
+{
+	nvme_put_read(0, NVME_IOVA + 4 * PAGE);
+	nvme_ring();
+	leave_alone();
+}
+
+static void nvme_unheard_closed(void)
+{
+	nvme_unheard();
+	exit(0);
+}
+
+/* It looks, and does not need to be told. */
+static void nvme_looked(void)
+{
+	nvme_put_read(0, NVME_IOVA + 4 * PAGE);
+	nvme_ring();
+	while (!nvme_has_completion())
+		;
+	*reg32(DOORBELLS + 3 * 4) = 1;
+	nanosleep(&(struct timespec){1, 200000000}, NULL);
+	exit(0);
+}
+
+static void nvme_full_closed(void)
+{
+	for (int i = 0; i < 15; i++)
+		nvme_put_read(0, NVME_IOVA + 4 * PAGE);
+	nvme_ring();
+	while (!nvme_has_completion())
+		;
+	nvme_put_read(0, NVME_IOVA + 4 * PAGE);
+	nvme_ring();
+	leave_alone();
+	exit(0);
 }
 
 /* ---- the pin ---- */
@@ -425,7 +472,8 @@ static void igb_right(void)
 		*reg32(TDBAL + TAIL) = (at + 1) % RING;
 		while (!(((volatile struct frame_descriptor *)igb_tx)[at].d[1] & 1))
 			;
-		expect(((volatile struct frame_descriptor *)igb_rx)[at].d[0] & 1);
+		while (!(((volatile struct frame_descriptor *)igb_rx)[at].d[0] & 1)) /* its own time */
+			;
 		igb_rx[(at + RING - 1) % RING] = (struct frame_descriptor){.addr = BUFFERS + PAGE / 2};
 		*reg32(RDBAL + TAIL) = at;
 	}
@@ -575,6 +623,10 @@ static const struct variant {
     {"nvme-head-past", nvme_head_past, NVME},
     {"nvme-same-cid", nvme_same_cid, NVME},
     {"nvme-no-room", nvme_no_room, NVME},
+    {"nvme-unheard", nvme_unheard, NVME_MSIX},
+    {"nvme-unheard-closed", nvme_unheard_closed, NVME_MSIX},
+    {"nvme-looked", nvme_looked, NVME_MSIX},
+    {"nvme-full-closed", nvme_full_closed, NVME},
     {"pin-storm", pin_storm, NVME_MSIX},
     {"ioat-control", ioat_control, IOAT},
     {"ioat-length", ioat_length, IOAT},

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """
 A Linux guest that drives the emulated network cards with the kernel's own igb driver, through QEMU's vfio-pci. One
-guest has all the cards, on each of which a test begins anew; at the end the checker has found nothing, with every class
-on.
+guest has all the cards, each for one test; at the end the checker has found nothing, with every class on.
 """
 import contextlib
 import ctypes

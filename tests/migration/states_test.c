@@ -320,6 +320,37 @@ static void one_stream(void **state)
 	fake_session_close(k, &d.s);
 }
 
+/* The first look at large memory takes several turns of the broker's; what has changed since is counted in as many. */
+static void large_memory(void **state)
+{
+	const uint64_t size = 64 << 20;
+	struct fake *k = *state;
+	struct vfio_precopy_info info = {.argsz = sizeof(info)};
+	uint64_t pages = 0, page = sizeof(struct state_page);
+	struct dev d = dev_open(k);
+	struct barmem *m;
+	uint8_t b = 1;
+
+	assert_int_equal(pci_add_mem_bar(&d.t->f, 4, size, true, true), 0);
+	m = d.t->f.bar[4].mem;
+	assert_int_equal(barmem_write(m, size - 1, &b, 1), 0);
+	assert_int_equal(set_state(k, &d, PRE_COPY), 0);
+	assert_in_range(k->moments, 3, 8);
+	assert_int_equal(DO(d.data, VFIO_MIG_GET_PRECOPY_INFO, &info), 0);
+	assert_in_range(info.initial_bytes, page, 2 * page); /* all of it has been looked at */
+	assert_int_equal(info.dirty_bytes, 0);
+	for (uint64_t off = 0; off < size; off += 8 << 20, pages++)
+		assert_int_equal(barmem_write(m, off, &b, 1), 0);
+	assert_int_equal(DO(d.data, VFIO_MIG_GET_PRECOPY_INFO, &info), 0);
+	assert_in_range(info.dirty_bytes, 1, (pages - 1) * page);
+	for (unsigned int i = 0; i < 8; i++)
+		assert_int_equal(DO(d.data, VFIO_MIG_GET_PRECOPY_INFO, &info), 0);
+	assert_int_equal(info.dirty_bytes, pages * page);
+	fake_close(k, &d.data);
+	assert_int_equal(set_state(k, &d, RUNNING), 0);
+	fake_session_close(k, &d.s);
+}
+
 static void state_arrives(void **state)
 {
 	struct fake *k = *state;
@@ -536,6 +567,7 @@ int main(void)
 	    T(every_pair),
 	    T(what_is_offered),
 	    T(one_stream),
+	    T(large_memory),
 	    T(state_arrives),
 	    T(interrupts_pend),
 	    T(bad_states_are_refused),

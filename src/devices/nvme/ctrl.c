@@ -152,14 +152,32 @@ static void misuse(struct nvme *c, uint64_t off, const char *text)
 	pci_misuse(&c->f, MISUSE_PROTOCOL, 0, off, 4, true, text);
 }
 
+static void never_taken(struct nvme *c, const struct nvme_sq *sq)
+{
+	misuse(c, NVME_REG_DOORBELLS + 4 * (2 * sq->cqid + 1),
+	       "commands were never taken: nobody had made room in their completion queue");
+}
+
+/* Who goes without a reset may be in the midst of it all: what has been waiting for long counts. */
+void nvme_closing(struct pci_func *f)
+{
+	struct nvme *c = container_of(f, struct nvme, f);
+
+	nvme_live_close(c, false);
+	for (unsigned int i = 0; i <= NVME_QUEUES_MAX; i++)
+		if (nvme_sq_left(c, &c->sq[i]))
+			never_taken(c, &c->sq[i]);
+	nvme_untaken_tell(c);
+}
+
 /* 7.6.2: AQA, ASQ and ACQ survive a reset through CC.EN. */
 static void controller_reset(struct nvme *c)
 {
 	event_emit(c->f.evs, EVENT_RESET, .who = c->f.bdf, .name = "the controller, through CC.EN,");
 	for (unsigned int i = 0; i <= NVME_QUEUES_MAX; i++)
 		if (c->sq[i].live && c->cq[c->sq[i].cqid].stalled && c->sq[i].head != c->sq[i].tail)
-			misuse(c, NVME_REG_DOORBELLS + 4 * (2 * c->sq[i].cqid + 1),
-			       "commands were never taken: nobody had made room in their completion queue");
+			never_taken(c, &c->sq[i]);
+	nvme_untaken_tell(c);
 	nvme_stop(c);
 	c->intm = 0;
 	c->asq_old = c->acq_old = true;

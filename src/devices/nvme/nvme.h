@@ -115,6 +115,7 @@ struct nvme_cq {
 	uint32_t size, head, tail;
 	uint64_t base;
 	uint32_t given;	    /* dma_dev_moves() when base was */
+	uint64_t looked_ns; /* since when the oldest entry has been waiting to be taken; 0: nobody wants to know */
 	bool stalled;	    /* a submission queue stopped for want of room */
 	unsigned int users; /* submission queues */
 	struct list waiting;
@@ -277,6 +278,9 @@ void nvme_sq_start(struct nvme *c, unsigned int id, unsigned int cqid, uint64_t 
 void nvme_cq_start(struct nvme *c, unsigned int id, uint64_t base, uint32_t size, bool ien, unsigned int vector);
 void nvme_sq_stop(struct nvme *c, struct nvme_sq *sq);
 void nvme_cq_stop(struct nvme *c, struct nvme_cq *cq);
+bool nvme_sq_left(const struct nvme *c, const struct nvme_sq *sq); /* for want of room for their answers */
+void nvme_closing(struct pci_func *f);
+void nvme_untaken_tell(struct nvme *c); /* what the driver leaves behind, when it goes or stops the controller */
 void nvme_pin_update(struct nvme *c);
 void nvme_doorbell(struct nvme *c, unsigned int index, uint32_t val); /* index as in 3.1.24: 2 * queue + is CQ */
 bool nvme_cq_has_room(const struct nvme_cq *cq);

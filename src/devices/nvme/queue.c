@@ -9,6 +9,7 @@
 #include "devices/nvme/nvme.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 void nvme_queue_init(struct nvme *c)
@@ -57,6 +58,7 @@ void nvme_cq_start(struct nvme *c, unsigned int id, uint64_t base, uint32_t size
 	cq->head = cq->tail = 0;
 	cq->phase = true;
 	cq->stalled = false;
+	cq->looked_ns = 0;
 	cq->batch_n = 0;
 	cq->users = 0;
 	nvme_live_queue_changed(c, 2 * id + 1);
@@ -169,6 +171,8 @@ static void cq_show(struct nvme *c, struct nvme_cq *cq)
 	if (!cq_write(c, cq, first * sizeof(struct nvme_cqe), cq->batch, upto_end * sizeof(struct nvme_cqe)))
 		return;
 	cids_shown(c, cq, n);
+	if (unlikely(event_wanted(c->f.evs, EVENT_UNTAKEN)) && cq_shown(cq) == n)
+		cq->looked_ns = loop_now();
 	atomic_thread_fence(memory_order_release);
 	if (!cq_write(c, cq, (uint32_t)(first * sizeof(struct nvme_cqe) + phase_at), &phase_byte, 1))
 		return;
@@ -226,6 +230,48 @@ void nvme_pin_update(struct nvme *c)
 		wanted = cq->live && cq->ien && cq_shown(cq) && !(cq->vector < 32 && c->intm & BIT(cq->vector));
 	}
 	pci_intx_set(&c->f, wanted);
+}
+
+/*
+ * What is nobody's mistake: a driver that goes while commands are under way, one that finds its answers by looking, one
+ * that tells of them later. So an interrupt counts as lost if it has not been read in all that time, and the answers
+ * behind it have not been taken either. Events in the admin queue are not waited for by every driver.
+ */
+#define UNTAKEN_NS 1000000000ull
+
+static bool cq_left(const struct nvme_cq *cq)
+{
+	return cq->live && cq->looked_ns && cq_shown(cq) && loop_now() - cq->looked_ns >= UNTAKEN_NS;
+}
+
+static void cq_untaken_tell(struct nvme *c, const struct nvme_cq *cq)
+{
+	uint64_t unread = 0;
+	char where[32];
+
+	if (cq->ien && pci_msix_enabled(&c->f) && c->f.sink && c->f.sink->unread)
+		unread = c->f.sink->unread(c->f.sink, cq->vector);
+	if (!unread)
+		return;
+	snprintf(where, sizeof(where), "completion queue %u", cq->id);
+	event_emit(c->f.evs, EVENT_UNTAKEN, .who = (uint32_t)c->f.domain << 16 | c->f.bdf, .value = cq->vector,
+		   .addr = unread, .len = cq_shown(cq), .name = where);
+}
+
+void nvme_untaken_tell(struct nvme *c)
+{
+	if (likely(!event_wanted(c->f.evs, EVENT_UNTAKEN)))
+		return;
+	for (unsigned int i = 1; i <= NVME_QUEUES_MAX; i++)
+		if (cq_left(&c->cq[i]))
+			cq_untaken_tell(c, &c->cq[i]);
+}
+
+bool nvme_sq_left(const struct nvme *c, const struct nvme_sq *sq)
+{
+	const struct nvme_cq *cq = &c->cq[sq->cqid];
+
+	return sq->live && cq->stalled && sq->head != sq->tail && cq_left(cq);
 }
 
 /* ---- submission queues ---- */
@@ -423,6 +469,8 @@ static void cq_doorbell(struct nvme *c, struct nvme_cq *cq, uint32_t val)
 		return;
 	}
 	cq->head = val;
+	if (cq->looked_ns)
+		cq->looked_ns = loop_now();
 	if (unlikely(c->f.intx_wanted))
 		nvme_pin_update(c);
 	if (likely(!cq->stalled && list_empty(&cq->waiting) && cq->id) || c->f.run != PCI_RUNNING)

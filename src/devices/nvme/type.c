@@ -113,6 +113,7 @@ static const struct pci_func_ops ops = {
     .bar_read = nvme_bar_read,
     .bar_write = nvme_bar_write,
     .reset = ctrl_reset,
+    .closing = nvme_closing,
     .command_changed = ctrl_command_changed,
     .resume = nvme_resume,
     .quiesce = nvme_quiesce,
