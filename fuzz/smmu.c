@@ -127,8 +127,8 @@ static void guest_begin(struct guest *g, struct input *in)
 	for (uint64_t i = 0; i < BYTES / 8; i++)
 		*word(g, i) = (GUEST + (i % PAGES) * PF_PAGE_SIZE) | LEAF;
 	for (unsigned int i = 0; i < 64; i++) {
-		*word(g, i * 8) =
-		    25 | 25 << 16 | 2 << 22 | BIT64(31) | 5ULL << 32 | BIT64(41) | 3ULL << 45 | (uint64_t)i << 48;
+		*word(g, i * 8) = 25 | 25 << 16 | 2 << 22 | BIT64(31) | 5ULL << 32 | BIT64(41) | 3ULL << 45 |
+				  (i & 1 ? 3ULL << 42 : 0) | (uint64_t)i << 48;
 		*word(g, i * 8 + 1) = GUEST + 2 * PF_PAGE_SIZE;
 		*word(g, i * 8 + 2) = GUEST + 3 * PF_PAGE_SIZE;
 		*word(g, 512 + i) = GUEST | 1;
