@@ -184,7 +184,8 @@ static void attach_errors(void **state)
 	assert_int_equal(DO(b.dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &d), -EINVAL);
 	a.argsz = 16;
 	d.argsz = 12;
-	assert_int_equal(DO(b.dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &a), -EINVAL); /* no function has PASIDs */
+	assert_int_equal(DO(b.dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &a),
+			 -EBUSY); /* PASID 0 is the device, which is attached */
 	assert_int_equal(DO(b.dev, VFIO_DEVICE_DETACH_IOMMUFD_PT, &d), 0);
 	a.flags = d.flags = 2;
 	assert_int_equal(DO(b.dev, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &a), -EINVAL);
