@@ -172,9 +172,11 @@ static int broker_init(struct broker *b, char *err, size_t errlen)
 	if (getrandom(&b->seed, sizeof(b->seed), 0) != sizeof(b->seed))
 		return -EIO;
 	b->closer = closer_new();
+	if (!b->closer)
+		return -errno;
 	b->loop = loop_new();
-	if (!b->closer || !b->loop)
-		return -ENOMEM;
+	if (!b->loop)
+		return -errno;
 	b->vfio = vfio_new(&b->events);
 	b->backings = backing_cache_new(IDLE_BACKING_BYTES, IDLE_BACKINGS);
 	b->user = mm_user_new();
