@@ -167,25 +167,28 @@ static void test_other_faults_kill(void **state)
 /* ---- whoever sees what has been stored may use its place again ---- */
 static uint8_t stepped_src[256], stepped_dst[256];
 static size_t stepped_len, stepped_unit;
+static unsigned int stepped_taken;
 
 /* After each instruction: what has come is taken away. */
 static void take_away(int sig)
 {
 	for (size_t at = 0; at < stepped_len; at += stepped_unit)
-		if (!memcmp(stepped_dst + at, stepped_src + at, stepped_unit))
+		if (!memcmp(stepped_dst + at, stepped_src + at, stepped_unit)) {
 			memset(stepped_dst + at, 0xee, stepped_unit);
+			stepped_taken++;
+		}
 }
 
 static void stepped_copy(size_t len, size_t unit)
 {
 	stepped_len = len;
 	stepped_unit = unit;
+	stepped_taken = 0;
 	memset(stepped_dst, 0, sizeof(stepped_dst));
 	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "cc", "memory");
 	guard_copy(stepped_dst, stepped_src, len);
 	__asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "cc", "memory");
-	for (size_t i = 0; i < len; i++)
-		assert_int_equal(stepped_dst[i], 0xee);
+	assert_int_equal(stepped_taken, len / unit);
 }
 
 static void test_stored_once(void **state)
