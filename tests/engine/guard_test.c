@@ -164,12 +164,54 @@ static void test_other_faults_kill(void **state)
 	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
+/* ---- whoever sees what has been stored may use its place again ---- */
+static uint8_t stepped_src[256], stepped_dst[256];
+static size_t stepped_len, stepped_unit;
+static unsigned int stepped_taken;
+
+/* After each instruction: what has come is taken away. */
+static void take_away(int sig)
+{
+	for (size_t at = 0; at < stepped_len; at += stepped_unit)
+		if (!memcmp(stepped_dst + at, stepped_src + at, stepped_unit)) {
+			memset(stepped_dst + at, 0xee, stepped_unit);
+			stepped_taken++;
+		}
+}
+
+static void stepped_copy(size_t len, size_t unit)
+{
+	stepped_len = len;
+	stepped_unit = unit;
+	stepped_taken = 0;
+	memset(stepped_dst, 0, sizeof(stepped_dst));
+	__asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "cc", "memory");
+	guard_copy(stepped_dst, stepped_src, len);
+	__asm__ volatile("pushfq; andq $~0x100, (%%rsp); popfq" ::: "cc", "memory");
+	assert_int_equal(stepped_taken, len / unit);
+}
+
+static void test_stored_once(void **state)
+{
+	struct sigaction act = {.sa_handler = take_away}, old;
+
+	for (size_t i = 0; i < sizeof(stepped_src); i++)
+		stepped_src[i] = (uint8_t)(i + 1) & 0x7f;
+	assert_int_equal(sigaction(SIGTRAP, &act, &old), 0);
+	stepped_copy(4, 4);
+	stepped_copy(8, 8);
+	for (size_t len = 16; len <= sizeof(stepped_src); len += 16)
+		stepped_copy(len, 16);
+	assert_int_equal(sigaction(SIGTRAP, &old, NULL), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(test_copies),	     cmocka_unit_test(test_source_ends),
-	    cmocka_unit_test(test_destination_ends), cmocka_unit_test(test_wild_pointers),
-	    cmocka_unit_test(test_truncated_file),   cmocka_unit_test(test_other_faults_kill),
+	    cmocka_unit_test(test_stored_once),	      cmocka_unit_test(test_copies),
+	    cmocka_unit_test(test_source_ends),	      cmocka_unit_test(test_destination_ends),
+	    cmocka_unit_test(test_wild_pointers),     cmocka_unit_test(test_truncated_file),
+	    cmocka_unit_test(test_other_faults_kill),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
