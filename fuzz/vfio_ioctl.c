@@ -202,6 +202,11 @@ static int fuzz_install(struct ucall *c, struct ufile *f, uint64_t addr)
 	return install_at(to_client(c), f);
 }
 
+static int fuzz_get_file_pages(struct ucall *c, int client_fd, uint64_t off, uint64_t len, struct pages **p)
+{
+	return -EBADF;
+}
+
 static const struct ucall_ops fuzz_ops = {
     .copy_in = fuzz_copy_in,
     .copy_out = fuzz_copy_out,
@@ -209,6 +214,7 @@ static const struct ucall_ops fuzz_ops = {
     .get_file = fuzz_get_file,
     .get_pages = fuzz_get_pages,
     .get_mapped = fuzz_get_mapped,
+    .get_file_pages = fuzz_get_file_pages,
     .install = fuzz_install,
 };
 

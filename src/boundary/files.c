@@ -167,12 +167,14 @@ static long open_ours(ucontext_t *uc, const struct path_call *c, const struct pa
 	r.slot->payload_len = n;
 	ret = rpc_call(&r);
 	if (ret >= 0 && r.slot->flags & SLOT_HAS_FD) {
+		bool writes = r.slot->flags & SLOT_FD_WRITES;
+
 		ret = rpc_recv_fd(&r);
-		if (r.slot->flags & SLOT_FD_WRITES)
+		rpc_end(&r);
+		if (writes)
 			object_watch_writes();
 		if (ret >= 0 && !(flags & O_CLOEXEC))
 			sys3(__NR_fcntl, ret, F_SETFD, 0);
-		rpc_end(&r);
 		return ret;
 	}
 	rpc_end(&r);

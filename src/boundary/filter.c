@@ -239,7 +239,8 @@ static void build_list(struct builder *b, const uint16_t *nr, unsigned int n, co
 
 int filter_install(enum filter_kind kind)
 {
-	struct scratch *s = scratch_get();
+	/* That kind is installed while a path is being served. */
+	struct scratch *s = kind == FILTER_WRITE ? scratch_get_nested() : scratch_get();
 	struct builder *b = (struct builder *)s->buf;
 	unsigned int trap_jumps[32], ntrap = 0, flags = 0;
 	struct sock_fprog prog;

@@ -129,9 +129,8 @@ static void sizes_and_pointers(void)
 		*size = UINT32_MAX;
 		expect_eq(call(nr, p), EFAULT);
 		/* The structure ends where memory does. */
-		size = (uint32_t *)(p + 2 * PAGE - 6);
-		*size = 64;
-		expect_eq(call(nr, size), EFAULT);
+		memcpy(p + 2 * PAGE - 6, &(uint32_t){64}, sizeof(uint32_t));
+		expect_eq(call(nr, p + 2 * PAGE - 6), EFAULT);
 	}
 	for (unsigned int nr = 0; nr < 256; nr++)
 		if ((nr < NR_FIRST || nr > NR_LAST) && (nr < 100 || nr > 120) && nr != IOMMUFD_CMD_TEST)
@@ -254,10 +253,13 @@ static void *map_changer(void *arg)
 static void argument_changes(void)
 {
 	struct iommu_ioas_map *m = pages_alloc(PAGE);
-	uint8_t *around = pages_alloc(3 * PAGE);
+	/* Half of one argument with half of the other would reach further: into nothing, and not into a thread's stack.
+	 */
+	uint8_t *around = mmap(NULL, 66 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	unsigned int ok = 0;
 	pthread_t t;
 
+	expect(around != MAP_FAILED && !mprotect(around, 3 * PAGE, PROT_READ | PROT_WRITE));
 	device_started();
 	good = around + PAGE;
 	fill_page(around, 'b');
