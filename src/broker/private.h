@@ -98,7 +98,7 @@ long call_run(struct call *c, struct ufile *f, unsigned int cmd, uint64_t arg, u
 
 /* ---- closer.c ---- */
 struct closer;
-struct closer *closer_new(void); /* NULL: out of memory or descriptors, errno set */
+struct closer *closer_new(void);    /* NULL: out of memory or descriptors, errno set */
 void closer_free(struct closer *c); /* does not wait for what hangs */
 /* Closes fd sooner or later, never waiting for it. */
 void closer_close(struct closer *c, int fd);
