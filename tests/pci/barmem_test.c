@@ -51,10 +51,18 @@ static uint8_t *client_map(void)
 	return p;
 }
 
+/* As a client's call waits that is the cause of a move. */
+static void wait_still(void)
+{
+	while (barmem_moving(m))
+		usleep(100);
+}
+
 static int setup_large(void **state)
 {
 	assert_int_equal(barmem_new(LARGE, &m), 0);
 	barmem_restore(m);
+	wait_still();
 	return 0;
 }
 
@@ -304,12 +312,6 @@ static void fill(uint8_t *c, uint8_t with)
 		c[off] = with + off / PF_PAGE_SIZE;
 }
 
-static void wait_still(void)
-{
-	while (barmem_moving(m))
-		usleep(100);
-}
-
 static void check_content(uint8_t with)
 {
 	for (uint64_t off = 0; off < LARGE; off += PF_PAGE_SIZE) {
@@ -338,6 +340,7 @@ static void large_content_survives(void **state)
 		if (round & 2)
 			wait_still();
 		check_content(round);
+		wait_still();
 		for (uint64_t off = 0; off < LARGE; off += PF_PAGE_SIZE)
 			assert_int_equal(c[off], (uint8_t)(round + off / PF_PAGE_SIZE));
 	}
