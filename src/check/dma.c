@@ -180,12 +180,7 @@ void check_moved_dma(struct check *c, const struct event *ev)
 	if (!here || !meant || same_memory(here, meant, ev->addr))
 		return;
 	f = check_finding(c, CLASS_DMA_AFTER_OWNER_CHANGE);
-	f.has_device = f.has_range = true;
-	f.write = ev->flags & EVENT_WRITE;
-	f.bdf = ev->who;
-	f.ioas = ev->ioas;
-	f.addr = ev->addr;
-	f.len = ev->len;
+	finding_of_dma(&f, ev);
 	dma_access_format(ev, access, sizeof(access));
 	finding_part(&f, ROLE_CALL, 0, 0, "%.140s: meant for ioas %" PRIu64 ", went to what is there in ioas %" PRIu64,
 		     access, dev->before, ev->ioas);
@@ -251,12 +246,7 @@ void check_dma_fault(struct check *c, const struct event *ev)
 		check_memory_fault(c, ev);
 		return;
 	}
-	f.has_device = f.has_range = true;
-	f.write = ev->flags & EVENT_WRITE;
-	f.bdf = ev->who;
-	f.ioas = ev->ioas;
-	f.addr = ev->addr;
-	f.len = ev->len;
+	finding_of_dma(&f, ev);
 	dma_fault_format(ev, line, sizeof(line));
 	finding_part(&f, ROLE_CALL, 0, 0, "%s", line);
 	explain(c, &f, ev);

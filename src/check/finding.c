@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/event.h"
 #include "base/util.h"
 
 #define FINDINGS_MAX 4096 /* that are told apart; what comes after them is counted */
@@ -49,6 +50,16 @@ void findings_free(struct findings *s)
 		free(container_of(f, struct kept, f));
 	}
 	free(s);
+}
+
+void finding_of_dma(struct finding *f, const struct event *ev)
+{
+	f->has_device = f->has_range = true;
+	f->write = ev->flags & EVENT_WRITE;
+	f->bdf = ev->who;
+	f->ioas = ev->ioas;
+	f->addr = ev->addr;
+	f->len = ev->len;
 }
 
 void finding_part(struct finding *f, enum finding_role role, uint32_t tid, uint32_t stack, const char *fmt, ...)

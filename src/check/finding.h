@@ -41,6 +41,7 @@ struct finding {
 	struct finding_part part[FINDING_PARTS];
 };
 
+struct event;
 struct findings;
 
 /* shown: called once for each new finding. It stays as it is, count and last_ns apart, until findings_free. */
@@ -50,6 +51,8 @@ void findings_free(struct findings *s);
  * f is the caller's, and copied. key tells findings of a class apart, beside their stacks: 0 where the stacks do.
  */
 void findings_add(struct findings *s, const struct finding *f, uint64_t key);
+/* It is about this DMA: of which device, where, how much, which way. */
+void finding_of_dma(struct finding *f, const struct event *ev);
 /* Adds a part. */
 void finding_part(struct finding *f, enum finding_role role, uint32_t tid, uint32_t stack, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));

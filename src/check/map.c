@@ -99,12 +99,7 @@ static void explain_refusal(struct check *c, const struct refusal *r, const stru
 	char ago[48], va[96];
 
 	f.pid = r->pid;
-	f.has_device = f.has_range = true;
-	f.write = ev->flags & EVENT_WRITE;
-	f.bdf = ev->who;
-	f.ioas = ev->ioas;
-	f.addr = ev->addr;
-	f.len = ev->len;
+	finding_of_dma(&f, ev);
 	finding_part(&f, ROLE_NOTE, 0, 0,
 		     "[DMA %s] of %" PRIu64 " bytes at 0x%" PRIx64 " went to other memory than the program thinks",
 		     f.write ? "Write" : "Read", ev->len, ev->addr);

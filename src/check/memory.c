@@ -136,12 +136,7 @@ static struct finding finding_of(struct check *c, enum check_class class, const 
 	struct finding f = check_finding(c, class);
 	char access[FINDING_TEXT];
 
-	f.has_device = f.has_range = true;
-	f.write = ev->flags & EVENT_WRITE;
-	f.bdf = ev->who;
-	f.ioas = ev->ioas;
-	f.addr = ev->addr;
-	f.len = ev->len;
+	finding_of_dma(&f, ev);
 	dma_access_format(ev, access, sizeof(access));
 	finding_part(&f, ROLE_CALL, 0, 0, "%.140s: %s", access, what);
 	return f;

@@ -115,13 +115,8 @@ void check_unsafe_dma(struct check *c, const struct event *ev)
 	if (!m)
 		return;
 	f = check_finding(c, CLASS_UNSAFE_MAP);
-	f.has_device = f.has_range = true;
-	f.write = ev->flags & EVENT_WRITE;
 	f.pid = m->mapped.pid;
-	f.bdf = ev->who;
-	f.ioas = ev->ioas;
-	f.addr = ev->addr;
-	f.len = ev->len;
+	finding_of_dma(&f, ev);
 	check_bdf(ev->who, who);
 	check_bdf(m->target, target);
 	finding_part(&f, ROLE_NOTE, 0, 0,
