@@ -25,8 +25,13 @@
 #define PIPES_MAX   8 /* of large memory */
 #define EXACT_BYTES (4UL << 20)
 #define NS_PER_MS   1000000L
-#define LOOK_MS	    5	/* between two looks at a thread that does not get on */
-#define PATIENCE_MS 100 /* asleep in the kernel, in one order */
+#define LOOK_MS	    5 /* between two looks at a thread that does not get on */
+/*
+ * Asleep in the kernel, in one order: for who has to wait, and for who has other things to do. A busy system alone
+ * keeps a page locked for tens of milliseconds now and then.
+ */
+#define PATIENCE_MS	 100
+#define PATIENCE_IDLE_MS 2000
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -481,7 +486,7 @@ int barfile_wait(struct barfile *f, uint64_t ns)
 		const struct timespec t = {.tv_nsec = MIN(end - now, (uint64_t)(LOOK_MS * NS_PER_MS))};
 
 		look(f, now);
-		if (f->asleep_ms >= PATIENCE_MS)
+		if (f->asleep_ms >= (ns < UINT64_MAX ? PATIENCE_IDLE_MS : PATIENCE_MS))
 			return -EBUSY;
 		if (now >= end)
 			return -EAGAIN;
