@@ -156,7 +156,7 @@ int live_page_init(struct live_page *p, unsigned int pages)
 	void *view;
 	int err;
 
-	*p = (struct live_page){.fd = -1, .size = pages * LIVE_PAGE_SIZE, .pipe = {-1, -1}};
+	*p = (struct live_page){.fd = -1, .size = pages * LIVE_PAGE_SIZE, .pipe = {-1, -1}, .peek = {-1, -1}};
 	if (!pages || pages > LIVE_PAGES_MAX)
 		return -EINVAL;
 	p->file = calloc(1, sizeof(*p->file));
@@ -164,7 +164,7 @@ int live_page_init(struct live_page *p, unsigned int pages)
 		return -ENOMEM;
 	p->file->size = p->size;
 	p->file->fd = p->fd = memfd_create("pinfold-live", MFD_CLOEXEC);
-	if (p->fd < 0 || pipe2(p->pipe, O_CLOEXEC | O_NONBLOCK))
+	if (p->fd < 0 || pipe2(p->pipe, O_CLOEXEC | O_NONBLOCK) || pipe2(p->peek, O_CLOEXEC | O_NONBLOCK))
 		goto fail;
 	view = mmap(NULL, p->size, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
 	if (view == MAP_FAILED)
@@ -184,9 +184,12 @@ static void give_up(struct live_page *p)
 {
 	if (p->view)
 		munmap(p->view, p->size);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		if (p->pipe[i] >= 0)
 			close(p->pipe[i]);
+		if (p->peek[i] >= 0)
+			close(p->peek[i]);
+	}
 	if (p->file && p->file->started) {
 		/* The last touch: who reads it frees the file. */
 		atomic_fetch_or(&p->file->order, ORDER_LEAVE);
@@ -196,7 +199,7 @@ static void give_up(struct live_page *p)
 			close(p->fd);
 		free(p->file);
 	}
-	*p = (struct live_page){.fd = -1, .pipe = {-1, -1}};
+	*p = (struct live_page){.fd = -1, .pipe = {-1, -1}, .peek = {-1, -1}};
 }
 
 void live_page_fini(struct live_page *p)
@@ -229,11 +232,11 @@ bool live_page_ready(const struct live_page *p)
 	return p->open && !p->saved && file_idle(p->file);
 }
 
-static void pipe_empty(struct live_page *p)
+static void pipe_empty(int end)
 {
 	uint8_t rest[LIVE_PAGE_SIZE];
 
-	while (read(p->pipe[0], rest, sizeof(rest)) > 0)
+	while (read(end, rest, sizeof(rest)) > 0)
 		;
 }
 
@@ -294,8 +297,22 @@ void live_page_drop(struct live_page *p)
 		give_up(p);
 		return;
 	}
-	pipe_empty(p);
+	pipe_empty(p->pipe[0]);
 	p->saved = p->open = p->no_patience = false;
+}
+
+/* What the pages hold that have been cut off and are in the pipe: there they stay. */
+static bool page_peek(const struct live_page *p, size_t off, void *dst, size_t n)
+{
+	uint8_t content[LIVE_PAGES_MAX * LIVE_PAGE_SIZE];
+	bool all = tee(p->pipe[0], p->peek[1], p->size, SPLICE_F_NONBLOCK) == (ssize_t)p->size &&
+		   read(p->peek[0], content, p->size) == (ssize_t)p->size;
+
+	if (all)
+		memcpy(dst, content + off, n);
+	else
+		pipe_empty(p->peek[0]);
+	return all;
 }
 
 int live_page_read(const struct live_page *p, size_t off, void *dst, size_t n)
@@ -304,7 +321,10 @@ int live_page_read(const struct live_page *p, size_t off, void *dst, size_t n)
 		return -EAGAIN;
 	if (!guard_copy(dst, p->view + off, n))
 		return 0;
-	return p->saved ? -EAGAIN : -EIO;
+	if (!p->saved)
+		return -EIO;
+	/* Cut, though it has not been said yet: who traps now must not come before what he has stored. */
+	return page_peek(p, off, dst, n) ? 0 : -EAGAIN;
 }
 
 bool live_page_refill(struct live_page *p, size_t off, size_t n)

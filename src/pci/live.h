@@ -36,6 +36,7 @@ struct live_page {
 	bool saved;	  /* what it held is in the pipe: it is being closed */
 	bool no_patience; /* it has been waited for in vain */
 	int pipe[2];
+	int peek[2]; /* a pipe, to look at what is in the other */
 	uint8_t *view;
 	struct live_file *file;
 };

@@ -16,6 +16,7 @@
 #include "base/guard.h"
 #include "devices/igb/igb.h"
 #include "host.h"
+#include "lib/file_lock.h"
 
 #define SIZE 64
 
@@ -247,6 +248,42 @@ static void trapped_too(void **state)
 	assert_int_equal(h.misuses, 0);
 }
 
+/* The pages are cut, which is not known yet, and a tail comes the long way: the one before it is in them. */
+static void trapped_while_closing(void **state)
+{
+	unsigned int frames;
+
+	start();
+	/* What is in the ring would be sent again. */
+	for (unsigned int i = 0; i < 2 * SIZE; i++)
+		send(false);
+	for (unsigned int i = 0; i < 20; i++) {
+		open_pages();
+		frames = h.far.frames;
+		if (!file_lock_hold(d->live.page.fd))
+			return;
+		igb_live_close(d, true);
+		assert_true(d->live.page.open);
+		send(true);
+		file_lock_release();
+		while (reachable())
+			usleep(10);
+		send(false);
+		if (i % 4 == 3) {
+			wr(&h, ring_reg(&t, IGB_TXDCTL), 0);
+			wr(&h, ring_reg(&t, IGB_TDT), 0);
+			wr(&h, ring_reg(&t, IGB_TDH), 0);
+			wr(&h, ring_reg(&t, IGB_TXDCTL), IGB_DCTL_ENABLE);
+			t.tail = 0;
+		}
+		close_kept();
+		turns(5);
+		assert_int_equal(h.far.frames, frames + 2);
+		assert_int_equal(rd(&h, ring_reg(&t, IGB_TDT)), t.tail);
+	}
+	assert_int_equal(h.misuses, 0);
+}
+
 /* A queue is stopped, and set up elsewhere. */
 static void set_up_anew(void **state)
 {
@@ -372,10 +409,10 @@ static void hostile(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    TEST(opens_with_traffic), TEST(registers_read),   TEST(receives),	 TEST(closing_keeps),
-	    TEST(opens_again),	      TEST(sleeping_closes),  TEST(trapped_too), TEST(set_up_anew),
-	    TEST(reads_push),	      TEST(calls_come_after), TEST(memory_off),	 TEST(new_owner),
-	    TEST(reset_forgets),      TEST(hostile),
+	    TEST(opens_with_traffic), TEST(registers_read),  TEST(receives),	     TEST(closing_keeps),
+	    TEST(opens_again),	      TEST(sleeping_closes), TEST(trapped_too),	     TEST(trapped_while_closing),
+	    TEST(set_up_anew),	      TEST(reads_push),	     TEST(calls_come_after), TEST(memory_off),
+	    TEST(new_owner),	      TEST(reset_forgets),   TEST(hostile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

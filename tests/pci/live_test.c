@@ -233,6 +233,30 @@ static void rule_never_wait_closing(void **state)
 	assert_true(reachable());
 }
 
+/* Between the cut and the moment when that is known, it is looked at, too. */
+static void cut_is_read(void **state)
+{
+	uint8_t content[LIVE_PAGE_SIZE], byte;
+
+	guard_install();
+	for (unsigned int i = 1; i < 20; i++) {
+		open_page();
+		if (!file_lock_hold(page.fd))
+			return;
+		assert_int_equal(live_page_close(&page, content), -EAGAIN);
+		map[4000] = (uint8_t)i;
+		file_lock_release();
+		while (reachable())
+			usleep(10);
+		for (unsigned int again = 0; again < 20; again++) {
+			assert_int_equal(live_page_read(&page, 4000, &byte, 1), 0);
+			assert_int_equal(byte, i);
+		}
+		assert_int_equal(close_page(content), 0);
+		assert_int_equal(content[4000], i);
+	}
+}
+
 static void rule_never_wait_opening(void **state)
 {
 	uint8_t content[LIVE_PAGE_SIZE];
@@ -304,6 +328,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(closed_is_a_trap_and_open_is_memory, setup, teardown),
+	    cmocka_unit_test_setup_teardown(cut_is_read, setup, teardown),
 	    cmocka_unit_test_setup_teardown(dropped_is_gone_when_the_call_returns, setup, teardown),
 	    cmocka_unit_test_setup_teardown(refilled_shows_the_next_store, setup, teardown),
 	    cmocka_unit_test_setup_teardown(no_store_is_lost, setup, teardown),

@@ -348,10 +348,10 @@ void igb_live_before(struct igb *d)
 {
 	struct igb_live *l = &d->live;
 
-	if (!l->page.open || !live_page_ready(&l->page) || look(d, true) != MORE)
+	if (!l->page.open || look(d, true) != MORE)
 		return;
 	igb_live_close(d, true);
-	if (!l->page.open)
+	if (l->have_found)
 		act(d);
 }
 
@@ -393,7 +393,9 @@ bool igb_live_trapped(struct igb *d, uint32_t off, uint32_t val)
 	if (b >= 0)
 		return tail_trapped(d, (unsigned int)b, w, val);
 	igb_live_close(d, true);
-	if (!l->page.open && l->have_found)
+	if (l->page.open)
+		look(d, true);
+	if (l->have_found)
 		act(d);
 	return true;
 }
