@@ -36,7 +36,8 @@ def needs(*programs):
 
 def eventually(what, why):
     """Waits until what() is true; why() says what is the matter if it never is."""
-    for _ in range(PATIENCE * 100):
+    limit = time.monotonic() + PATIENCE
+    while time.monotonic() < limit:
         value = what()
         if value:
             return value
