@@ -10,9 +10,9 @@
 #include <linux/capability.h>
 #include "uapi/vfio_abi.h"
 
-const struct client_case *const client_tables[] = {memory_cases,  account_cases, trust_cases,  wait_cases,
-						   nested_cases,  process_cases, follow_cases, peer_cases,
-						   revoked_cases, smmu_cases,	 NULL};
+const struct client_case *const client_tables[] = {memory_cases,  account_cases, trust_cases,	   wait_cases,
+						   nested_cases,  process_cases, follow_cases,	   peer_cases,
+						   revoked_cases, smmu_cases,	 smmu_event_cases, NULL};
 
 uint32_t devid;
 static uint8_t *mirror;

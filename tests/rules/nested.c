@@ -2,10 +2,8 @@
 /*
  * Rules E1 and E2 with a real device: a first-stage table of the client's own, in VT-d's format (Intel VT-d
  * specification 9.7), over a parent that maps some of the client's memory.
- *
- * "gpa" is an address that the parent translates, "iova" one that the table does.
  */
-#include "rules.h"
+#include "guest.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -14,40 +12,11 @@
 enum { P = 1, W = 2, U = 4, A = 0x20, D = 0x40, PS = 0x80 };
 #define LEAF (P | W | U)
 
-#define TABLES	 16u
-#define TAB_GPA	 0x40000000UL
-#define DATA_GPA 0x50000000UL
-#define HOLE_GPA 0x60000000UL
-#define G_IOVA	 (5UL << 39 | 3UL << 30) /* shares nothing but the root with where the controller's queues are */
-#define DATA	 6u
-
-static uint64_t *tab; /* TABLES pages; the parent has the i-th at TAB_GPA + i pages, each an area of its own */
-static unsigned int ntab;
-static uint8_t *data, *outside; /* DATA pages that the parent maps, and as many that it does not */
-static uint32_t parent, nested;
-
 /* ---- the table ---- */
 
-/* The entry for iova in a table of this level, 3 being the root's. */
 static uint64_t *entry(uint64_t iova, unsigned int level)
 {
-	uint64_t *t = tab;
-
-	for (unsigned int l = 3; l > level; l--) {
-		uint64_t *e = &t[iova >> (12 + 9 * l) & 511];
-
-		if (!(*e & P)) {
-			expect(ntab < TABLES);
-			*e = (TAB_GPA + ntab++ * PAGE) | LEAF;
-		}
-		t = tab + ((*e & ~0xfffUL) - TAB_GPA) / 8;
-	}
-	return &t[iova >> (12 + 9 * level) & 511];
-}
-
-static void set(uint64_t *e, uint64_t v)
-{
-	__atomic_store_n(e, v, __ATOMIC_SEQ_CST);
+	return table_entry(TAB_GPA, iova, level, LEAF);
 }
 
 static void invalidate(uint64_t iova, uint64_t npages)
@@ -69,38 +38,13 @@ static void invalidate_all(void)
 	invalidate(0, UINT64_MAX);
 }
 
-static uint64_t data_gpa(unsigned int i)
-{
-	return DATA_GPA + i * PAGE;
-}
-
-static uint64_t g_iova(unsigned int i)
-{
-	return G_IOVA + i * PAGE;
-}
-
-static uint8_t *data_page(unsigned int i)
-{
-	return data + i * PAGE;
-}
-
 /* The i-th page of G_IOVA is the i-th of data again. */
 static void table_reset(void)
 {
-	for (unsigned int i = 0; i < DATA; i++) {
+	for (unsigned int i = 0; i < DATA; i++)
 		set(entry(g_iova(i), 0), data_gpa(i) | LEAF);
-		fill_page(data_page(i), 'a' + i);
-		fill_page(outside + i * PAGE, 'A' + i);
-	}
+	guest_fill();
 	invalidate_all();
-}
-
-static void expect_untouched(void)
-{
-	for (unsigned int i = 0; i < DATA; i++) {
-		expect_page(data_page(i), 'a' + i, "what the parent maps elsewhere");
-		expect_page(outside + i * PAGE, 'A' + i, "what the parent does not map");
-	}
 }
 
 static void nested_started(void)
@@ -109,15 +53,7 @@ static void nested_started(void)
 
 	device_bound();
 	dma_ioas = ioas_alloc(container);
-	expect_eq(hwpt_alloc(dma_ioas, IOMMU_HWPT_ALLOC_NEST_PARENT, 0, NULL, 0, &parent), 0);
-	tab = pages_alloc(TABLES * PAGE);
-	data = pages_alloc(DATA * PAGE);
-	outside = pages_alloc(DATA * PAGE);
-	ntab = 1;
-	for (unsigned int i = 0; i < TABLES; i++)
-		expect_eq(dma_map((uint8_t *)tab + i * PAGE, TAB_GPA + i * PAGE, PAGE, RW), 0);
-	for (unsigned int i = 0; i < DATA; i++)
-		expect_eq(dma_map(data_page(i), data_gpa(i), PAGE, RW), 0);
+	guest_started(1);
 	for (unsigned int i = 0; i < 5; i++)
 		set(entry(NVME_IOVA + i * PAGE, 0), (NVME_IOVA + i * PAGE) | LEAF);
 	set(entry(MIRROR_IOVA, 0), MIRROR_IOVA | LEAF);
@@ -267,14 +203,6 @@ static void parent_unmap_in_flight(void)
 	}
 }
 
-static void expect_sees_one_of(uint64_t iova, int a, int b)
-{
-	int c = device_sees(iova);
-
-	if (c != a && c != b)
-		fail("a device sees %d at %#llx, neither %d nor %d", c, (unsigned long long)iova, a, b);
-}
-
 /* E2: the old translation may be used until it is invalidated, and not after. */
 static void stale(void)
 {
@@ -341,28 +269,31 @@ static void *changer(void *arg)
 /* Only what some version of the table names is ever touched: the two pages, whole. */
 static void racing(void)
 {
-	unsigned int refused = 0;
+	unsigned int refused = 0, done = 0;
 	pthread_t t;
 
 	nested_started();
 	stop = false;
 	expect_eq(pthread_create(&t, NULL, changer, entry(G_IOVA, 0)), 0);
-	for (unsigned int i = 0; i < 2000; i++) {
-		int c;
+	/* On a busy machine the changer may not get on for a while. */
+	for (unsigned int i = 0; i < 2000 || !done || !refused; i++) {
+		bool got;
 
 		if (i % 3)
 			invalidate(G_IOVA, 1);
 		if (i % 2) {
-			refused += !device_writes(G_IOVA, 'p');
+			got = device_writes(G_IOVA, 'p');
 		} else {
-			c = device_sees(G_IOVA);
-			refused += c == -1;
-			expect(c == -1 || c == 'a' || c == 'b' || c == 'p');
+			int c = device_sees(G_IOVA);
+
+			got = c != -1;
+			expect(!got || c == 'a' || c == 'b' || c == 'p');
 		}
+		done += got;
+		refused += !got;
 	}
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 	pthread_join(t, NULL);
-	expect(refused && refused < 2000);
 	for (unsigned int i = 0; i < 2; i++) {
 		if (data_page(i)[0] == 'p')
 			fill_page(data_page(i), 'a' + i);

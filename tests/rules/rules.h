@@ -15,7 +15,7 @@
 #define MIRROR_IOVA 0x209000UL
 
 extern const struct client_case memory_cases[], account_cases[], trust_cases[], wait_cases[], nested_cases[],
-    process_cases[], follow_cases[], peer_cases[], revoked_cases[], smmu_cases[];
+    process_cases[], follow_cases[], peer_cases[], revoked_cases[], smmu_cases[], smmu_event_cases[];
 
 extern uint32_t devid; /* of device in container */
 

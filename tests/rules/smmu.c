@@ -1,342 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Rules E1 and E2 behind a virtual SMMUv3, with real devices: a stream table entry, context descriptors and AArch64
- * tables of the client's own, over a parent that maps some of the client's memory; commands that invalidate, and event
- * records. Layouts: Arm SMMU architecture version 3 (IHI 0070), chapters 4, 5 and 7.
- *
- * "gpa" is an address that the parent translates, "iova" one that the tables do.
- */
-#include "ats.h"
-
-#include <poll.h>
-#include <pthread.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-/* ---- layouts ---- */
-
-#define STE_V	   1UL
-#define STE_ABORT  (0UL << 1)
-#define STE_BYPASS (4UL << 1)
-#define STE_S1	   (5UL << 1)
-#define STE_2LEVEL (1UL << 4)
-#define CDMAX(n)   ((uint64_t)(n) << 59)
-enum { DSS_TERMINATE = 0, DSS_BYPASS = 1, DSS_SSID0 = 2 };
-
-#define CD_V	(1UL << 31)
-#define CD_EPD0 (1UL << 14)
-#define CD_EPD1 (1UL << 30)
-#define CD_IPS	(5UL << 32) /* 48 bits */
-#define CD_AA64 (1UL << 41)
-#define CD_HD	(1UL << 42)
-#define CD_HA	(1UL << 43)
-#define CD_S	(1UL << 44)
-#define CD_R	(1UL << 45)
-#define CD_A	(1UL << 46)
-#define CD_TG1	(2UL << 22)		    /* 4 KiB */
-#define CD_T(n) ((uint64_t)(n) | (n) << 16) /* T0SZ, T1SZ */
-#define CD_GOOD (CD_T(16UL) | CD_TG1 | CD_EPD1 | CD_V | CD_IPS | CD_AA64 | CD_R | CD_A)
-#define ASID(n) ((uint64_t)(n) << 48)
-
-enum { VALID = 1, TABLE = 2, USER = 1 << 6, RO = 1 << 7, AF = 1 << 10 };
-#define LEAF (VALID | TABLE | USER | AF)
-#define DBM  (1UL << 51)
-
-enum command {
-	CFGI_CD = 5,
-	CFGI_CD_ALL = 6,
-	TLBI_ALL = 0x10,
-	TLBI_ASID,
-	TLBI_VA,
-	TLBI_VAA,
-	NSNH_ALL = 0x30,
-	ATC = 0x40
-};
-enum event {
-	BAD_STE = 4,
-	STREAM_DISABLED = 6,
-	BAD_SUBSTREAMID = 8,
-	BAD_CD = 10,
-	F_TRANSLATION = 16,
-	F_ADDR_SIZE,
-	F_ACCESS,
-	F_PERMISSION
-};
-
-/* ---- memory ---- */
-
-#define TABLES	 48u
-#define TAB_GPA	 0x40000000UL
-#define DATA_GPA 0x50000000UL
-#define HOLE_GPA 0x60000000UL
-#define G_IOVA	 (5UL << 39 | 3UL << 30) /* shares nothing but the root with where the controller's queues are */
-#define DATA	 6u
-#define VSID	 0x1234u
-
-/* The first pages of the tables: CDs, an L1 table of them, another page of CDs. */
-enum { CDS, L1CDS, MORE_CDS, FIRST_TABLE };
-
-static uint64_t *tab; /* TABLES pages; the parent has the i-th at TAB_GPA + i pages, each an area of its own */
-static unsigned int ntab;
-static uint8_t *data, *outside; /* DATA pages that the parent maps, and as many that it does not */
-static uint32_t parent, viommu, vdev, nested;
-static int events = -1;
-
-static uint64_t tab_gpa(unsigned int i)
-{
-	return TAB_GPA + i * PAGE;
-}
-
-static uint64_t *tab_at(uint64_t gpa)
-{
-	return tab + (gpa - TAB_GPA) / 8;
-}
-
-static uint64_t table_new(void)
-{
-	expect(ntab < TABLES);
-	return tab_gpa(ntab++);
-}
-
-static void set(uint64_t *e, uint64_t v)
-{
-	__atomic_store_n(e, v, __ATOMIC_SEQ_CST);
-}
-
-/* The entry for iova in a table of this level, 3 being the root's (which Arm calls 0). */
-static uint64_t *entry(uint64_t root, uint64_t iova, unsigned int level)
-{
-	uint64_t *t = tab_at(root);
-
-	for (unsigned int l = 3; l > level; l--) {
-		uint64_t *e = &t[iova >> (12 + 9 * l) & 511];
-
-		if (!(*e & VALID))
-			*e = table_new() | VALID | TABLE;
-		t = tab_at(*e & 0xfffffffff000UL);
-	}
-	return &t[iova >> (12 + 9 * level) & 511];
-}
-
-static uint64_t *cd_at(unsigned int page, unsigned int i)
-{
-	return tab_at(tab_gpa(page)) + 8 * i;
-}
-
-static void cd_set(uint64_t *cd, uint64_t word0, uint64_t root)
-{
-	set(&cd[0], 0);
-	set(&cd[1], root);
-	set(&cd[0], word0);
-}
-
-static uint64_t data_gpa(unsigned int i)
-{
-	return DATA_GPA + i * PAGE;
-}
-
-static uint64_t g_iova(unsigned int i)
-{
-	return G_IOVA + i * PAGE;
-}
-
-static uint8_t *data_page(unsigned int i)
-{
-	return data + i * PAGE;
-}
-
-static void expect_untouched(void)
-{
-	for (unsigned int i = 0; i < DATA; i++) {
-		expect_page(data_page(i), 'a' + i, "what the parent maps elsewhere");
-		expect_page(outside + i * PAGE, 'A' + i, "what the parent does not map");
-	}
-}
-
-/* ---- calls ---- */
-
-static int command_errno(uint64_t w0, uint64_t w1)
-{
-	struct iommu_viommu_arm_smmuv3_invalidate cmd = {.cmd = {w0, w1}};
-	struct iommu_hwpt_invalidate c = {.size = sizeof(c),
-					  .hwpt_id = viommu,
-					  .data_uptr = (uintptr_t)&cmd,
-					  .data_type = IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3,
-					  .entry_len = sizeof(cmd),
-					  .entry_num = 1};
-	int err = ioctl_errno(container, IOMMU_HWPT_INVALIDATE, &c);
-
-	expect_eq(c.entry_num, err ? 0 : 1);
-	return err;
-}
-
-static void tlbi(enum command op, unsigned int asid, uint64_t iova)
-{
-	expect_eq(command_errno(op | ASID(asid), iova & ~0xfffUL), 0);
-}
-
-static void cfgi(enum command op, unsigned int ssid)
-{
-	expect_eq(command_errno(op | (uint64_t)VSID << 32 | 1 << 11 | (uint64_t)ssid << 12, 0), 0);
-}
-
-static void forget_all(void)
-{
-	cfgi(CFGI_CD_ALL, 0);
-	tlbi(TLBI_ALL, 0, 0);
-}
-
-static int nested_alloc(uint64_t ste0, uint64_t ste1, uint32_t *id)
-{
-	struct iommu_hwpt_arm_smmuv3 ste = {.ste = {ste0, ste1}};
-
-	return hwpt_alloc(viommu, 0, IOMMU_HWPT_DATA_ARM_SMMUV3, &ste, sizeof(ste), id);
-}
-
-static int viommu_alloc(uint32_t type, uint32_t hwpt, uint32_t *id)
-{
-	struct iommu_viommu_alloc a = {.size = sizeof(a), .type = type, .dev_id = devid, .hwpt_id = hwpt};
-	int err = ioctl_errno(container, IOMMU_VIOMMU_ALLOC, &a);
-
-	*id = a.out_viommu_id;
-	return err;
-}
-
-static int vdevice_alloc(uint64_t virt_id, uint32_t *id)
-{
-	struct iommu_vdevice_alloc a = {.size = sizeof(a), .viommu_id = viommu, .dev_id = devid, .virt_id = virt_id};
-	int err = ioctl_errno(container, IOMMU_VDEVICE_ALLOC, &a);
-
-	*id = a.out_vdevice_id;
-	return err;
-}
-
-/* The device works behind another stream table entry from now on. */
-static void stream(uint64_t ste0, uint64_t ste1)
-{
-	uint32_t old = nested;
-
-	expect_eq(nested_alloc(ste0, ste1, &nested), 0);
-	expect_eq(attach_to(nested), 0);
-	if (old)
-		expect_eq(object_destroy(old), 0);
-}
-
-/* ---- events ---- */
-
-struct record {
-	struct iommufd_vevent_header header;
-	uint64_t evt[4];
-};
-
-static bool event_take(struct record *r)
-{
-	struct pollfd p = {.fd = events, .events = POLLIN};
-
-	if (poll(&p, 1, 0) <= 0)
-		return false;
-	expect_eq(read(events, r, sizeof(*r)), sizeof(*r));
-	expect_eq(r->header.flags, 0);
-	return true;
-}
-
-static void events_drain(void)
-{
-	struct record r;
-
-	while (event_take(&r))
-		;
-}
-
-/* One or more of these, and nothing else; then nothing more. address: for those that have one. */
-static void expect_event(enum event what, uint64_t address, bool write, unsigned int ssid)
-{
-	struct record r;
-	bool has_address = what >= F_TRANSLATION;
-
-	if (!event_take(&r))
-		fail("no event %#x", what);
-	do {
-		expect_eq(r.evt[0], what | (uint64_t)VSID << 32 | (ssid ? 1 << 11 | (uint64_t)ssid << 12 : 0));
-		expect_eq(r.evt[1], has_address ? 2UL << 40 | (write ? 0 : 1UL << 35) : 0);
-		expect_eq(r.evt[2], has_address ? address : 0);
-		expect_eq(r.evt[3], 0);
-	} while (event_take(&r));
-}
-
-static void expect_no_event(void)
-{
-	struct record r;
-
-	if (event_take(&r))
-		fail("an event %#llx", (unsigned long long)r.evt[0]);
-}
-
-/* ---- setup ---- */
-
-/* Everything but what is attached: bound is the device already. */
-static void guest_started(void)
-{
-	struct iommu_veventq_alloc q = {.size = sizeof(q), .type = IOMMU_VEVENTQ_TYPE_ARM_SMMUV3, .veventq_depth = 64};
-
-	expect_eq(hwpt_alloc(dma_ioas, IOMMU_HWPT_ALLOC_NEST_PARENT, 0, NULL, 0, &parent), 0);
-	tab = pages_alloc(TABLES * PAGE);
-	data = pages_alloc(DATA * PAGE);
-	outside = pages_alloc(DATA * PAGE);
-	ntab = FIRST_TABLE;
-	nested = 0;
-	for (unsigned int i = 0; i < TABLES; i++)
-		expect_eq(dma_map(tab_at(tab_gpa(i)), tab_gpa(i), PAGE, RW), 0);
-	for (unsigned int i = 0; i < DATA; i++) {
-		expect_eq(dma_map(data_page(i), data_gpa(i), PAGE, RW), 0);
-		fill_page(data_page(i), 'a' + i);
-		fill_page(outside + i * PAGE, 'A' + i);
-	}
-	expect_eq(viommu_alloc(IOMMU_VIOMMU_TYPE_ARM_SMMUV3, parent, &viommu), 0);
-	expect_eq(vdevice_alloc(VSID, &vdev), 0);
-	q.viommu_id = viommu;
-	expect_eq(ioctl(container, IOMMU_VEVENTQ_ALLOC, &q), 0);
-	events = q.out_veventq_fd;
-}
-
-/* A table that has the data at G_IOVA, and the controller's queues. */
-static uint64_t root_new(void)
-{
-	uint64_t root = table_new();
-
-	for (unsigned int i = 0; i < 5; i++)
-		set(entry(root, NVME_IOVA + i * PAGE, 0), (NVME_IOVA + i * PAGE) | LEAF);
-	set(entry(root, MIRROR_IOVA, 0), MIRROR_IOVA | LEAF);
-	for (unsigned int i = 0; i < DATA; i++)
-		set(entry(root, g_iova(i), 0), data_gpa(i) | LEAF);
-	return root;
-}
-
-/* The controller behind one context descriptor. */
-static uint64_t controller_nested(void)
-{
-	uint64_t root;
-
-	device_bound();
-	dma_ioas = ioas_alloc(container);
-	guest_started();
-	root = root_new();
-	cd_set(cd_at(CDS, 0), CD_GOOD | ASID(7), root);
-	stream(STE_V | STE_S1 | tab_gpa(CDS), 0);
-	controller_start();
-	return root;
-}
-
-static void guest_ended(void)
-{
-	expect_eq(cdev_detach(device), 0);
-	expect_eq(object_destroy(nested), 0);
-	expect_eq(object_destroy(vdev), 0);
-	close(events);
-	events = -1;
-}
-
-/* ---- cases ---- */
+/* Rules E1 and E2 behind a virtual SMMUv3: what it answers, and a controller's DMA. */
+#include "smmu.h"
 
 static void answers(void)
 {
@@ -360,7 +24,7 @@ static void answers(void)
 		  EOPNOTSUPP);
 	expect_eq(hwpt_alloc(ioas, IOMMU_HWPT_ALLOC_NEST_PARENT | IOMMU_HWPT_ALLOC_PASID, 0, NULL, 0, &id), EOPNOTSUPP);
 	expect_eq(hwpt_alloc(ioas, IOMMU_HWPT_ALLOC_DIRTY_TRACKING, 0, NULL, 0, &other), 0);
-	guest_started();
+	smmu_started();
 	/* A virtual IOMMU of another kind, and below what is no parent. */
 	expect_eq(viommu_alloc(IOMMU_VIOMMU_TYPE_TEGRA241_CMDQV, parent, &id), EOPNOTSUPP);
 	expect_eq(viommu_alloc(IOMMU_VIOMMU_TYPE_ARM_SMMUV3, other, &id), EINVAL);
@@ -395,7 +59,7 @@ static void answers(void)
 	expect_eq(vdevice_alloc(VSID, &vdev), 0);
 	expect_eq(attach_to(other), 0);
 	expect_eq(attach_to(nested), 0);
-	guest_ended();
+	smmu_ended();
 }
 
 /* The count says how far it went; what is wrong changes nothing. */
@@ -411,7 +75,7 @@ static void commands(void)
 
 	device_bound();
 	dma_ioas = ioas_alloc(container);
-	guest_started();
+	smmu_started();
 	stream(STE_V | STE_BYPASS, 0);
 	for (unsigned int op = 0; op < 256; op++) {
 		int want = EIO;
@@ -445,7 +109,7 @@ static void commands(void)
 	c.data_type = IOMMU_VIOMMU_INVALIDATE_DATA_ARM_SMMUV3;
 	c.hwpt_id = nested;
 	expect_eq(ioctl_errno(container, IOMMU_HWPT_INVALIDATE, &c), EOPNOTSUPP);
-	guest_ended();
+	smmu_ended();
 }
 
 static void both_stages(void)
@@ -480,7 +144,7 @@ static void both_stages(void)
 	expect_sees(data_gpa(2), 'c');
 	expect_untouched();
 	nvme_stop();
-	guest_ended();
+	smmu_ended();
 	expect_eq(object_destroy(viommu), EBUSY); /* the queue of events */
 }
 
@@ -568,7 +232,7 @@ static void confined(void)
 		stream(STE_V | STE_S1 | tab_gpa(CDS), 0);
 		expect_untouched();
 	}
-	guest_ended();
+	smmu_ended();
 }
 
 static void rights(void)
@@ -591,14 +255,6 @@ static void rights(void)
 	expect(!device_writes(g_iova(0), 'x'));
 	expect_no_event();
 	expect_untouched();
-}
-
-static void expect_sees_one_of(uint64_t iova, int a, int b)
-{
-	int c = device_sees(iova);
-
-	if (c != a && c != b)
-		fail("a device sees %d", c);
 }
 
 /* E2: stale until the command for it, and never after. */
@@ -639,312 +295,7 @@ static void stale(void)
 	forget_all();
 	nvme_stop();
 	expect_untouched();
-	guest_ended();
-}
-
-/* ---- events, with the device that says nothing but what it was told ---- */
-
-#define BACK_IOVA 0x7000000UL
-static uint8_t *back;
-
-static void ats_nested(void)
-{
-	ats_bound();
-	guest_started();
-	back = pages_alloc(PAGE);
-	expect_eq(dma_map(back, BACK_IOVA, PAGE, RW), 0);
-}
-
-/* Pasid's tables have the n-th page of data at G_IOVA. */
-static uint64_t pasid_root(unsigned int n)
-{
-	uint64_t root = table_new();
-
-	set(entry(root, G_IOVA, 0), data_gpa(n) | LEAF);
-	set(entry(root, BACK_IOVA, 0), BACK_IOVA | LEAF);
-	return root;
-}
-
-static int sees(uint64_t iova)
-{
-	ats_start((void *)iova, ATS_READ);
-	if (ats_finish() != ATS_DONE)
-		return -1;
-	fill_page(back, 0xee);
-	ats_start((void *)BACK_IOVA, ATS_WRITE);
-	expect_eq(ats_finish(), ATS_DONE);
-	return back[0];
-}
-
-static bool writes(uint64_t iova)
-{
-	ats_start((void *)iova, ATS_WRITE);
-	return ats_finish() == ATS_DONE;
-}
-
-static void records(void)
-{
-	uint64_t root, *cd = NULL, good;
-	const uint64_t wrong[] = {CD_V, CD_AA64, CD_A};
-
-	ats_nested();
-	cd = cd_at(CDS, 0);
-	root = pasid_root(0);
-	good = CD_GOOD | ASID(1);
-	cd_set(cd, good, root);
-	stream(STE_V | STE_S1 | tab_gpa(CDS), 0);
-	expect_eq(sees(G_IOVA), 'a');
-	expect_no_event();
-	/* Walks. */
-	expect_eq(sees(G_IOVA + PAGE), -1);
-	expect_event(F_TRANSLATION, G_IOVA + PAGE, false, 0);
-	expect(!writes(-PAGE));
-	expect_event(F_TRANSLATION, -PAGE, true, 0);
-	set(entry(root, G_IOVA, 0), (data_gpa(0) | LEAF) & ~(uint64_t)AF);
-	tlbi(TLBI_ALL, 0, 0);
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(F_ACCESS, G_IOVA, false, 0);
-	set(entry(root, G_IOVA, 0), data_gpa(0) | LEAF | RO);
-	expect(!writes(G_IOVA));
-	expect_event(F_PERMISSION, G_IOVA, true, 0);
-	cd_set(cd, (good & ~(7UL << 32)), root); /* IPS: 32 bits */
-	set(entry(root, G_IOVA, 0), 1UL << 40 | LEAF);
-	forget_all();
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(F_ADDR_SIZE, G_IOVA, false, 0);
-	set(entry(root, G_IOVA, 0), 0);
-	/* Unless it says that they are not to be recorded. */
-	cd_set(cd, good & ~CD_R, root);
-	forget_all();
-	expect_eq(sees(G_IOVA), -1);
-	expect_eq(sees(-PAGE), -1);
-	expect_no_event();
-	set(entry(root, G_IOVA, 0), data_gpa(0) | LEAF);
-	/* Descriptors. */
-	for (unsigned int i = 0; i < COUNT(wrong); i++) {
-		cd_set(cd, good & ~wrong[i], root);
-		forget_all();
-		expect_eq(sees(G_IOVA), -1);
-		expect_event(BAD_CD, 0, false, 0);
-	}
-	const uint64_t bad[] = {good | CD_S, (good & ~63UL) | 15, (good & ~63UL) | 40, good | 3 << 6,
-				good & ~CD_EPD1 & ~(3UL << 22)};
-
-	for (unsigned int i = 0; i < COUNT(bad); i++) {
-		cd_set(cd, bad[i], root);
-		forget_all();
-		expect_eq(sees(G_IOVA), -1);
-		expect_event(BAD_CD, 0, false, 0);
-	}
-	/* TTB0 beyond what it says it can put out; of a range that is off nothing counts. */
-	cd_set(cd, good & ~(7UL << 32), 1UL << 40);
-	forget_all();
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(BAD_CD, 0, false, 0);
-	cd_set(cd, good | CD_EPD0, root);
-	forget_all();
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(F_TRANSLATION, G_IOVA, false, 0);
-	cd_set(cd, good, root);
-	/* A descriptor, and a table, that the parent does not map: the second stage's. */
-	stream(STE_V | STE_S1 | HOLE_GPA, 0);
-	expect_eq(sees(G_IOVA), -1);
-	cd_set(cd, good, HOLE_GPA);
-	stream(STE_V | STE_S1 | tab_gpa(CDS), 0);
-	expect_eq(sees(G_IOVA), -1);
-	/* An abort is silent, and so is an entry that is not valid. */
-	stream(STE_V | STE_ABORT, 0);
-	expect_eq(sees(G_IOVA), -1);
-	stream(0, 0);
-	expect_eq(sees(G_IOVA), -1);
-	expect_no_event();
-	/* An entry that the kernel lets through and the SMMU does not. */
-	stream(STE_V | STE_S1 | tab_gpa(CDS), 1UL << 27);
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(BAD_STE, 0, false, 0);
-	stream(STE_V | STE_S1 | CDMAX(21) | tab_gpa(CDS), 0);
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(BAD_STE, 0, false, 0);
-	/* A device whose name is gone has nobody to tell. */
-	expect_eq(object_destroy(vdev), 0);
-	expect_eq(sees(G_IOVA), -1);
-	expect_no_event();
-	expect_eq(vdevice_alloc(VSID, &vdev), 0);
-	expect_untouched();
-	guest_ended();
-	ats_gone();
-}
-
-static void pasids(void)
-{
-	uint64_t root[3], two_level = STE_V | STE_S1 | CDMAX(8) | STE_2LEVEL | tab_gpa(L1CDS);
-
-	ats_nested();
-	for (unsigned int i = 0; i < 3; i++)
-		root[i] = pasid_root(i);
-	cd_set(cd_at(CDS, 0), CD_GOOD | ASID(1), root[0]);
-	cd_set(cd_at(CDS, 5), CD_GOOD | ASID(2), root[1]);
-	cd_set(cd_at(MORE_CDS, 6), CD_GOOD | ASID(3), root[2]); /* 70 */
-	set(cd_at(L1CDS, 0), tab_gpa(CDS) | 1);
-	set(cd_at(L1CDS, 0) + 1, tab_gpa(MORE_CDS) | 1);
-	stream(two_level, DSS_SSID0);
-	for (unsigned int round = 0; round < 3; round++) {
-		ats_pasid(0);
-		expect_eq(sees(G_IOVA), 'a');
-		ats_pasid(5);
-		expect_eq(sees(G_IOVA), 'b');
-		ats_pasid(70);
-		expect_eq(sees(G_IOVA), 'c');
-	}
-	expect_no_event();
-	expect_eq(sees(G_IOVA + PAGE), -1);
-	expect_event(F_TRANSLATION, G_IOVA + PAGE, false, 70);
-	/* A descriptor that is not valid, a second-level table that is not, and a number beyond them. */
-	ats_pasid(6);
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(BAD_CD, 0, false, 6);
-	ats_pasid(128);
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(BAD_SUBSTREAMID, 0, false, 128);
-	ats_pasid(256);
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(BAD_SUBSTREAMID, 0, false, 256);
-	/* A command for one leaves the others. */
-	ats_pasid(5);
-	expect_eq(sees(G_IOVA), 'b');
-	cd_set(cd_at(CDS, 5), CD_GOOD | ASID(4), root[2]);
-	cfgi(CFGI_CD, 5);
-	tlbi(TLBI_ASID, 2, 0);
-	expect_eq(sees(G_IOVA), 'c');
-	/* The parent's unmap holds for all of them. */
-	expect_eq(space_unmap(dma_ioas, data_gpa(2), PAGE), 0);
-	expect_eq(sees(G_IOVA), -1);
-	expect_no_event();
-	expect_eq(space_map(dma_ioas, data_page(2), data_gpa(2), PAGE, RW), 0);
-	expect_eq(sees(G_IOVA), 'c');
-	/* What is without one: ended, or not translated; and a linear table. */
-	stream((two_level & ~(STE_2LEVEL | 0xfffffffff000UL)) | tab_gpa(CDS) | CDMAX(0), DSS_TERMINATE);
-	ats_pasid(0);
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(STREAM_DISABLED, 0, false, 0);
-	ats_pasid(5);
-	expect_eq(sees(G_IOVA), 'c');
-	stream(two_level, DSS_BYPASS);
-	ats_pasid(0);
-	expect_eq(sees(data_gpa(3)), 'd');
-	expect_eq(sees(G_IOVA), -1);
-	expect_no_event();
-	stream(two_level, 3);
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(BAD_STE, 0, false, 0);
-	/* Without substreams, and without a first stage, there are no PASIDs. */
-	stream(STE_V | STE_S1 | tab_gpa(CDS), 3);
-	expect_eq(sees(G_IOVA), 'a');
-	ats_pasid(5);
-	expect_eq(sees(G_IOVA), -1);
-	expect_event(BAD_SUBSTREAMID, 0, false, 5);
-	stream(STE_V | STE_BYPASS, 0);
-	expect_eq(sees(data_gpa(3)), -1);
-	expect_event(BAD_SUBSTREAMID, 0, false, 5);
-	/* The kernel's own page table has none either. */
-	expect_eq(attach_to(parent), 0);
-	expect_eq(sees(data_gpa(3)), -1);
-	expect_no_event();
-	expect_eq(attach_to(nested), 0);
-	expect_eq(pasid_attach(9, parent), EINVAL);
-	expect_untouched();
-	guest_ended();
-	ats_gone();
-}
-
-/* ---- what changes under DMA ---- */
-
-static bool stop;
-
-static void *changer(void *arg)
-{
-	uint64_t *root = arg, *e = entry(*root, G_IOVA, 0), *up = entry(*root, G_IOVA, 2), *cd = cd_at(CDS, 1);
-	uint64_t *l1 = cd_at(L1CDS, 0), branch = *up;
-	const uint64_t leaf[] = {data_gpa(0) | LEAF, data_gpa(1) | LEAF, 0, HOLE_GPA | LEAF,
-				 ((uintptr_t)outside & 0xfffffffff000UL) | LEAF};
-	const uint64_t branches[] = {branch, branch, 0, *root | VALID | TABLE, HOLE_GPA | (LEAF & ~TABLE)};
-	const uint64_t words[] = {CD_GOOD | ASID(2), CD_GOOD | ASID(3), 0, CD_GOOD | CD_S, ~0UL, CD_GOOD | 3 << 6};
-	const uint64_t ttbs[] = {*root, *root, tab_gpa(CDS), tab_gpa(L1CDS), HOLE_GPA, ~0UL};
-	const uint64_t l1s[] = {tab_gpa(CDS) | 1, tab_gpa(CDS) | 1, 0, tab_gpa(L1CDS) | 1, HOLE_GPA | 1, ~0UL};
-
-	for (unsigned int i = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); i++) {
-		set(e, leaf[i * 7 % COUNT(leaf)]);
-		if (i % 3 == 0)
-			set(up, branches[i / 3 % COUNT(branches)]);
-		if (i % 5 == 0)
-			set(&cd[0], words[i / 5 % COUNT(words)]);
-		if (i % 7 == 0)
-			set(&cd[1], ttbs[i / 7 % COUNT(ttbs)]);
-		if (i % 11 == 0)
-			set(l1, l1s[i / 11 % COUNT(l1s)]);
-	}
-	return NULL;
-}
-
-/* Loops, pointers out of range, everything in motion: the device reads what some version of all this leads to. */
-static void racing(void)
-{
-	unsigned int seen = 0, refused = 0;
-	uint64_t root;
-	pthread_t t;
-
-	ats_nested();
-	root = pasid_root(0);
-	cd_set(cd_at(CDS, 0), CD_GOOD | ASID(1), root);
-	cd_set(cd_at(CDS, 1), CD_GOOD | ASID(2), root);
-	set(cd_at(L1CDS, 0), tab_gpa(CDS) | 1);
-	stream(STE_V | STE_S1 | CDMAX(10) | STE_2LEVEL | tab_gpa(L1CDS), DSS_SSID0);
-	ats_pasid(1);
-	stop = false;
-	expect_eq(pthread_create(&t, NULL, changer, &root), 0);
-	for (unsigned int i = 0; i < 4000; i++) {
-		if (i % 3)
-			forget_all();
-		ats_start((void *)G_IOVA, ATS_READ); /* may read a table, which is the client's own */
-		if (ats_finish() == ATS_DONE)
-			seen++;
-		else
-			refused++;
-		if (i % 64 == 0)
-			events_drain();
-	}
-	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-	pthread_join(t, NULL);
-	expect(refused);
-	expect(seen);
-	expect_untouched();
-	guest_ended();
-	ats_gone();
-}
-
-/* More events than fit are lost, and it says so; the device's DMA goes on. */
-static void events_lost(void)
-{
-	struct record r;
-	unsigned int n = 0;
-
-	ats_nested();
-	cd_set(cd_at(CDS, 0), CD_GOOD | ASID(1), pasid_root(0));
-	stream(STE_V | STE_S1 | tab_gpa(CDS), 0);
-	for (unsigned int i = 0; i < 100; i++)
-		expect_eq(sees(G_IOVA + PAGE), -1);
-	expect_eq(sees(G_IOVA), 'a');
-	for (; n < 64; n++) {
-		expect(event_take(&r));
-		expect_eq(r.header.sequence, n);
-		expect_eq(r.evt[0], F_TRANSLATION | (uint64_t)VSID << 32);
-	}
-	expect_eq(read(events, &r, sizeof(r.header)), sizeof(r.header));
-	expect_eq(r.header.flags, IOMMU_VEVENTQ_FLAG_LOST_EVENTS);
-	expect_eq(r.header.sequence, 64);
-	expect_no_event();
-	guest_ended();
-	ats_gone();
+	smmu_ended();
 }
 
 const struct client_case smmu_cases[] = {
@@ -955,9 +306,5 @@ const struct client_case smmu_cases[] = {
     {"smmu-confined", "E1: entries and pointers that lead where the parent maps nothing", confined},
     {"smmu-rights", "E1: what either stage forbids is forbidden", rights},
     {"smmu-stale", "E2: stale until the command, and never after", stale},
-    {"smmu-records", "an event record for each way to fail in the first stage, and none for the second", records},
-    {"smmu-pasids", "a context descriptor for each PASID", pasids},
-    {"smmu-racing", "E1: descriptors and tables that change under DMA", racing},
-    {"smmu-events-lost", "C1: nobody reads the events", events_lost},
     {NULL, NULL, NULL},
 };
