@@ -87,22 +87,11 @@ static int teardown(void **state)
 	return 0;
 }
 
-static unsigned int pf_arrived(void)
-{
-	unsigned int n = 0;
-
-	while (ring_seen(&pf_rx)) {
-		rx_give(&pf_rx, 1);
-		n++;
-	}
-	return n;
-}
-
 static void everywhere(unsigned int first, unsigned int second, unsigned int card, unsigned int cable)
 {
 	assert_int_equal(arrived(&vf[0]), first);
 	assert_int_equal(arrived(&vf[1]), second);
-	assert_int_equal(pf_arrived(), card);
+	assert_int_equal(card_arrived(&pf_rx), card);
 	assert_int_equal(h.far.frames, cable);
 	h.far.frames = 0;
 }
@@ -523,7 +512,7 @@ static void under_traffic(void **state)
 		}
 		if (i == 20)
 			govern();
-		pf_arrived();
+		card_arrived(&pf_rx);
 		arrived(&vf[0]);
 		arrived(&vf[1]);
 	}
@@ -580,7 +569,7 @@ static void hostile_function(void **state)
 	far_send_to(&h, MAC1, -1, 100);
 	far_send_to(&h, HOST_MAC, -1, 100);
 	assert_int_equal(arrived(&vf[1]), 1);
-	assert_int_equal(pf_arrived(), 1);
+	assert_int_equal(card_arrived(&pf_rx), 1);
 	assert_int_equal(rd(&h, IGB_VMOLR + 4), OPEN);
 	assert_int_equal(rd(&h, IGB_P2V + 4), 0);
 }

@@ -127,22 +127,11 @@ static void refusals(void **state)
 
 /* ---- frames ---- */
 
-static unsigned int pf_arrived(void)
-{
-	unsigned int n = 0;
-
-	while (ring_seen(&pf_rx)) {
-		rx_give(&pf_rx, 1);
-		n++;
-	}
-	return n;
-}
-
 static void everywhere(unsigned int first, unsigned int second, unsigned int card, unsigned int cable)
 {
 	assert_int_equal(arrived(&vf[0]), first);
 	assert_int_equal(arrived(&vf[1]), second);
-	assert_int_equal(pf_arrived(), card);
+	assert_int_equal(card_arrived(&pf_rx), card);
 	assert_int_equal(h.far.frames, cable);
 	h.far.frames = 0;
 }
@@ -230,7 +219,7 @@ static void no_room(void **state)
 		assert_int_equal(far_send_to(&h, "02:00:00:00:00:02", -1, 100),
 				 i < DESCS - 1 ? NET_TAKEN : NET_DROPPED);
 		assert_int_equal(far_send_to(&h, HOST_MAC, -1, 100), NET_TAKEN);
-		assert_int_equal(pf_arrived(), 1);
+		assert_int_equal(card_arrived(&pf_rx), 1);
 	}
 	assert_int_equal(arrived(&vf[0]), DESCS - 1);
 	tx(&vf[0], "02:00:00:00:00:03", 100);
@@ -270,7 +259,7 @@ static void every_register(void **state)
 	pci_cfg_write(vf[0].f, PCI_COMMAND, 2, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 	h.far.frames = 0;
 	arrived(&vf[1]);
-	pf_arrived();
+	card_arrived(&pf_rx);
 	vf_rings(&vf[0]);
 	for (uint32_t off = 0x4000 - 4; off; off -= 4)
 		if (off < 0x2800 || off >= 0x3a00)

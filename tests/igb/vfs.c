@@ -105,3 +105,14 @@ unsigned int arrived(struct vf *v)
 {
 	return arrived_on(v, 0);
 }
+
+unsigned int card_arrived(struct ring *rx)
+{
+	unsigned int n = 0;
+
+	while (ring_seen(rx)) {
+		rx_give(rx, 1);
+		n++;
+	}
+	return n;
+}

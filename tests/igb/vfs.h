@@ -41,5 +41,6 @@ void tx(struct vf *v, const char *dst, size_t len); /* a frame, told by its leng
 void tx_bytes(struct vf *v, unsigned int q, const uint8_t *bytes, size_t len);
 unsigned int arrived_on(struct vf *v, unsigned int q);
 unsigned int arrived(struct vf *v); /* frames, since the last time */
+unsigned int card_arrived(struct ring *rx);
 
 #endif
