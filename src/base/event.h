@@ -111,11 +111,13 @@ struct event {
  */
 struct event_origin {
 	uint32_t pid, tid;
-	uint64_t session;   /* which life of that process: never used twice */
-	uint64_t ip;	    /* of the instruction that called or wrote; 0: not known */
-	uint64_t sp, bp;    /* with stack_len */
-	const void *stack;  /* the program's memory from sp up, as it shares it: to be read once */
-	uint32_t stack_len; /* bytes; 0: ip is all there is */
+	uint64_t session;     /* which life of that process: never used twice */
+	uint64_t ip;	      /* of the instruction that called or wrote; 0: not known */
+	uint64_t sp, bp;      /* with stack_len */
+	const void *stack;    /* the program's memory from sp up, as it shares it: to be read once */
+	uint32_t stack_len;   /* bytes; 0: ip is all there is */
+	uint32_t stack_max;   /* so many could be asked for; */
+	uint32_t *stack_need; /* and so many of those were looked at, or would have been. NULL: nobody wants to know */
 };
 
 struct event_listener {

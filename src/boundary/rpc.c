@@ -190,6 +190,14 @@ int rpc_begin(struct rpc *r, enum rpc_op op, uint64_t object)
 }
 
 /* The stack as it is now: the thread is within this call until it has been answered. */
+static void origin_set(struct rpc *r, uint64_t ip, uint64_t sp, uint64_t bp, uint32_t n)
+{
+	r->slot->ip = ip;
+	r->slot->sp = sp;
+	r->slot->bp = bp;
+	r->slot->stack_len = n - guard_copy(channel_stack(r->ch, r->n), (const void *)sp, n);
+}
+
 void rpc_origin(struct rpc *r, const ucontext_t *uc)
 {
 	if (unlikely(image.stacks))
@@ -198,12 +206,10 @@ void rpc_origin(struct rpc *r, const ucontext_t *uc)
 
 void rpc_origin_at(struct rpc *r, uint64_t ip, uint64_t sp, uint64_t bp)
 {
-	if (!ip)
-		return;
-	r->slot->ip = ip;
-	r->slot->sp = sp;
-	r->slot->bp = bp;
-	r->slot->stack_len = SLOT_STACK - guard_copy(channel_stack(r->ch, r->n), (const void *)sp, SLOT_STACK);
+	uint32_t n = atomic_load_explicit(&r->ch->stack_copy, memory_order_relaxed);
+
+	if (ip)
+		origin_set(r, ip, sp, bp, n && n < SLOT_STACK ? n : SLOT_STACK);
 }
 
 int rpc_send_fd(struct rpc *r, int fd)
@@ -415,7 +421,8 @@ void rpc_crash(int sig, uint64_t addr, const ucontext_t *uc)
 		return;
 	r.slot->a[0] = sig;
 	r.slot->a[1] = addr;
-	rpc_origin(&r, uc);
+	/* Nowhere is a stack deeper than where it has run full. */
+	origin_set(&r, UC_IP(uc), UC_SP(uc), uc->uc_mcontext.gregs[REG_RBP], SLOT_STACK);
 	rpc_call(&r);
 	rpc_end(&r);
 }

@@ -208,8 +208,10 @@ struct session {
 	struct list dead;     /* in broker.dead */
 	struct loop_poll poll;
 	struct channel *ch;
-	uint32_t tail;	   /* of the ring: ours, not the client's copy of it */
-	unsigned int hold; /* turns for which clients are asked to hold */
+	uint32_t tail;	       /* of the ring: ours, not the client's copy of it */
+	unsigned int hold;     /* turns for which clients are asked to hold */
+	uint32_t calls, walks; /* of stacks that came with calls, */
+	uint32_t deepest;      /* which took so many bytes at most */
 	struct mm_owner *owner;
 	struct quota *quota;
 	uint64_t opened;     /* descriptors that it was given */

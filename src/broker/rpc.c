@@ -12,6 +12,7 @@
 
 #include "base/alloc.h"
 #include "broker/private.h"
+#include "check/check.h"
 #include "broker/shadow.h"
 #include "decode/decode.h"
 #include "proto/insn.h"
@@ -455,6 +456,31 @@ static bool may_fail(uint32_t op)
 	return op == RPC_OPEN || op == RPC_IOCTL || op == RPC_MMAP;
 }
 
+/*
+ * Copying a stack costs a client more than all else in a call, and mostly a tenth of it is enough. What has been needed
+ * is known after some walks; twice that is copied from then on. If it once falls short, that one stack lacks its
+ * outermost frames, and all is copied for ever.
+ */
+#define WALKS_LEARN 32u /* with fewer, nothing is known */
+#define WALK_EVERY  64u /* calls, of a client that gives no other reason to */
+#define STACK_SPARE 1024u
+
+static void stack_learn(struct session *s, const struct event_origin *from)
+{
+	uint32_t copy = SLOT_STACK, need;
+
+	if (!*from->stack_need && s->walks <= WALKS_LEARN && ++s->calls % WALK_EVERY == 0)
+		check_walk(s->b->check);
+	need = *from->stack_need;
+	if (!need)
+		return;
+	s->walks = MIN(s->walks, WALKS_LEARN) + 1;
+	s->deepest = need > from->stack_len ? SLOT_STACK : MAX(s->deepest, need);
+	if (s->walks > WALKS_LEARN)
+		copy = MIN(SLOT_STACK, ALIGN_UP(2 * s->deepest + STACK_SPARE, STACK_SPARE));
+	atomic_store_explicit(&s->ch->stack_copy, copy, memory_order_relaxed);
+}
+
 static struct event_origin origin_of(struct session *s, unsigned int slot)
 {
 	struct slot *sl = &s->ch->slot[slot];
@@ -468,6 +494,7 @@ static struct event_origin origin_of(struct session *s, unsigned int slot)
 	    .bp = __atomic_load_n(&sl->bp, __ATOMIC_RELAXED),
 	    .stack = channel_stack(s->ch, slot),
 	    .stack_len = MIN(__atomic_load_n(&sl->stack_len, __ATOMIC_RELAXED), SLOT_STACK),
+	    .stack_max = SLOT_STACK,
 	};
 }
 
@@ -475,15 +502,19 @@ static long serve(struct request *r)
 {
 	struct broker *b = r->s->b;
 	struct event_origin from = origin_of(r->s, r->slot);
+	uint32_t need = 0;
 	struct failnth *f = may_fail(r->op) && from.tid ? b->failnth : NULL;
 	long ret;
 
+	from.stack_need = &need;
 	b->events.origin = &from;
 	if (f)
 		failnth_begin(f, from.tid);
 	ret = table[r->op](r);
 	if (f)
 		failnth_end(f);
+	if (b->check && from.stack_len)
+		stack_learn(r->s, &from);
 	b->events.origin = NULL;
 	return ret;
 }

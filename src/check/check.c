@@ -44,6 +44,11 @@ uint32_t check_stack(struct check *c)
 	return c->stack;
 }
 
+void check_walk(struct check *c)
+{
+	stacks_take(c->stacks, c->evs->origin);
+}
+
 const char *check_ago(uint64_t then, uint64_t now, char *buf, size_t size)
 {
 	double us = (now - then) / 1e3;

@@ -51,6 +51,8 @@ static bool stack_read(const struct event_origin *from, uint64_t at, uint64_t *v
 {
 	uint64_t off = at - from->sp;
 
+	if (at >= from->sp && from->stack_need && off + sizeof(*v) <= from->stack_max)
+		*from->stack_need = MAX(*from->stack_need, (uint32_t)(off + sizeof(*v)));
 	if (at < from->sp || from->stack_len < sizeof(*v) || off > from->stack_len - sizeof(*v))
 		return false;
 	memcpy(v, (const char *)from->stack + off, sizeof(*v));

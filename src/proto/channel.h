@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 #define CHANNEL_MAGIC	0x50464348u /* "PFCH" */
-#define CHANNEL_VERSION 5u
+#define CHANNEL_VERSION 6u
 
 #define CHANNEL_SLOTS 32u
 #define SLOT_PAYLOAD  (64u * 1024u)
@@ -150,7 +150,8 @@ struct channel {
 	_Atomic uint32_t hold_ns;	/* set by the broker; 0: do not wait for posted writes */
 	_Atomic uint32_t memory_off;	/* set by the broker: some mapping may be of memory that is switched off */
 	_Atomic uint32_t cpu;		/* set by clients: where the last posted write came from; 0xfff: not known */
-	uint8_t pad0[28];
+	_Atomic uint32_t stack_copy; /* set by the broker: bytes of a stack that a call brings along; 0: all it can */
+	uint8_t pad0[24];
 	_Atomic uint32_t ring_lock; /* clients: 0 free, 1 held */
 	uint8_t pad1[60];
 	_Atomic uint32_t ring_head; /* next entry to be produced; free-running */

@@ -101,6 +101,16 @@ def test_children():
     assert f"=={out.split()[1]}== pinfold: unmap-mismatch" in err, (out, err)
 
 
+def test_deeper_than_before():
+    """Of a stack no more is copied than was needed until now, twice; what that is too little for is made good."""
+    got = stacks(run("deeper")[1])
+    assert len(got) == 3, got
+    in_order(got[0], HERE, "^many frames", "^deeper frames", "^main ")
+    in_order(got[1], HERE, "^deep frames")
+    assert not any("main" in f for f in got[1]), got[1]
+    in_order(got[2], HERE, "^deep frames", "^deep_again frames", "^deeper frames", "^main ")
+
+
 def test_generated_code():
     out, frames, _ = stack("generated")
     os.unlink(out.strip())

@@ -105,6 +105,42 @@ static void from_child(char **argv)
 	printf("child %d\n", pid);
 }
 
+static void many(void)
+{
+	for (unsigned int i = 0; i < 200; i++)
+		unmap_nothing();
+	done++;
+}
+
+/* So much of the stack that what had been enough is not. */
+static void deep(void)
+{
+	volatile char room[8000];
+
+	room[0] = 1;
+	unmap_nothing();
+	done += room[0];
+}
+
+static void deep_once(void)
+{
+	deep();
+	done++;
+}
+
+static void deep_again(void)
+{
+	deep();
+	done++;
+}
+
+static void deeper(char **argv)
+{
+	many();
+	deep_once();
+	deep_again();
+}
+
 /* push %rbp; mov %rsp,%rbp; movabs $fn,%rax; call *%rax; pop %rbp; ret */
 static void generated(char **argv)
 {
@@ -187,7 +223,7 @@ static const struct {
 } ways[] = {
     {"plainly", plainly},    {"inlined", inlined},   {"signal", from_signal},  {"signal-stack", from_signal_stack},
     {"thread", from_thread}, {"child", from_child},  {"generated", generated}, {"mangled", mangled},
-    {"replaced", replaced},  {"unloaded", unloaded},
+    {"deeper", deeper},	     {"replaced", replaced}, {"unloaded", unloaded},
 };
 
 int main(int argc, char **argv)
