@@ -114,16 +114,17 @@ class Shell:
 
     def __init__(self):
         self.pid, self.tty = pty.fork()
-        self.seen = ""
+        self.seen, self.past = "", ""
         if self.pid == 0:
             os.environ.update(PS1="> ", TERM="dumb", PATH="/usr/local/bin:/usr/bin:/bin")
             os.execv(PINFOLD, [PINFOLD, "run", "-d", NVME, "--", "bash", "--norc", "--noprofile", "--noediting", "-i"])
 
     def read_until(self, text):
         while text not in self.seen:
-            assert select.select([self.tty], [], [], 60)[0], f"{text!r} never came after {self.seen!r}"
+            assert select.select([self.tty], [], [], 60)[0], f"{text!r} never came after {self.past!r}, {self.seen!r}"
             self.seen += os.read(self.tty, 4096).decode()
-        self.seen = self.seen.split(text, 1)[1]
+        before, self.seen = self.seen.split(text, 1)
+        self.past += before + text
 
     def type(self, keys):
         os.write(self.tty, keys)
@@ -139,14 +140,19 @@ def test_interactive_shell():
     sh.read_until("> ")
     sh.type(b"ls /sys/bus/pci/devices\n")
     sh.read_until("\n0000:01:00.0")
+    sh.read_until("> ")
     sh.type(b"cat\n")
+    sh.read_until("cat")
     sh.type(b"to cat\n")
     sh.read_until("to cat")  # as typed
     sh.read_until("to cat")  # as said
     sh.type(b"\x1a")
     sh.read_until("Stopped")
-    # Its answer shows that it has the terminal again.
-    sh.type(b"jobs; fg\nand again\n")
+    sh.read_until("> ")
+    sh.type(b"jobs; fg\n")
+    sh.read_until("Stopped")
+    sh.read_until("\ncat")  # has the terminal again
+    sh.type(b"and again\n")
     sh.read_until("and again")
     sh.read_until("and again")
     sh.type(b"\x03")
