@@ -210,8 +210,8 @@ struct session {
 	struct channel *ch;
 	uint32_t tail;	       /* of the ring: ours, not the client's copy of it */
 	unsigned int hold;     /* turns for which clients are asked to hold */
-	uint32_t calls, walks; /* of stacks that came with calls, */
-	uint32_t deepest;      /* which took so many bytes at most */
+	uint32_t calls, walks; /* that brought a stack; of stacks, as far as they are counted */
+	uint32_t deepest;      /* bytes that a walk has taken */
 	struct mm_owner *owner;
 	struct quota *quota;
 	uint64_t opened;     /* descriptors that it was given */

@@ -12,8 +12,8 @@
 
 #include "base/alloc.h"
 #include "broker/private.h"
-#include "check/check.h"
 #include "broker/shadow.h"
+#include "check/check.h"
 #include "decode/decode.h"
 #include "proto/insn.h"
 #include "iommufd/iommufd.h"

@@ -28,9 +28,9 @@ struct check_options {
  * else for ours.
  */
 struct check *check_new(const struct check_options *o, struct events *evs, char *err, size_t errlen);
-/* How the program ended that all of it is about: a status of waitpid. */
-/* Walks the stack of whom the event is, if only to see how much of it that takes (event_origin.stack_need). */
+/* Walks the stack of whoever is served, if only to see how much of it that takes (event_origin.stack_need). */
 void check_walk(struct check *c);
+/* How the program ended that all of it is about: a status of waitpid. */
 void check_program_ended(struct check *c, uint32_t pid, int status);
 /* Prints what was found, by class, if there is something; writes the report. The number of findings. */
 uint64_t check_end(struct check *c);
