@@ -550,7 +550,7 @@ static void large_map(void)
 static void large_fill(uint64_t with)
 {
 	for (uint64_t i = 0; i < LARGE_BYTES / 8; i += 512)
-		large[i] = with + i;
+		__atomic_store_n(&large[i], with + i, __ATOMIC_RELAXED);
 }
 
 static void *large_toucher(void *arg)
